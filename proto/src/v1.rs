@@ -16,7 +16,7 @@ pub struct SignedRecord {
 /// What a peer can say on the ledger.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Record {
-    #[prost(oneof = "record::Body", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "record::Body", tags = "1, 2, 3, 4")]
     pub body: ::core::option::Option<record::Body>,
 }
 /// Nested message and enum types in `Record`.
@@ -31,8 +31,6 @@ pub mod record {
         Reveal(super::Reveal),
         #[prost(message, tag = "4")]
         Opening(super::Opening),
-        #[prost(message, tag = "5")]
-        Alive(super::Alive),
     }
 }
 /// Everything that decides tokens and speed. Its id is the hash of these bytes.
@@ -97,12 +95,6 @@ pub struct Opening {
     /// child speed over parent speed, in millionths
     #[prost(uint64, tag = "3")]
     pub ratio_ppm: u64,
-}
-/// "This validator is here", for the ledger to see who takes part.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Alive {
-    #[prost(uint64, tag = "1")]
-    pub height: u64,
 }
 /// One seat's raw data. Arms are called X and Y; which of them is the child
 /// follows from the draw, not from the record.
@@ -178,6 +170,12 @@ pub struct ArmReport {
     /// weight bytes read per decoded token
     #[prost(uint64, tag = "14")]
     pub bytes_per_token: u64,
+    /// positions of random token ids, forced
+    #[prost(uint64, tag = "15")]
+    pub reach_positions: u64,
+    /// of those, logits not finite or a normaliser far from the built-in one
+    #[prost(uint64, tag = "16")]
+    pub reach_breaks: u64,
 }
 /// Where the measurement was taken.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
