@@ -170,6 +170,9 @@ pub struct ArmReport {
     /// weight bytes read per decoded token
     #[prost(uint64, tag = "14")]
     pub bytes_per_token: u64,
+    /// the base checkpoint's negative log-likelihood of the scored tokens
+    #[prost(uint64, tag = "17")]
+    pub base_nll_nanonats: u64,
     /// positions of random token ids, forced
     #[prost(uint64, tag = "15")]
     pub reach_positions: u64,

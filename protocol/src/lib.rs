@@ -1,7 +1,60 @@
-//! What the network believes.
+//! What the network believes: a pure state machine.
+//!
+//! # Life of a claim
+//!
+//! ```text
+//! author   signs a Claim ──────────────► docket (phase Docketed)
+//! ledger   beacon two blocks later ────► committee drawn (phase Sealing)
+//! seat     measures, sends a Seal ─────► all seats sealed, or the deadline (phase Revealing)
+//! seat     sends a Reveal ─────────────► all revealed, or the deadline
+//! state    verdict from the raw data ──► entry (phase Settled)
+//! author   opens its own sealed result
+//! ```
+//!
+//! # Map
+//!
+//! - [`wire`] is the one door: bytes become a [`record::Record`] there or are refused.
+//! - [`state::State`] is everything decided so far; [`block`] extends it, nothing else does.
+//! - [`randomness`], [`draw`] and [`plan`] turn the beacon into committees and prompts.
+//! - [`gates`], [`statistics`] and [`verdict`] turn raw measurements into a decision.
+//! - [`peer::Peer`] is one participant: `step(input) → effects`, over a [`pool::Pool`].
+//! - [`audit`] replays an exported ledger; [`certificate`] is what validators signed.
+//!
+//! # What is deliberately absent
+//!
+//! No sockets, clocks, files, threads or keys: time, randomness and signatures come in as values.
+//! No `HashMap`, whose order differs from run to run, and no platform maths: what decides anything
+//! uses integers, or floats with `+ − × ÷ √` and the `libm` crate only, so that every node and
+//! every auditor reach the same bits. Ordering itself is not here either: `node` hosts the
+//! consensus engine, and this crate only knows what its certificates say.
 
 #![forbid(unsafe_code)]
-#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
 
+pub mod audit;
+pub mod block;
 pub mod certificate;
+pub mod draw;
+pub mod error;
+#[cfg(test)]
+mod fixtures;
+pub mod gates;
+pub mod genesis;
 pub mod ids;
+pub mod manifest;
+pub mod measurement;
+pub mod merkle;
+pub mod peer;
+pub mod plan;
+pub mod pool;
+pub mod randomness;
+pub mod record;
+#[cfg(test)]
+mod scenarios;
+pub mod state;
+pub mod statistics;
+pub mod verdict;
+pub mod wire;

@@ -1,0 +1,169 @@
+//! Blocks: how one is made and when one extends the ledger.
+
+use crate::error::{BlockError, Reject, field32, mismatch};
+use crate::ids::{BlockHash, PeerId, hash_parts};
+use crate::merkle;
+use crate::randomness::{next_beacon, verify};
+use crate::record::Record;
+use crate::state::State;
+use crate::wire;
+use assay_proto::{decode_canonical, limits, v1};
+use prost::Message;
+
+/// How far a block's time may run ahead of a validator's clock.
+pub const CLOCK_DISPARITY_MS: u64 = 500;
+
+/// Hash of a header: the block's name.
+#[must_use]
+pub fn header_hash(header: &v1::Header) -> BlockHash {
+    BlockHash(hash_parts("assay block v1", &[&header.encode_to_vec()]))
+}
+
+/// What a proposer brings to a block besides the records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proposer {
+    /// Its key.
+    pub peer: PeerId,
+    /// Its verifiable random output on (network, height).
+    pub vrf_output: Vec<u8>,
+    /// The proof of that output.
+    pub vrf_proof: Vec<u8>,
+}
+
+impl State {
+    /// Makes the next block from those `records` that apply, in their order, until the block is
+    /// full. `None` when none applies and no block is wanted.
+    #[must_use]
+    pub fn build<'a>(
+        &self,
+        records: impl IntoIterator<Item = &'a Record>,
+        now_ms: u64,
+        proposer: Proposer,
+    ) -> Option<v1::Block> {
+        let time_ms = now_ms.max(self.time_ms);
+        let mut next = self.clone();
+        let mut chosen = Vec::new();
+        let mut bytes = 0;
+        for record in records {
+            let record_bytes = record.signed.encoded_len() + 8;
+            let full = chosen.len() == limits::BLOCK_RECORDS_MAX
+                || bytes + record_bytes > limits::BLOCK_BYTES_MAX - 1024;
+            if full {
+                break;
+            }
+            if next.apply_record(record, self.height + 1).is_ok() {
+                next.index.push(&record.id.0);
+                bytes += record_bytes;
+                chosen.push(record);
+            }
+        }
+        if chosen.is_empty() && !self.wants_block(time_ms) {
+            return None;
+        }
+        next.finish(time_ms, &proposer.vrf_output);
+        let header = v1::Header {
+            network: self.network.to_vec(),
+            era: 0,
+            height: next.height,
+            parent: self.head.to_vec(),
+            time_ms,
+            body_root: merkle::root(chosen.iter().map(|r| r.id.0.as_slice())).to_vec(),
+            state_root: next.root().to_vec(),
+            index_root: next.index.root().to_vec(),
+            next_validators: next.validators_hash().to_vec(),
+            vrf_output: proposer.vrf_output,
+            vrf_proof: proposer.vrf_proof,
+            proposer: proposer.peer.to_vec(),
+        };
+        let records = chosen.into_iter().map(|record| record.signed.clone()).collect();
+        Some(v1::Block { header: Some(header), records })
+    }
+
+    /// Reads a block and checks it against this state, which stays as it is.
+    ///
+    /// `now_ms` bounds the block's time in live validation; replay passes `None`.
+    ///
+    /// # Errors
+    ///
+    /// [`BlockError`] with the first fault.
+    pub fn extended(&self, bytes: &[u8], now_ms: Option<u64>) -> Result<Self, BlockError> {
+        let block = decode_canonical(bytes, limits::BLOCK_BYTES_MAX)?;
+        let mut next = self.clone();
+        next.apply(&block, now_ms)?;
+        Ok(next)
+    }
+
+    /// Applies a decoded block.
+    ///
+    /// # Errors
+    ///
+    /// [`BlockError`] with the first fault. The state is then neither the old nor a new one and
+    /// must be thrown away; [`State::extended`] keeps the old.
+    pub fn apply(&mut self, block: &v1::Block, now_ms: Option<u64>) -> Result<(), BlockError> {
+        let header = block.header.as_ref().ok_or(BlockError::NoHeader)?;
+        self.check_header(header, now_ms)?;
+        if block.records.len() > limits::BLOCK_RECORDS_MAX {
+            return Err(BlockError::TooManyRecords(block.records.len()));
+        }
+        if block.records.is_empty() && !self.wants_block(header.time_ms) {
+            return Err(BlockError::Empty);
+        }
+        let mut ids = Vec::with_capacity(block.records.len());
+        for (index, signed) in block.records.iter().enumerate() {
+            let at = |reason: Reject| BlockError::Record { index, reason };
+            let record = wire::open_signed(self.network, signed.clone()).map_err(at)?;
+            self.apply_record(&record, header.height).map_err(at)?;
+            self.index.push(&record.id.0);
+            ids.push(record.id);
+        }
+        self.finish(header.time_ms, &header.vrf_output);
+        let roots = [
+            ("body_root", merkle::root(ids.iter().map(|id| id.0.as_slice())), &header.body_root),
+            ("state_root", self.root(), &header.state_root),
+            ("index_root", self.index.root(), &header.index_root),
+            ("next_validators", self.validators_hash(), &header.next_validators),
+        ];
+        for (field, expected, found) in roots {
+            if expected != field32(field, found)? {
+                return Err(mismatch(field, hex::encode(expected), hex::encode(found)));
+            }
+        }
+        self.head = header_hash(header);
+        Ok(())
+    }
+
+    /// Everything a block changes after its records.
+    fn finish(&mut self, time_ms: u64, vrf_output: &[u8]) {
+        self.height += 1;
+        self.time_ms = time_ms;
+        self.beacon = next_beacon(self.beacon, vrf_output);
+        self.advance(self.height, time_ms);
+    }
+
+    fn check_header(&self, header: &v1::Header, now_ms: Option<u64>) -> Result<(), BlockError> {
+        if header.network != self.network.0 {
+            return Err(mismatch("network", self.network, hex::encode(&header.network)));
+        }
+        if header.era != 0 {
+            return Err(mismatch("era", 0, header.era));
+        }
+        if Some(header.height) != self.height.checked_add(1) {
+            return Err(mismatch("height", self.height.saturating_add(1), header.height));
+        }
+        if header.parent != self.head.0 {
+            return Err(mismatch("parent", self.head, hex::encode(&header.parent)));
+        }
+        let latest_ms = now_ms.map_or(u64::MAX, |now| now.saturating_add(CLOCK_DISPARITY_MS));
+        if header.time_ms < self.time_ms || header.time_ms > latest_ms {
+            let (time_ms, earliest_ms) = (header.time_ms, self.time_ms);
+            return Err(BlockError::Time { time_ms, earliest_ms, latest_ms });
+        }
+        let proposer = PeerId(field32("proposer", &header.proposer)?);
+        let member = self.members.get(&proposer).ok_or(BlockError::Proposer(proposer))?;
+        let (output, proof) = (&header.vrf_output, &header.vrf_proof);
+        if !verify(member.vrf, self.network, header.height, output, proof) {
+            return Err(BlockError::Randomness(proposer));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,185 @@
+//! Why something was refused, and what that says about who sent it.
+
+use crate::ids::{BlobHash, BlockHash, ClaimId, PeerId, RecipeId};
+use assay_proto::DecodeError;
+
+/// Why a record was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Reject {
+    /// Bytes that are no message.
+    #[error("record cannot be read: {0}")]
+    Decode(#[from] DecodeError),
+    /// A field with a value that its type does not allow.
+    #[error("record field {field}: {reason}")]
+    Field {
+        /// The field's name in the schema.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The signature does not cover these bytes on this network.
+    #[error("signature of {0} does not verify on this network")]
+    Signature(PeerId),
+    /// The author is not a member, and only members may say this.
+    #[error("{0} is not a member of this network")]
+    NotMember(PeerId),
+    /// The recipe was docketed before; running it again adds nothing to the docket.
+    #[error("recipe {recipe} is on the docket already as claim {claim}")]
+    RecipeDocketed {
+        /// The recipe claimed again.
+        recipe: RecipeId,
+        /// The claim that has it.
+        claim: ClaimId,
+    },
+    /// The parent is neither the base recipe nor an accepted claim.
+    #[error("parent {0} is not the base recipe nor an accepted claim")]
+    Parent(ClaimId),
+    /// The author has an unsettled claim on the same parent.
+    #[error("author has an open claim {0} on this parent; wait for its verdict")]
+    OpenClaim(ClaimId),
+    /// Too many claims wait for measurement.
+    #[error("docket is full ({0} open claims); try again when one has settled")]
+    DocketFull(usize),
+    /// No such claim.
+    #[error("claim {0} is not on the ledger")]
+    UnknownClaim(ClaimId),
+    /// The claim is not in the phase that this record belongs to.
+    #[error("claim {claim} does not accept a {what} at this point")]
+    Phase {
+        /// The claim.
+        claim: ClaimId,
+        /// The kind of record.
+        what: &'static str,
+    },
+    /// The author holds no seat on the claim's committee, or a reserve not yet called.
+    #[error("{0} holds no seat on this claim's committee")]
+    NotSeated(PeerId),
+    /// Said before by the same peer.
+    #[error("{0} has said this before")]
+    Repeated(PeerId),
+    /// A reveal or opening that is not what was sealed.
+    #[error("{0} revealed something else than it sealed")]
+    SealBroken(PeerId),
+    /// A measurement that does not follow the plan drawn for the seat.
+    #[error("measurement does not follow the seat's plan: {0}")]
+    Plan(String),
+}
+
+/// What a refused record costs the peer that sent it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Penalty {
+    /// Nothing: an honest peer can be in this position, for example by being a block behind.
+    None,
+    /// The sender forwarded or made what no honest peer would.
+    Misbehaviour,
+}
+
+impl Reject {
+    /// What this refusal costs the sender.
+    #[must_use]
+    pub fn penalty(&self) -> Penalty {
+        match self {
+            Self::Decode(_) | Self::Field { .. } | Self::Signature(_) => Penalty::Misbehaviour,
+            _ => Penalty::None,
+        }
+    }
+}
+
+/// Why a block does not extend the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BlockError {
+    /// Bytes that are no block.
+    #[error("block cannot be read: {0}")]
+    Decode(#[from] DecodeError),
+    /// A header field of the wrong length.
+    #[error("header field {field} has {bytes} bytes")]
+    FieldLength {
+        /// The field's name in the schema.
+        field: &'static str,
+        /// Its length.
+        bytes: usize,
+    },
+    /// No header at all.
+    #[error("block has no header")]
+    NoHeader,
+    /// A header field that contradicts the ledger or the block's own records.
+    #[error("header field {field} is {found}, expected {expected}")]
+    Field {
+        /// The field's name in the schema.
+        field: &'static str,
+        /// What the rules give.
+        expected: String,
+        /// What the header says.
+        found: String,
+    },
+    /// Time runs backwards or too far ahead.
+    #[error("block time {time_ms} ms is outside {earliest_ms}..={latest_ms} ms")]
+    Time {
+        /// The header's time.
+        time_ms: u64,
+        /// The parent's time.
+        earliest_ms: u64,
+        /// The local clock plus the allowed disparity.
+        latest_ms: u64,
+    },
+    /// The proposer is not a validator.
+    #[error("proposer {0} is not a validator of this height")]
+    Proposer(PeerId),
+    /// The verifiable random output does not verify.
+    #[error("random output of proposer {0} does not verify")]
+    Randomness(PeerId),
+    /// A block that orders nothing while nothing is due.
+    #[error("block orders nothing and nothing is due")]
+    Empty,
+    /// More records than a block may have.
+    #[error("block has {0} records")]
+    TooManyRecords(usize),
+    /// A record that does not apply.
+    #[error("record {index}: {reason}")]
+    Record {
+        /// Its place in the block.
+        index: usize,
+        /// Why it does not apply.
+        reason: Reject,
+    },
+}
+
+/// Why a manifest does not describe files.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ManifestError {
+    /// Bytes that are no manifest.
+    #[error("manifest cannot be read: {0}")]
+    Decode(#[from] DecodeError),
+    /// The hash of the bytes is not the name asked for.
+    #[error("manifest hashes to {found}, expected {expected}")]
+    Hash {
+        /// The name asked for.
+        expected: BlobHash,
+        /// The hash of what came.
+        found: BlobHash,
+    },
+    /// A file name, count, size or chunk list that is not allowed.
+    #[error("manifest file {name:?}: {reason}")]
+    File {
+        /// The file's name, shortened.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// A block hash that differs from the one expected, as text for an error.
+pub(crate) fn mismatch(
+    field: &'static str,
+    expected: impl ToString,
+    found: impl ToString,
+) -> BlockError {
+    BlockError::Field { field, expected: expected.to_string(), found: found.to_string() }
+}
+
+/// Reads a 32-byte header field.
+pub(crate) fn field32(field: &'static str, bytes: &[u8]) -> Result<[u8; 32], BlockError> {
+    BlockHash::from_slice(bytes)
+        .map(|hash| hash.0)
+        .map_err(|bytes| BlockError::FieldLength { field, bytes })
+}

@@ -1,0 +1,247 @@
+//! The genesis file: who starts a network, what it measures and by which numbers.
+
+use crate::ids::{Beacon, BlobHash, ClaimId, NetworkId, PeerId, RecipeId, hash_parts};
+use crate::record::Recipe;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// Most members a genesis may name.
+pub const MEMBERS_MAX: usize = 64;
+/// Fewest validators that tolerate one fault.
+pub const VALIDATORS_MIN: usize = 4;
+
+/// Everything a network starts from. Its hash is the network's id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Genesis {
+    /// A name for people; the id is what counts.
+    pub name: String,
+    /// Unix time of the start; no block is older.
+    pub time_ms: u64,
+    /// The first members, all of them validators with equal power.
+    pub members: Vec<Member>,
+    /// What is measured.
+    pub challenge: Challenge,
+    /// How committees are drawn and how long they have.
+    pub committee: CommitteeRules,
+    /// How much a seat measures.
+    pub measurement: MeasurementRules,
+    /// When a difference counts.
+    pub significance: SignificanceRules,
+}
+
+/// One founding member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// A name for people.
+    pub name: String,
+    /// Who runs the peer; one seat per operator on a committee.
+    pub operator: String,
+    /// Its key.
+    pub peer: PeerId,
+    /// Its schnorrkel key for verifiable random outputs.
+    pub vrf: PeerId,
+    /// Standing at the start.
+    pub standing: u32,
+}
+
+/// Base model, workload and quality bounds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Challenge {
+    /// A name for people.
+    pub name: String,
+    /// What everything is compared with in the end.
+    pub base: Recipe,
+    /// The text that prompts are cut from.
+    pub pool: PromptPool,
+    /// Largest mean KL(base || recipe) per timed token, in millionths of a nat.
+    pub kl_max_micronats: u64,
+    /// Smallest share of timed tokens on which recipe and base agree, in millionths.
+    pub agreement_min_ppm: u64,
+    /// Largest perplexity ratio of recipe to base, in millionths.
+    pub perplexity_ratio_max_ppm: u64,
+}
+
+/// Prompts are windows of a text, tokenised by the base checkpoint's tokenizer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromptPool {
+    /// The text, UTF-8.
+    pub text: BlobHash,
+    /// How many windows it is cut into.
+    pub prompts: u32,
+    /// Tokens of a window that make the prompt, after the BOS token.
+    pub prompt_tokens: u32,
+    /// Tokens after them that score perplexity.
+    pub scored_tokens: u32,
+}
+
+/// How seats are drawn and how long they have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommitteeRules {
+    /// Seats that measure.
+    pub seats: u32,
+    /// Peers that step in for silent seats.
+    pub reserves: u32,
+    /// Reveals that a verdict needs.
+    pub quorum: u32,
+    /// Time to seal, from the draw. Reserves are called at half of it.
+    pub seal_ms: u64,
+    /// Time to reveal, from the last seal.
+    pub reveal_ms: u64,
+    /// Claims measured at once.
+    pub measuring_max: u32,
+    /// Claims that may wait, measured ones included.
+    pub docket_max: u32,
+    /// Share of dishonest seats that the forgery figure of an entry assumes, in millionths.
+    pub assumed_dishonest_ppm: u64,
+}
+
+/// How much a seat measures.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MeasurementRules {
+    /// Pairs a seat, an even number: ABBA blocks hold two.
+    pub pairs: u32,
+    /// Tokens decoded per prompt and arm.
+    pub decode_tokens: u32,
+    /// Random token ids of the reach probe.
+    pub reach_tokens: u32,
+}
+
+/// When a difference counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignificanceRules {
+    /// One-sided error probability of the speed gate, in millionths.
+    pub alpha_ppm: u64,
+    /// Gain that the lower bound must exceed, in millionths.
+    pub eta_ppm: u64,
+    /// Between-seat standard deviation of a log ratio assumed for the class, in millionths.
+    pub tau_ppm: u64,
+    /// Degrees of freedom that this assumption is worth against the seats' own spread.
+    pub tau_df: u32,
+}
+
+/// Why a genesis cannot start a network.
+#[derive(Debug, thiserror::Error)]
+pub enum GenesisError {
+    /// Not the expected JSON.
+    #[error("genesis is not valid: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A number or list that no network can work with.
+    #[error("genesis field {field}: {reason}")]
+    Field {
+        /// The field's path.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+}
+
+impl Genesis {
+    /// Reads and checks a genesis file.
+    ///
+    /// # Errors
+    ///
+    /// [`GenesisError`] naming the field at fault.
+    pub fn from_json(text: &[u8]) -> Result<Self, GenesisError> {
+        let genesis: Self = serde_json::from_slice(text)?;
+        genesis.check()?;
+        Ok(genesis)
+    }
+
+    /// Checks that the numbers make a working network.
+    ///
+    /// # Errors
+    ///
+    /// [`GenesisError::Field`] for the first that does not.
+    pub fn check(&self) -> Result<(), GenesisError> {
+        let require = |holds: bool, field, reason| match holds {
+            true => Ok(()),
+            false => Err(GenesisError::Field { field, reason }),
+        };
+        let members = self.members.len();
+        require(
+            (VALIDATORS_MIN..=MEMBERS_MAX).contains(&members),
+            "members",
+            "needs 4 to 64 members",
+        )?;
+        let peers: BTreeSet<_> = self.members.iter().map(|m| m.peer).collect();
+        require(peers.len() == members, "members", "the same peer twice")?;
+        let standing = self.members.iter().all(|m| (1..=1_000_000).contains(&m.standing));
+        require(standing, "members.standing", "must be 1 to 1000000")?;
+        let pool = &self.challenge.pool;
+        let prompts_needed = u64::from(self.measurement.pairs) + 1;
+        require(
+            u64::from(pool.prompts) >= prompts_needed,
+            "challenge.pool.prompts",
+            "must exceed measurement.pairs",
+        )?;
+        require(
+            (1..=4096).contains(&pool.prompt_tokens),
+            "challenge.pool.prompt_tokens",
+            "1 to 4096",
+        )?;
+        require(
+            (1..=4096).contains(&pool.scored_tokens),
+            "challenge.pool.scored_tokens",
+            "1 to 4096",
+        )?;
+        let m = &self.measurement;
+        require(
+            (2..=64).contains(&m.pairs) && m.pairs % 2 == 0,
+            "measurement.pairs",
+            "even, 2 to 64",
+        )?;
+        require((2..=4096).contains(&m.decode_tokens), "measurement.decode_tokens", "2 to 4096")?;
+        require((1..=1024).contains(&m.reach_tokens), "measurement.reach_tokens", "1 to 1024")?;
+        let c = &self.committee;
+        require((1..=64).contains(&c.seats), "committee.seats", "1 to 64")?;
+        require((1..=c.seats).contains(&c.quorum), "committee.quorum", "1 to committee.seats")?;
+        require(c.reserves <= 64, "committee.reserves", "at most 64")?;
+        require(
+            (1_000..=86_400_000).contains(&c.seal_ms)
+                && (1_000..=86_400_000).contains(&c.reveal_ms),
+            "committee.seal_ms",
+            "deadlines must be 1 s to 24 h",
+        )?;
+        require((1..=64).contains(&c.measuring_max), "committee.measuring_max", "1 to 64")?;
+        require((1..=1024).contains(&c.docket_max), "committee.docket_max", "1 to 1024")?;
+        require(
+            c.assumed_dishonest_ppm <= 500_000,
+            "committee.assumed_dishonest_ppm",
+            "at most half",
+        )?;
+        let s = &self.significance;
+        require((1..=500_000).contains(&s.alpha_ppm), "significance.alpha_ppm", "1 to 500000")?;
+        require(s.eta_ppm <= 1_000_000, "significance.eta_ppm", "at most 1000000")?;
+        require((1..=1_000_000).contains(&s.tau_ppm), "significance.tau_ppm", "1 to 1000000")?;
+        require((1..=1000).contains(&s.tau_df), "significance.tau_df", "1 to 1000")
+    }
+
+    /// The network's id: the hash of this genesis in its one JSON spelling.
+    #[must_use]
+    pub fn network(&self) -> NetworkId {
+        // Serialising plain structs with string keys cannot fail; an empty text would merely name
+        // a network that nobody shares.
+        let text = serde_json::to_vec(self).unwrap_or_default();
+        NetworkId(hash_parts("assay network id v1", &[&text]))
+    }
+
+    /// The beacon before the first block.
+    #[must_use]
+    pub fn first_beacon(&self) -> Beacon {
+        Beacon(hash_parts("assay first beacon v1", &[&self.network().0]))
+    }
+
+    /// The id that stands for the base recipe at the root of every lineage.
+    #[must_use]
+    pub fn base_claim(&self) -> ClaimId {
+        let RecipeId(recipe) = self.challenge.base.id();
+        ClaimId(hash_parts("assay base claim v1", &[&self.network().0, &recipe]))
+    }
+}

@@ -1,0 +1,338 @@
+//! One peer: the ledger's state, what waits to be ordered, and the peer's own duties.
+//!
+//! [`Peer::step`] is the whole interface: inputs come in as values, effects go out as values.
+//! There is no clock, socket, file, key or thread here; `node` interprets the effects.
+
+use crate::block::{Proposer, header_hash};
+use crate::certificate::{self, CertificateError};
+use crate::error::{BlockError, Penalty, Reject};
+use crate::ids::{ClaimId, NetworkId, PeerId, RecordId};
+use crate::measurement::Measurement;
+use crate::plan::Plan;
+use crate::pool::Pool;
+use crate::record::{Body, Opening, Record, Reveal, Seal, reveal_seal};
+use crate::state::{Phase, State};
+use crate::wire;
+use assay_proto::v1;
+use std::collections::BTreeMap;
+
+/// Times that a seat tries to measure one claim before it leaves it to the reserves.
+pub const MEASURE_ATTEMPTS_MAX: u32 = 3;
+
+/// A measurement that this peer made and has not shown yet, or the salt of its own result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Secret {
+    /// As a seat.
+    Measurement {
+        /// The claim measured.
+        claim: ClaimId,
+        /// The seal's salt.
+        salt: [u8; 32],
+        /// The raw data.
+        measurement: Box<Measurement>,
+    },
+    /// As an author.
+    Result(Opening),
+}
+
+/// What happens to a peer.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// Bytes that claim to be a record.
+    Record(Vec<u8>),
+    /// This peer wants to say something; the body was signed by its key.
+    Own(Box<Record>),
+    /// A block was decided.
+    Block(Box<v1::LedgerItem>),
+    /// A measurement finished.
+    Measured(Secret),
+    /// A measurement failed on this machine.
+    MeasureFailed(ClaimId),
+    /// A secret read back after a restart, or made by the operator's own claim.
+    Restore(Secret),
+    /// Time passes: say again what was not ordered yet.
+    Tick,
+}
+
+/// What a peer wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Store a secret; durable before any later effect is carried out.
+    Keep(Secret),
+    /// A claim is over: its secrets may go.
+    Forget(ClaimId),
+    /// Sign this and give it back as [`Input::Own`].
+    Sign(Body),
+    /// Send a record to everyone.
+    Publish(Box<Record>),
+    /// Measure, then answer with [`Input::Measured`] or [`Input::MeasureFailed`].
+    Measure(Box<Plan>),
+    /// Something can be ordered.
+    Order,
+    /// A claim has its verdict.
+    Settled(ClaimId),
+}
+
+/// What became of a record from outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// Valid; pass it on.
+    Fresh,
+    /// Known already.
+    Known,
+    /// Of no use, but no fault of the sender.
+    Useless(Reject),
+    /// What no honest peer sends.
+    Misbehaviour(Reject),
+}
+
+/// Why a decided block could not be taken over.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ItemError {
+    /// The block does not extend the ledger.
+    #[error(transparent)]
+    Block(#[from] BlockError),
+    /// The certificate proves nothing.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// A part is missing.
+    #[error("ledger item has no {0}")]
+    Missing(&'static str),
+}
+
+/// One peer of the network.
+pub struct Peer {
+    me: PeerId,
+    state: State,
+    pool: Pool,
+    measurements: BTreeMap<ClaimId, ([u8; 32], Measurement)>,
+    results: BTreeMap<ClaimId, Opening>,
+    measuring: Option<ClaimId>,
+    failures: BTreeMap<ClaimId, u32>,
+}
+
+/// Checks a final block against the state before it and returns the state after it.
+///
+/// # Errors
+///
+/// [`ItemError`] with the first fault; `state` is then spent, see [`State::apply`].
+pub fn apply_item(state: &mut State, item: &v1::LedgerItem) -> Result<(), ItemError> {
+    let block = item.block.as_ref().ok_or(ItemError::Missing("block"))?;
+    let header = block.header.as_ref().ok_or(ItemError::Missing("header"))?;
+    let proof = item.certificate.as_ref().ok_or(ItemError::Missing("certificate"))?;
+    let (network, validators) = (state.network(), state.validators());
+    let hash = header_hash(header);
+    certificate::verify(network, header.era, proof, header.height, hash, &validators)?;
+    state.apply(block, None)?;
+    Ok(())
+}
+
+impl Peer {
+    /// A peer at the given state.
+    #[must_use]
+    pub fn new(me: PeerId, state: State) -> Self {
+        Self {
+            me,
+            state,
+            pool: Pool::default(),
+            measurements: BTreeMap::new(),
+            results: BTreeMap::new(),
+            measuring: None,
+            failures: BTreeMap::new(),
+        }
+    }
+
+    /// The ledger's state as this peer knows it.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// This peer's key.
+    #[must_use]
+    pub fn me(&self) -> PeerId {
+        self.me
+    }
+
+    /// The network's id.
+    #[must_use]
+    pub fn network(&self) -> NetworkId {
+        self.state.network()
+    }
+
+    /// The claim being measured on this machine.
+    #[must_use]
+    pub fn measuring(&self) -> Option<ClaimId> {
+        self.measuring
+    }
+
+    /// Whether a record waits to be ordered here.
+    #[must_use]
+    pub fn is_waiting(&self, id: RecordId) -> bool {
+        self.pool.contains(id)
+    }
+
+    /// Whether a block would have something to say at `now_ms`.
+    #[must_use]
+    pub fn has_work(&self, now_ms: u64) -> bool {
+        self.state.wants_block(now_ms) || self.pool.has_applicable()
+    }
+
+    /// The next block, if it has something to say.
+    #[must_use]
+    pub fn build(&self, now_ms: u64, proposer: Proposer) -> Option<v1::Block> {
+        self.state.build(self.pool.records(), now_ms, proposer)
+    }
+
+    /// Takes one input and appends what is to be done.
+    ///
+    /// # Errors
+    ///
+    /// [`ItemError`] when a decided block does not extend the ledger; the peer is unchanged.
+    pub fn step(&mut self, input: Input, effects: &mut Vec<Effect>) -> Result<(), ItemError> {
+        match input {
+            Input::Record(bytes) => {
+                self.hear(&bytes, effects);
+            }
+            Input::Own(record) => {
+                let shared = record.clone();
+                if self.pool.insert(&self.state, *record) == Ok(true) {
+                    effects.push(Effect::Publish(shared));
+                    self.note_order(effects);
+                }
+            }
+            Input::Block(item) => self.take_block(&item, effects)?,
+            Input::Measured(secret) => {
+                self.measuring = None;
+                effects.push(Effect::Keep(secret.clone()));
+                self.restore(secret);
+                self.duties(effects);
+            }
+            Input::MeasureFailed(claim) => {
+                self.measuring = None;
+                *self.failures.entry(claim).or_insert(0) += 1;
+                self.duties(effects);
+            }
+            Input::Restore(secret) => self.restore(secret),
+            Input::Tick => {
+                self.duties(effects);
+                let own = self.pool.records_of(self.me);
+                effects.extend(own.map(|record| Effect::Publish(Box::new(record.clone()))));
+                self.note_order(effects);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a record from outside and says what it was worth, for the network to act on.
+    pub fn hear(&mut self, bytes: &[u8], effects: &mut Vec<Effect>) -> Heard {
+        let inserted = wire::open(self.network(), bytes)
+            .and_then(|record| self.pool.insert(&self.state, record));
+        match inserted {
+            Ok(true) => {
+                self.note_order(effects);
+                Heard::Fresh
+            }
+            Ok(false) => Heard::Known,
+            Err(reject) => match reject.penalty() {
+                Penalty::None => Heard::Useless(reject),
+                Penalty::Misbehaviour => Heard::Misbehaviour(reject),
+            },
+        }
+    }
+
+    fn note_order(&self, effects: &mut Vec<Effect>) {
+        if self.pool.has_applicable() {
+            effects.push(Effect::Order);
+        }
+    }
+
+    fn take_block(
+        &mut self,
+        item: &v1::LedgerItem,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ItemError> {
+        let mut next = self.state.clone();
+        apply_item(&mut next, item)?;
+        let open: Vec<ClaimId> = self.state.docket().map(|claim| claim.id).collect();
+        self.state = next;
+        self.pool.refresh(&self.state);
+        for id in open {
+            if self.state.claim(id).is_some_and(|claim| !claim.is_open()) {
+                self.measurements.remove(&id);
+                self.failures.remove(&id);
+                effects.push(Effect::Settled(id));
+            }
+        }
+        self.duties(effects);
+        self.note_order(effects);
+        Ok(())
+    }
+
+    fn restore(&mut self, secret: Secret) {
+        match secret {
+            Secret::Measurement { claim, salt, measurement } => {
+                self.measurements.insert(claim, (salt, *measurement));
+            }
+            Secret::Result(opening) => {
+                self.results.insert(opening.claim, opening);
+            }
+        }
+    }
+
+    /// What this peer owes the network in the present state: measurements, seals, reveals, and
+    /// the opening of its own results.
+    fn duties(&mut self, effects: &mut Vec<Effect>) {
+        let mut say = Vec::new();
+        let mut measure = None;
+        for claim in self.state.docket() {
+            let sealed = claim.seals.contains_key(&self.me);
+            let held = self.measurements.get(&claim.id);
+            match claim.phase {
+                Phase::Sealing { .. } if !sealed && claim.active_seats().any(|s| s == self.me) => {
+                    if let Some((salt, measurement)) = held {
+                        let commitment = reveal_seal(claim.id, self.me, salt, measurement);
+                        say.push(Body::Seal(Seal { claim: claim.id, commitment }));
+                    } else if self.may_measure(claim.id) && measure.is_none() {
+                        measure = self.state.plan(claim, self.me);
+                    }
+                }
+                Phase::Revealing { .. } if sealed && !claim.reveals.contains_key(&self.me) => {
+                    if let Some((salt, measurement)) = held.cloned() {
+                        let reveal = Reveal { claim: claim.id, salt, measurement };
+                        say.push(Body::Reveal(Box::new(reveal)));
+                    }
+                }
+                _ => {}
+            }
+        }
+        let mut done = Vec::new();
+        for (id, opening) in &self.results {
+            let Some(claim) = self.state.claim(*id) else { continue };
+            if claim.opening.is_some() {
+                done.push(*id);
+            } else if !claim.is_open() {
+                say.push(Body::Opening(opening.clone()));
+            }
+        }
+        for id in done {
+            self.results.remove(&id);
+            effects.push(Effect::Forget(id));
+        }
+        if let Some(plan) = measure {
+            self.measuring = Some(plan.claim);
+            effects.push(Effect::Measure(Box::new(plan)));
+        }
+        effects.extend(say.into_iter().filter(|body| !self.said(body)).map(Effect::Sign));
+    }
+
+    fn may_measure(&self, claim: ClaimId) -> bool {
+        let failures = self.failures.get(&claim).copied().unwrap_or(0);
+        self.measuring.is_none() && failures < MEASURE_ATTEMPTS_MAX
+    }
+
+    /// Whether the same thing waits to be ordered already.
+    fn said(&self, body: &Body) -> bool {
+        self.pool.records_of(self.me).any(|record| record.body == *body)
+    }
+}

@@ -1,0 +1,143 @@
+//! What peers say, as validated types. [`crate::wire`] is the only way in.
+
+use crate::ids::{BlobHash, ClaimId, PeerId, RecipeId, RecordId, hash_parts};
+use crate::measurement::Measurement;
+use assay_proto::v1;
+use prost::Message;
+use serde::{Deserialize, Serialize};
+
+/// Longest summary of a claim, in bytes.
+pub const SUMMARY_BYTES_MAX: usize = 200;
+/// Most drafts per step that a recipe may ask for.
+pub const DRAFT_LEN_MAX: u32 = 16;
+
+/// A record whose signature was checked, with what it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its name.
+    pub id: RecordId,
+    /// Who signed it.
+    pub author: PeerId,
+    /// What it says.
+    pub body: Body,
+    /// As it travels.
+    pub signed: v1::SignedRecord,
+}
+
+/// What a record says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// A claim for the docket.
+    Claim(Claim),
+    /// A seat's sealed measurement.
+    Seal(Seal),
+    /// The measurement behind a seal.
+    Reveal(Box<Reveal>),
+    /// The author's own result.
+    Opening(Opening),
+}
+
+/// Drafting, when a recipe uses it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drafter {
+    /// Manifest of the drafter's checkpoint.
+    pub checkpoint: BlobHash,
+    /// Drafts per step, 1 to [`DRAFT_LEN_MAX`].
+    pub draft_len: u32,
+}
+
+/// All that decides tokens and speed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Manifest of the checkpoint.
+    pub checkpoint: BlobHash,
+    /// Manifest of the kernel bundle; none means the built-in one.
+    #[serde(default)]
+    pub bundle: Option<BlobHash>,
+    /// Drafting; none means one token per step.
+    #[serde(default)]
+    pub drafter: Option<Drafter>,
+}
+
+impl Recipe {
+    /// The recipe as a message.
+    #[must_use]
+    pub fn to_proto(&self) -> v1::Recipe {
+        v1::Recipe {
+            checkpoint: self.checkpoint.to_vec(),
+            bundle: self.bundle.map(BlobHash::to_vec).unwrap_or_default(),
+            drafter: self.drafter.map(|d| d.checkpoint.to_vec()).unwrap_or_default(),
+            draft_len: self.drafter.map_or(0, |d| d.draft_len),
+        }
+    }
+
+    /// The hash of the recipe's canonical bytes.
+    #[must_use]
+    pub fn id(&self) -> RecipeId {
+        RecipeId(hash_parts("assay recipe v1", &[&self.to_proto().encode_to_vec()]))
+    }
+}
+
+/// "This recipe is faster than its parent's at the same quality."
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// What is claimed to be fast.
+    pub recipe: Recipe,
+    /// What it is compared with.
+    pub parent: ClaimId,
+    /// Commitment to the author's own result, see [`opening_seal`].
+    pub result_seal: [u8; 32],
+    /// One line for people.
+    pub summary: String,
+}
+
+/// A seat's promise of one measurement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seal {
+    /// The claim measured.
+    pub claim: ClaimId,
+    /// See [`reveal_seal`].
+    pub commitment: [u8; 32],
+}
+
+/// The measurement behind a seal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reveal {
+    /// The claim measured.
+    pub claim: ClaimId,
+    /// Random bytes that kept the seal from being guessed.
+    pub salt: [u8; 32],
+    /// The raw data.
+    pub measurement: Measurement,
+}
+
+/// The author's own result, opened after the verdict.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opening {
+    /// The claim.
+    pub claim: ClaimId,
+    /// Random bytes that kept the seal from being guessed.
+    pub salt: [u8; 32],
+    /// Child speed over parent speed as the author measured it, in millionths.
+    pub ratio_ppm: u64,
+}
+
+/// The commitment of a seat to `measurement`, bound to claim and seat so that it cannot be copied.
+#[must_use]
+pub fn reveal_seal(
+    claim: ClaimId,
+    seat: PeerId,
+    salt: &[u8; 32],
+    measurement: &Measurement,
+) -> [u8; 32] {
+    let bytes = measurement.to_proto().encode_to_vec();
+    hash_parts("assay measurement seal v1", &[&claim.0, &seat.0, salt, &bytes])
+}
+
+/// The commitment of an author to its own result for `recipe`.
+#[must_use]
+pub fn opening_seal(author: PeerId, recipe: RecipeId, salt: &[u8; 32], ratio_ppm: u64) -> [u8; 32] {
+    let ratio = ratio_ppm.to_le_bytes();
+    hash_parts("assay author result seal v1", &[&author.0, &recipe.0, salt, &ratio])
+}

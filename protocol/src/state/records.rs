@@ -1,0 +1,147 @@
+//! What each kind of record changes, and when it is refused.
+
+use super::{ClaimState, Phase, State};
+use crate::error::Reject;
+use crate::ids::{ClaimId, PeerId};
+use crate::measurement::Measurement;
+use crate::record::{Body, Claim, Opening, Record, Reveal, Seal, opening_seal, reveal_seal};
+use crate::verdict::Outcome;
+use std::sync::Arc;
+
+impl State {
+    /// Applies one record of the block at `height`.
+    ///
+    /// # Errors
+    ///
+    /// [`Reject`]; the state is then unchanged.
+    pub(crate) fn apply_record(&mut self, record: &Record, height: u64) -> Result<(), Reject> {
+        if !self.members.contains_key(&record.author) {
+            return Err(Reject::NotMember(record.author));
+        }
+        match &record.body {
+            Body::Claim(claim) => self.apply_claim(record, claim, height),
+            Body::Seal(seal) => self.apply_seal(record.author, seal),
+            Body::Reveal(reveal) => self.apply_reveal(record.author, reveal),
+            Body::Opening(opening) => self.apply_opening(record.author, opening),
+        }
+    }
+
+    fn apply_claim(&mut self, record: &Record, claim: &Claim, height: u64) -> Result<(), Reject> {
+        let recipe = claim.recipe.id();
+        if let Some(docketed) = self.recipes.get(&recipe) {
+            return Err(Reject::RecipeDocketed { recipe, claim: *docketed });
+        }
+        let parent_stands = claim.parent == self.base_claim
+            || self.claim(claim.parent).and_then(ClaimState::outcome) == Some(Outcome::Accepted);
+        if !parent_stands {
+            return Err(Reject::Parent(claim.parent));
+        }
+        let same = |open: &&ClaimState| open.author == record.author && open.parent == claim.parent;
+        if let Some(open) = self.docket().find(same) {
+            return Err(Reject::OpenClaim(open.id));
+        }
+        let waiting = self.docket.len();
+        if waiting >= usize::try_from(self.genesis.committee.docket_max).unwrap_or(usize::MAX) {
+            return Err(Reject::DocketFull(waiting));
+        }
+        let id = ClaimId(record.id.0);
+        let state = ClaimState::docketed(id, record.author, claim.clone(), height);
+        self.claims.insert(id, Arc::new(state));
+        self.recipes.insert(recipe, id);
+        self.docket.push(id);
+        Ok(())
+    }
+
+    fn apply_seal(&mut self, author: PeerId, seal: &Seal) -> Result<(), Reject> {
+        let claim = self.open_claim(seal.claim)?;
+        if !matches!(claim.phase, Phase::Sealing { .. }) {
+            return Err(Reject::Phase { claim: seal.claim, what: "seal" });
+        }
+        if !claim.active_seats().any(|seat| seat == author) {
+            return Err(Reject::NotSeated(author));
+        }
+        if claim.seals.contains_key(&author) {
+            return Err(Reject::Repeated(author));
+        }
+        Arc::make_mut(claim).seals.insert(author, seal.commitment);
+        Ok(())
+    }
+
+    fn apply_reveal(&mut self, author: PeerId, reveal: &Reveal) -> Result<(), Reject> {
+        let claim = self.open_claim(reveal.claim)?;
+        if !matches!(claim.phase, Phase::Revealing { .. }) {
+            return Err(Reject::Phase { claim: reveal.claim, what: "reveal" });
+        }
+        let sealed = *claim.seals.get(&author).ok_or(Reject::NotSeated(author))?;
+        if claim.reveals.contains_key(&author) {
+            return Err(Reject::Repeated(author));
+        }
+        if reveal_seal(reveal.claim, author, &reveal.salt, &reveal.measurement) != sealed {
+            return Err(Reject::SealBroken(author));
+        }
+        let claim = Arc::clone(claim);
+        self.check_plan(&claim, author, &reveal.measurement)?;
+        let claim = self.open_claim(reveal.claim)?;
+        Arc::make_mut(claim).reveals.insert(author, reveal.measurement.clone());
+        Ok(())
+    }
+
+    fn apply_opening(&mut self, author: PeerId, opening: &Opening) -> Result<(), Reject> {
+        let id = opening.claim;
+        let claim = self.claims.get_mut(&id).ok_or(Reject::UnknownClaim(id))?;
+        if claim.author != author {
+            return Err(Reject::NotSeated(author));
+        }
+        if claim.phase != Phase::Settled {
+            return Err(Reject::Phase { claim: id, what: "opening" });
+        }
+        if claim.opening.is_some() {
+            return Err(Reject::Repeated(author));
+        }
+        let seal = opening_seal(author, claim.recipe.id(), &opening.salt, opening.ratio_ppm);
+        if seal != claim.result_seal {
+            return Err(Reject::SealBroken(author));
+        }
+        Arc::make_mut(claim).opening = Some(opening.clone());
+        let claim = Arc::clone(claim);
+        self.remember("opening", &claim);
+        Ok(())
+    }
+
+    /// Checks that a measurement covers exactly what was drawn for the seat.
+    fn check_plan(
+        &self,
+        claim: &ClaimState,
+        seat: PeerId,
+        measurement: &Measurement,
+    ) -> Result<(), Reject> {
+        let broken = |reason: &str| Err(Reject::Plan(reason.to_owned()));
+        let Some(plan) = self.plan(claim, seat) else {
+            return broken("no plan was drawn");
+        };
+        let prompts: Vec<u32> = measurement.pairs.iter().map(|pair| pair.prompt).collect();
+        if prompts != plan.prompts {
+            return broken("other prompts than those drawn");
+        }
+        let rules = &self.genesis.measurement;
+        let pairs = u64::from(rules.pairs);
+        let decoded = pairs.saturating_mul(u64::from(rules.decode_tokens));
+        let scored = pairs.saturating_mul(u64::from(self.genesis.challenge.pool.scored_tokens));
+        for arm in [&measurement.x, &measurement.y] {
+            if arm.decoded_tokens != decoded {
+                return broken("another number of decoded tokens");
+            }
+            if arm.scored_tokens != scored {
+                return broken("another number of scored tokens");
+            }
+            if arm.reach_positions != u64::from(rules.reach_tokens) {
+                return broken("another number of reach positions");
+            }
+        }
+        Ok(())
+    }
+
+    fn open_claim(&mut self, id: ClaimId) -> Result<&mut Arc<ClaimState>, Reject> {
+        self.claims.get_mut(&id).ok_or(Reject::UnknownClaim(id))
+    }
+}

@@ -1,0 +1,114 @@
+//! The verdict: a deterministic function of the revealed measurements.
+
+use crate::gates::{self, Evidence, GateResult, PPM};
+use crate::genesis::Genesis;
+use crate::ids::PeerId;
+use crate::statistics::binomial_at_least;
+use serde::{Deserialize, Serialize};
+
+/// What became of a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Every gate passed.
+    Accepted,
+    /// A gate failed; the entry says which.
+    Refuted,
+    /// Too few seats revealed a measurement.
+    Inconclusive,
+}
+
+/// An estimate with its bounds, in millionths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// The estimate.
+    pub ppm: u64,
+    /// Lower bound, one-sided at the network's α.
+    pub low_ppm: u64,
+    /// Upper bound, one-sided at the network's α.
+    pub high_ppm: u64,
+}
+
+/// The ledger's word on a claim.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Accepted, refuted or inconclusive.
+    pub outcome: Outcome,
+    /// Whether the recipe decodes exactly what its checkpoint says; lossless and lossy recipes
+    /// are never ranked together.
+    pub lossless: bool,
+    /// Child speed over parent speed.
+    pub ratio: Option<Estimate>,
+    /// Perplexity of the parent on the seats' prompts, in millionths.
+    pub perplexity_parent_ppm: Option<u64>,
+    /// Perplexity of the child on the same prompts, in millionths.
+    pub perplexity_child_ppm: Option<u64>,
+    /// Every gate with its numbers.
+    pub gates: Vec<GateResult>,
+    /// Whose measurements it rests on.
+    pub attested_by: Vec<PeerId>,
+    /// Probability that dishonest seats alone fill the quorum, at the share that the genesis
+    /// assumes, in parts per thousand million.
+    pub forged_quorum_ppb: u64,
+}
+
+/// A float as whole millionths; saturates, and NaN becomes 0.
+#[must_use]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+pub fn to_ppm(value: f64) -> u64 {
+    // A float-to-integer cast saturates and maps NaN to zero, which is what is wanted here.
+    libm::round(value * PPM) as u64
+}
+
+/// Decides a claim on the revealed measurements.
+#[must_use]
+#[allow(clippy::cast_precision_loss)]
+pub fn decide(genesis: &Genesis, evidence: &[(PeerId, Evidence<'_>)]) -> Verdict {
+    let rules = &genesis.committee;
+    let attested_by = evidence.iter().map(|(peer, _)| *peer).collect();
+    let forged =
+        binomial_at_least(rules.seats, rules.quorum, rules.assumed_dishonest_ppm as f64 / PPM);
+    let mut verdict = Verdict {
+        outcome: Outcome::Inconclusive,
+        lossless: false,
+        ratio: None,
+        perplexity_parent_ppm: None,
+        perplexity_child_ppm: None,
+        gates: Vec::new(),
+        attested_by,
+        forged_quorum_ppb: to_ppm(forged * 1_000.0),
+    };
+    let seats: Vec<Evidence<'_>> = evidence.iter().map(|(_, seat)| *seat).collect();
+    if seats.len() < usize::try_from(rules.quorum).unwrap_or(usize::MAX) {
+        return verdict;
+    }
+
+    let pooled = gates::pooled_ratio(genesis, &seats);
+    verdict.gates = vec![
+        gates::identity(&seats),
+        gates::path(&seats),
+        gates::quality(genesis, &seats),
+        gates::reach(&seats),
+        gates::shape(&seats),
+        gates::physics(&seats),
+        gates::speed(genesis, pooled.as_ref()),
+        gates::repeat(&seats),
+    ];
+    verdict.lossless = verdict.gates.iter().any(|g| g.gate == gates::Gate::Identity && g.pass);
+    verdict.ratio = pooled.map(|pooled| {
+        let (low, high) = pooled.bounds(genesis.significance.alpha_ppm as f64 / PPM);
+        Estimate {
+            ppm: to_ppm(libm::exp(pooled.mean)),
+            low_ppm: to_ppm(libm::exp(low)),
+            high_ppm: to_ppm(libm::exp(high)),
+        }
+    });
+    verdict.perplexity_parent_ppm =
+        gates::perplexity(&seats, |seat| seat.parent().nll_nanonats).map(to_ppm);
+    verdict.perplexity_child_ppm =
+        gates::perplexity(&seats, |seat| seat.child().nll_nanonats).map(to_ppm);
+    // Identity decides the track; a lossy recipe stands or falls by the quality gate.
+    let accepted = verdict.gates.iter().all(|g| g.pass || g.gate == gates::Gate::Identity);
+    verdict.outcome = if accepted { Outcome::Accepted } else { Outcome::Refuted };
+    verdict
+}

@@ -1,0 +1,161 @@
+//! The one door: bytes become records here, or are refused.
+
+use crate::error::Reject;
+use crate::ids::{BlobHash, ClaimId, NetworkId, PeerId, RecordId, hash_parts};
+use crate::measurement::Measurement;
+use crate::record::{
+    Body, Claim, DRAFT_LEN_MAX, Drafter, Opening, Recipe, Record, Reveal, SUMMARY_BYTES_MAX, Seal,
+};
+use assay_proto::{decode_canonical, limits, v1};
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use prost::Message;
+
+/// Reads a record from the network or a file: form, sizes, signature.
+///
+/// # Errors
+///
+/// [`Reject`]; nothing of the input is kept.
+pub fn open(network: NetworkId, bytes: &[u8]) -> Result<Record, Reject> {
+    open_signed(network, decode_canonical(bytes, limits::RECORD_BYTES_MAX)?)
+}
+
+/// Reads a record that was decoded as part of a block.
+///
+/// # Errors
+///
+/// [`Reject`], as [`open`].
+pub fn open_signed(network: NetworkId, signed: v1::SignedRecord) -> Result<Record, Reject> {
+    let author = PeerId(bytes32("author", &signed.author)?);
+    let signature = Signature::from_slice(&signed.signature)
+        .map_err(|_| field("signature", format!("{} bytes", signed.signature.len())))?;
+    VerifyingKey::from_bytes(&author.0)
+        .and_then(|key| key.verify_strict(&signing_bytes(network, &signed.payload), &signature))
+        .map_err(|_| Reject::Signature(author))?;
+    let record: v1::Record = decode_canonical(&signed.payload, limits::RECORD_BYTES_MAX)?;
+    let body = read_body(record)?;
+    Ok(Record { id: record_id(network, author, &signed.payload), author, body, signed })
+}
+
+/// Signs what this peer says.
+#[must_use]
+pub fn sign(network: NetworkId, key: &SigningKey, body: Body) -> Record {
+    let payload = body_to_proto(&body).encode_to_vec();
+    let author = PeerId(key.verifying_key().to_bytes());
+    let signature = key.sign(&signing_bytes(network, &payload)).to_bytes().to_vec();
+    let id = record_id(network, author, &payload);
+    let signed = v1::SignedRecord { author: author.to_vec(), payload, signature };
+    Record { id, author, body, signed }
+}
+
+fn record_id(network: NetworkId, author: PeerId, payload: &[u8]) -> RecordId {
+    RecordId(hash_parts("assay record id v1", &[&network.0, &author.0, payload]))
+}
+
+fn signing_bytes(network: NetworkId, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(64 + payload.len());
+    out.extend_from_slice(b"assay/record/v1\0");
+    out.extend_from_slice(&network.0);
+    out.extend_from_slice(payload);
+    out
+}
+
+fn body_to_proto(body: &Body) -> v1::Record {
+    use v1::record::Body as Wire;
+    let body = match body {
+        Body::Claim(claim) => Wire::Claim(v1::Claim {
+            recipe: Some(claim.recipe.to_proto()),
+            parent: claim.parent.to_vec(),
+            result_seal: claim.result_seal.to_vec(),
+            summary: claim.summary.clone(),
+        }),
+        Body::Seal(seal) => Wire::Seal(v1::Seal {
+            claim: seal.claim.to_vec(),
+            commitment: seal.commitment.to_vec(),
+        }),
+        Body::Reveal(reveal) => Wire::Reveal(v1::Reveal {
+            claim: reveal.claim.to_vec(),
+            salt: reveal.salt.to_vec(),
+            measurement: Some(reveal.measurement.to_proto()),
+        }),
+        Body::Opening(opening) => Wire::Opening(v1::Opening {
+            claim: opening.claim.to_vec(),
+            salt: opening.salt.to_vec(),
+            ratio_ppm: opening.ratio_ppm,
+        }),
+    };
+    v1::Record { body: Some(body) }
+}
+
+fn read_body(record: v1::Record) -> Result<Body, Reject> {
+    use v1::record::Body as Wire;
+    match record.body {
+        None => Err(field("body", "missing".to_owned())),
+        Some(Wire::Claim(claim)) => read_claim(claim).map(Body::Claim),
+        Some(Wire::Seal(seal)) => Ok(Body::Seal(Seal {
+            claim: ClaimId(bytes32("claim", &seal.claim)?),
+            commitment: bytes32("commitment", &seal.commitment)?,
+        })),
+        Some(Wire::Reveal(reveal)) => read_reveal(reveal).map(|r| Body::Reveal(Box::new(r))),
+        Some(Wire::Opening(opening)) => Ok(Body::Opening(Opening {
+            claim: ClaimId(bytes32("claim", &opening.claim)?),
+            salt: bytes32("salt", &opening.salt)?,
+            ratio_ppm: opening.ratio_ppm,
+        })),
+    }
+}
+
+fn read_claim(claim: v1::Claim) -> Result<Claim, Reject> {
+    let recipe = claim.recipe.ok_or_else(|| field("recipe", "missing".to_owned()))?;
+    let summary = claim.summary;
+    if summary.len() > SUMMARY_BYTES_MAX || summary.chars().any(char::is_control) {
+        let reason = format!("at most {SUMMARY_BYTES_MAX} bytes without control characters");
+        return Err(field("summary", reason));
+    }
+    Ok(Claim {
+        recipe: read_recipe(&recipe)?,
+        parent: ClaimId(bytes32("parent", &claim.parent)?),
+        result_seal: bytes32("result_seal", &claim.result_seal)?,
+        summary,
+    })
+}
+
+fn read_recipe(recipe: &v1::Recipe) -> Result<Recipe, Reject> {
+    let optional = |name, bytes: &[u8]| match bytes {
+        [] => Ok(None),
+        bytes => bytes32(name, bytes).map(|hash| Some(BlobHash(hash))),
+    };
+    let drafter = match (optional("drafter", &recipe.drafter)?, recipe.draft_len) {
+        (None, 0) => None,
+        (Some(checkpoint), draft_len @ 1..=DRAFT_LEN_MAX) => {
+            Some(Drafter { checkpoint, draft_len })
+        }
+        (_, len) => return Err(field("draft_len", format!("{len} with this drafter field"))),
+    };
+    Ok(Recipe {
+        checkpoint: BlobHash(bytes32("checkpoint", &recipe.checkpoint)?),
+        bundle: optional("bundle", &recipe.bundle)?,
+        drafter,
+    })
+}
+
+fn read_reveal(reveal: v1::Reveal) -> Result<Reveal, Reject> {
+    let measurement =
+        reveal.measurement.ok_or_else(|| field("measurement", "missing".to_owned()))?;
+    let packed_bytes = measurement.encoded_len();
+    if packed_bytes > limits::MEASUREMENT_BYTES_MAX {
+        return Err(field("measurement", format!("{packed_bytes} bytes packed")));
+    }
+    Ok(Reveal {
+        claim: ClaimId(bytes32("claim", &reveal.claim)?),
+        salt: bytes32("salt", &reveal.salt)?,
+        measurement: Measurement::from_proto(measurement)?,
+    })
+}
+
+fn field(field: &'static str, reason: String) -> Reject {
+    Reject::Field { field, reason }
+}
+
+fn bytes32(name: &'static str, bytes: &[u8]) -> Result<[u8; 32], Reject> {
+    bytes.try_into().map_err(|_| field(name, format!("{} bytes instead of 32", bytes.len())))
+}
