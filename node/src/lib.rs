@@ -1,1 +1,3 @@
-//! assay-node
+//! Everything of Assay that touches the world: network, storage, workers, command line, pages.
+
+pub mod cli;

@@ -193,7 +193,7 @@ impl Genesis {
         )?;
         let m = &self.measurement;
         require(
-            (2..=64).contains(&m.pairs) && m.pairs % 2 == 0,
+            (2..=64).contains(&m.pairs) && m.pairs.is_multiple_of(2),
             "measurement.pairs",
             "even, 2 to 64",
         )?;

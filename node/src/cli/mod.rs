@@ -1,0 +1,3 @@
+//! The command line: one file a command, each with its arguments and a `run`.
+
+pub mod output;
