@@ -1,0 +1,152 @@
+//! Names of things: 32-byte hashes and keys with a type each, so that none passes for another.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use std::fmt;
+use std::str::FromStr;
+
+/// Text that is not 64 hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected 64 hexadecimal digits, found {found:?}")]
+pub struct ParseIdError {
+    found: String,
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        pub struct $name(pub [u8; 32]);
+
+        impl $name {
+            /// Reads a name from a message field.
+            ///
+            /// # Errors
+            ///
+            /// The field's length when it is not 32 bytes.
+            pub fn from_slice(bytes: &[u8]) -> Result<Self, usize> {
+                bytes.try_into().map(Self).map_err(|_| bytes.len())
+            }
+
+            /// The name as a message field.
+            #[must_use]
+            pub fn to_vec(self) -> Vec<u8> {
+                self.0.to_vec()
+            }
+
+            /// The first eight digits, enough to tell things apart on a screen.
+            #[must_use]
+            pub fn short(self) -> String {
+                let mut text = self.to_string();
+                text.truncate(8);
+                text
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&hex::encode(self.0))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self.short())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ParseIdError;
+
+            fn from_str(text: &str) -> Result<Self, ParseIdError> {
+                let mut bytes = [0; 32];
+                match hex::decode_to_slice(text, &mut bytes) {
+                    Ok(()) => Ok(Self(bytes)),
+                    Err(_) => Err(ParseIdError { found: text.chars().take(80).collect() }),
+                }
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+            }
+        }
+    };
+}
+
+id! {
+    /// An identity: an Ed25519 public key.
+    PeerId
+}
+id! {
+    /// A network: the hash of its genesis.
+    NetworkId
+}
+id! {
+    /// A signed record: the hash of network, author and payload.
+    RecordId
+}
+id! {
+    /// A claim: the id of the record that made it, or the base recipe at the root of a lineage.
+    ClaimId
+}
+id! {
+    /// All that decides tokens and speed: the hash of a recipe's canonical bytes.
+    RecipeId
+}
+id! {
+    /// A blob or manifest: the BLAKE3 hash of its bytes.
+    BlobHash
+}
+id! {
+    /// A block: the hash of its header.
+    BlockHash
+}
+id! {
+    /// Randomness fixed by the ledger.
+    Beacon
+}
+
+/// BLAKE3 of a domain and length-prefixed parts, so that no two lists of parts collide.
+#[must_use]
+pub fn hash_parts(domain: &'static str, parts: &[&[u8]]) -> [u8; 32] {
+    *hasher(domain, parts).finalize().as_bytes()
+}
+
+/// A BLAKE3 hasher fed as [`hash_parts`] does; its extendable output is used for draws.
+#[must_use]
+pub fn hasher(domain: &'static str, parts: &[&[u8]]) -> blake3::Hasher {
+    let mut hasher = blake3::Hasher::new_derive_key(domain);
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    hasher
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_read_what_they_print() {
+        let id = PeerId([0xab; 32]);
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert_eq!(id.short(), "abababab");
+        assert!("zz".parse::<PeerId>().is_err());
+        assert!("é".repeat(32).parse::<PeerId>().is_err());
+        assert_eq!(PeerId::from_slice(&[1; 31]), Err(31));
+    }
+
+    #[test]
+    fn parts_do_not_run_into_each_other() {
+        assert_ne!(hash_parts("t", &[b"ab", b"c"]), hash_parts("t", &[b"a", b"bc"]));
+        assert_ne!(hash_parts("t", &[b"a"]), hash_parts("u", &[b"a"]));
+    }
+}
