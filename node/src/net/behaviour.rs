@@ -119,10 +119,7 @@ fn exchange<E: Exchange>(
 }
 
 /// Kademlia finds peers; it stores nothing for anybody.
-fn kad(
-    names: &Names,
-    peer: PeerId,
-) -> Result<kad::Behaviour<kad::store::MemoryStore>, NetError> {
+fn kad(names: &Names, peer: PeerId) -> Result<kad::Behaviour<kad::store::MemoryStore>, NetError> {
     let mut config = kad::Config::new(names.protocol("kad/1")?);
     config
         .set_record_filtering(kad::StoreInserts::FilterBoth)

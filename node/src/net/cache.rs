@@ -25,8 +25,8 @@ impl PeerCache {
     /// Reads the file. What is missing or cannot be read is an empty cache: the node can do without.
     pub(super) fn load(path: PathBuf) -> Self {
         let mut text = String::new();
-        let read = File::open(&path)
-            .and_then(|file| file.take(FILE_BYTES_MAX).read_to_string(&mut text));
+        let read =
+            File::open(&path).and_then(|file| file.take(FILE_BYTES_MAX).read_to_string(&mut text));
         if let Err(e) = read
             && e.kind() != io::ErrorKind::NotFound
         {

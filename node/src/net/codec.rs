@@ -127,9 +127,9 @@ impl Exchange for SyncExchange {
             return Err(format!("{} items, {most} were asked for", response.items.len()));
         }
         match response.items.iter().map(Message::encoded_len).max() {
-            Some(bytes) if bytes > LEDGER_ITEM_BYTES_MAX => {
-                Err(format!("an item of {bytes} bytes, at most {LEDGER_ITEM_BYTES_MAX} are allowed"))
-            }
+            Some(bytes) if bytes > LEDGER_ITEM_BYTES_MAX => Err(format!(
+                "an item of {bytes} bytes, at most {LEDGER_ITEM_BYTES_MAX} are allowed"
+            )),
             _ => Ok(()),
         }
     }
@@ -179,11 +179,7 @@ impl Exchange for BlobExchange {
         }
     }
 
-    fn event(
-        peer: PeerId,
-        hash: [u8; 32],
-        reply: oneshot::Sender<Option<Vec<u8>>>,
-    ) -> NetEvent {
+    fn event(peer: PeerId, hash: [u8; 32], reply: oneshot::Sender<Option<Vec<u8>>>) -> NetEvent {
         NetEvent::BlobRequest { peer, hash, reply }
     }
 
@@ -250,17 +246,28 @@ impl<E> Clone for FrameCodec<E> {
     }
 }
 
+/// A request, or why a peer's bytes are none. The library keeps a failure to read a request to
+/// itself, but it is an offence that the node has to learn of.
+pub(super) type ReadRequest<E> = Result<<E as Exchange>::Request, String>;
+
 impl<E: Exchange> Codec for FrameCodec<E> {
     type Protocol = StreamProtocol;
-    type Request = E::Request;
+    type Request = ReadRequest<E>;
     type Response = E::Response;
 
-    async fn read_request<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<E::Request>
+    async fn read_request<T>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+    ) -> io::Result<ReadRequest<E>>
     where
         T: AsyncRead + Unpin + Send,
     {
-        let frame = read_frame(io, REQUEST_BYTES_MAX).await?;
-        E::decode_request(&frame).map_err(invalid)
+        match read_frame(io, REQUEST_BYTES_MAX).await {
+            Ok(frame) => Ok(E::decode_request(&frame)),
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => Ok(Err(e.to_string())),
+            Err(e) => Err(e),
+        }
     }
 
     async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<E::Response>
@@ -275,11 +282,12 @@ impl<E: Exchange> Codec for FrameCodec<E> {
         &mut self,
         _: &StreamProtocol,
         io: &mut T,
-        request: E::Request,
+        request: ReadRequest<E>,
     ) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
+        let request = request.map_err(invalid)?;
         write_frame(io, &E::encode_request(&request)).await
     }
 
@@ -395,8 +403,7 @@ mod tests {
 
     #[test]
     fn answers_are_cut_to_what_was_asked() {
-        let response =
-            || v1::SyncResponse { head: 9, items: vec![v1::LedgerItem::default(); 100] };
+        let response = || v1::SyncResponse { head: 9, items: vec![v1::LedgerItem::default(); 100] };
         let request = |max| v1::SyncRequest { from: 1, max };
         assert_eq!(SyncExchange::fit(&request(3), response()).items.len(), 3);
         assert_eq!(SyncExchange::fit(&request(u32::MAX), response()).items.len(), SYNC_ITEMS_MAX);

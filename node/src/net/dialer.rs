@@ -57,8 +57,7 @@ impl Dialer {
         });
     }
 
-    /// The addresses to dial now. Every one must be answered by [`Self::dialling`] or
-    /// [`Self::failed_to_start`].
+    /// The addresses to dial now. Every one must be answered by [`Self::dialling`].
     pub(super) fn due(
         &self,
         now: Instant,
@@ -105,27 +104,7 @@ impl Dialer {
 
     /// Notes a failed attempt. Returns the address when this is its first failure in a row.
     pub(super) fn failed(&mut self, connection: ConnectionId, now: Instant) -> Option<Multiaddr> {
-        let index =
-            self.targets.iter().position(|target| target.dialling == Some(connection))?;
-        self.failed_at(index, now)
-    }
-
-    /// Like [`Self::failed`], for an attempt that got no connection id.
-    pub(super) fn failed_to_start(
-        &mut self,
-        address: &Multiaddr,
-        now: Instant,
-    ) -> Option<Multiaddr> {
-        let index = self.targets.iter().position(|target| target.address == *address)?;
-        self.failed_at(index, now)
-    }
-
-    /// Stops dialling an address at which the node found itself.
-    pub(super) fn forget(&mut self, connection: ConnectionId) {
-        self.targets.retain(|target| target.dialling != Some(connection));
-    }
-
-    fn failed_at(&mut self, index: usize, now: Instant) -> Option<Multiaddr> {
+        let index = self.targets.iter().position(|target| target.dialling == Some(connection))?;
         self.put_off(index, now);
         let target = &mut self.targets[index];
         target.dialling = None;
@@ -136,12 +115,17 @@ impl Dialer {
         first
     }
 
+    /// Stops dialling an address at which the node found itself.
+    pub(super) fn forget(&mut self, connection: ConnectionId) {
+        self.targets.retain(|target| target.dialling != Some(connection));
+    }
+
     fn put_off(&mut self, index: usize, now: Instant) {
         let target = &mut self.targets[index];
         let doublings = target.failures.min(16);
         let pause = self.pause_min.saturating_mul(1 << doublings).min(self.pause_max);
         // Up to a quarter more, by node and attempt.
-        let spread = (self.jitter.wrapping_mul(target.failures + 1) % 256).min(255);
+        let spread = self.jitter.wrapping_mul(target.failures + 1) % 256;
         target.due = now + pause + pause.mul_f64(f64::from(spread) / 1024.0);
         target.failures = target.failures.saturating_add(1);
     }

@@ -17,8 +17,8 @@ const IDENTITY_CODE: u64 = 0;
 ///
 /// [`NetError::Key`] when the bytes are not a point of the curve.
 pub fn peer_of_key(public_key: &[u8; 32]) -> Result<PeerId, NetError> {
-    let key = ed25519::PublicKey::try_from_bytes(public_key)
-        .map_err(|e| NetError::Key(e.to_string()))?;
+    let key =
+        ed25519::PublicKey::try_from_bytes(public_key).map_err(|e| NetError::Key(e.to_string()))?;
     Ok(PublicKey::from(key).to_peer_id())
 }
 

@@ -29,6 +29,7 @@ mod requests;
 mod scoring;
 mod task;
 
+use std::collections::HashSet;
 use std::net::{IpAddr, TcpListener, UdpSocket};
 
 use libp2p::Multiaddr;
@@ -46,7 +47,8 @@ pub use peers::{Direction, PeerStatus};
 /// Commands that may wait for the network task.
 const COMMANDS: usize = 256;
 
-/// Listens, starts to look for peers, and returns at once. The third value ends with the task.
+/// Listens, starts to look for peers, and returns as soon as the own addresses are known. The third
+/// value ends with the task.
 ///
 /// # Errors
 ///
@@ -61,16 +63,18 @@ pub async fn start(
     let peer = keypair.public().to_peer_id();
     config.listen.iter().try_for_each(probe)?;
     let mut swarm = behaviour::swarm(&config, &names, keypair)?;
+    let mut listeners = HashSet::new();
     for address in &config.listen {
-        swarm.listen_on(address.clone()).map_err(|e| NetError::Listen {
-            address: address.clone(),
-            reason: e.to_string(),
-        })?;
+        let listener = swarm
+            .listen_on(address.clone())
+            .map_err(|e| NetError::Listen { address: address.clone(), reason: e.to_string() })?;
+        listeners.insert(listener);
     }
     let (events, receiver) = events::Events::new(&config.limits);
     let (commands, inbox) = mpsc::channel(COMMANDS);
     let handle = NetHandle { peer, commands, counters: events.counters.clone() };
-    let task = task::NetTask::new(config, &names, swarm, inbox, events);
+    let mut task = task::NetTask::new(config, &names, swarm, inbox, events);
+    task.listen(listeners).await;
     Ok((handle, receiver, tokio::spawn(task.run())))
 }
 

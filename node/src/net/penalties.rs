@@ -62,8 +62,7 @@ impl Penalties {
     /// Blocks a peer and forgets its offences. Returns a peer that must be unblocked to make room.
     pub(super) fn block(&mut self, peer: PeerId, now: Instant) -> Option<PeerId> {
         self.offences.remove(&peer);
-        let full =
-            self.blocked_until.len() >= PEERS_MAX && !self.blocked_until.contains_key(&peer);
+        let full = self.blocked_until.len() >= PEERS_MAX && !self.blocked_until.contains_key(&peer);
         let evicted = if full { evict_min(&mut self.blocked_until, |until| *until) } else { None };
         self.blocked_until.insert(peer, now + self.block_for);
         evicted

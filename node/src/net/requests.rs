@@ -9,12 +9,11 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use libp2p::PeerId;
 use libp2p::request_response::{
-    self, InboundFailure, InboundRequestId, Message, OutboundFailure, OutboundRequestId,
-    ResponseChannel,
+    self, InboundRequestId, Message, OutboundFailure, OutboundRequestId, ResponseChannel,
 };
 use tokio::sync::oneshot;
 
-use super::codec::{Exchange, FrameCodec};
+use super::codec::{Exchange, FrameCodec, ReadRequest};
 use super::config::NetLimits;
 use super::error::NetError;
 use super::events::{Counters, Events};
@@ -25,8 +24,7 @@ use super::penalties::Offence;
 const WAITING_MAX: usize = 256;
 
 type Protocol<E> = request_response::Behaviour<FrameCodec<E>>;
-type Event<E> =
-    request_response::Event<<E as Exchange>::Request, <E as Exchange>::Response>;
+type Event<E> = request_response::Event<ReadRequest<E>, <E as Exchange>::Response>;
 
 /// An own answer on its way to the peer, or `None` where the node refused to answer.
 pub(super) type Answer<E> =
@@ -84,9 +82,13 @@ impl<E: Exchange> Requests<E> {
     ) -> Option<(PeerId, Offence)> {
         match event {
             Event::<E>::Message { peer, message, .. } => match message {
-                Message::Request { request_id, request, channel } => {
+                Message::Request { request_id, request: Ok(request), channel } => {
                     self.serve(events, peer, request_id, request, channel);
                     None
+                }
+                Message::Request { request: Err(reason), .. } => {
+                    tracing::debug!(%peer, protocol = E::NAME, "malformed request: {reason}");
+                    Some((peer, Offence::MalformedRequest))
                 }
                 Message::Response { request_id, response } => {
                     self.conclude(protocol, request_id, Ok(response));
@@ -98,17 +100,8 @@ impl<E: Exchange> Requests<E> {
                 self.conclude(protocol, request_id, Err(error));
                 offence.map(|offence| (peer, offence))
             }
-            Event::<E>::InboundFailure { peer, request_id, error, .. } => {
-                self.in_service.remove(&request_id);
-                match error {
-                    InboundFailure::Io(e) if e.kind() == io::ErrorKind::InvalidData => {
-                        tracing::debug!(%peer, "malformed request: {e}");
-                        Some((peer, Offence::MalformedRequest))
-                    }
-                    _ => None,
-                }
-            }
-            Event::<E>::ResponseSent { request_id, .. } => {
+            Event::<E>::InboundFailure { request_id, .. }
+            | Event::<E>::ResponseSent { request_id, .. } => {
                 self.in_service.remove(&request_id);
                 None
             }
@@ -177,7 +170,7 @@ impl<E: Exchange> Requests<E> {
             }
             let of_peer = self.sent.values().filter(|(other, _)| *other == peer).count();
             if of_peer < self.per_peer {
-                let id = protocol.send_request(&peer, request);
+                let id = protocol.send_request(&peer, Ok(request));
                 self.sent.insert(id, (peer, reply));
             } else {
                 self.waiting.push_back((peer, request, reply));

@@ -1,14 +1,15 @@
 //! The task that owns the swarm.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use libp2p::core::ConnectedPoint;
+use libp2p::core::transport::ListenerId;
 use libp2p::gossipsub::{self, MessageAcceptance, PublishError, TopicHash};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{DialError, SwarmEvent};
+use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, identify, mdns};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
@@ -30,6 +31,8 @@ use super::scoring;
 const TICK: Duration = Duration::from_millis(250);
 /// Ticks between two writes of the peer cache: five minutes.
 const TICKS_PER_SAVE: u64 = 1200;
+/// How long a starting node waits until it knows its own addresses.
+const LISTEN_WITHIN: Duration = Duration::from_secs(2);
 /// How long a stopping node waits for its connections to close.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
@@ -60,8 +63,7 @@ impl NetTask {
         events: Events,
     ) -> Self {
         let limits = &config.limits;
-        let mut dialer =
-            Dialer::new(swarm.local_peer_id(), limits.redial_min, limits.redial_max);
+        let mut dialer = Dialer::new(swarm.local_peer_id(), limits.redial_min, limits.redial_max);
         for address in config.bootstrap {
             dialer.add(address, true);
         }
@@ -86,6 +88,22 @@ impl NetTask {
             dialer,
             cache,
             ticks: 0,
+        }
+    }
+
+    /// Waits until every listener has an address, so that a started node can be dialled.
+    pub(super) async fn listen(&mut self, mut listeners: HashSet<ListenerId>) {
+        let listening = async {
+            while !listeners.is_empty() {
+                let event = self.swarm.select_next_some().await;
+                if let SwarmEvent::NewListenAddr { listener_id, .. } = &event {
+                    listeners.remove(listener_id);
+                }
+                self.on_event(event);
+            }
+        };
+        if tokio::time::timeout(LISTEN_WITHIN, listening).await.is_err() {
+            tracing::warn!("not every listen address is ready; is the network interface up?");
         }
     }
 
@@ -200,11 +218,7 @@ impl NetTask {
                 }
             }
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
-                if matches!(error, DialError::LocalPeerId { .. }) {
-                    self.dialer.forget(connection_id);
-                } else if let Some(address) = self.dialer.failed(connection_id, now) {
-                    log_unreachable(&address, &error);
-                }
+                self.on_dial_failed(connection_id, &error, now);
             }
             SwarmEvent::NewListenAddr { address, .. } => {
                 tracing::info!(%address, "listening");
@@ -249,12 +263,7 @@ impl NetTask {
         }
     }
 
-    fn on_gossip(
-        &mut self,
-        source: PeerId,
-        id: gossipsub::MessageId,
-        message: gossipsub::Message,
-    ) {
+    fn on_gossip(&mut self, source: PeerId, id: gossipsub::MessageId, message: gossipsub::Message) {
         let topic = self.topics.get(&message.topic).copied();
         let oversize = topic.is_some_and(|topic| message.data.len() > topic.bytes_max());
         let acceptance = match (topic, self.peers.places(&source)) {
@@ -348,14 +357,22 @@ impl NetTask {
             let connection = dial.connection_id();
             self.dialer.dialling(&address, connection);
             match self.swarm.dial(dial) {
-                Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {}
-                Err(DialError::LocalPeerId { .. }) => self.dialer.forget(connection),
-                Err(e) => {
-                    if let Some(address) = self.dialer.failed(connection, now) {
-                        log_unreachable(&address, &e);
-                    }
-                }
+                Ok(()) => {}
+                Err(e) => self.on_dial_failed(connection, &e, now),
             }
+        }
+    }
+
+    fn on_dial_failed(&mut self, connection: ConnectionId, error: &DialError, now: Instant) {
+        if matches!(error, DialError::LocalPeerId { .. }) {
+            self.dialer.forget(connection);
+            return;
+        }
+        if let Some(address) = self.dialer.failed(connection, now)
+            // Another attempt to reach the same peer is under way.
+            && !matches!(error, DialError::DialPeerConditionFalse(_))
+        {
+            tracing::info!(%address, "not reachable, will be tried again: {error}");
         }
     }
 
@@ -381,8 +398,4 @@ impl NetTask {
             Counters::add_one(&self.events.counters.peers_blocked);
         }
     }
-}
-
-fn log_unreachable(address: &Multiaddr, error: &DialError) {
-    tracing::info!(%address, "not reachable, will be tried again: {error}");
 }
