@@ -1,3 +1,5 @@
 //! Everything of Assay that touches the world: network, storage, workers, command line, pages.
 
 pub mod cli;
+pub mod consensus;
+pub mod net;
