@@ -1,1 +1,3 @@
 //! assay-node
+
+pub mod consensus;

@@ -447,15 +447,17 @@ pub struct WalBody {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WalProposedValue {
-    #[prost(uint32, tag = "1")]
+    #[prost(uint64, tag = "1")]
+    pub height: u64,
+    #[prost(uint32, tag = "2")]
     pub round: u32,
-    #[prost(uint32, optional, tag = "2")]
+    #[prost(uint32, optional, tag = "3")]
     pub valid_round: ::core::option::Option<u32>,
-    #[prost(bytes = "vec", tag = "3")]
-    pub proposer: ::prost::alloc::vec::Vec<u8>,
     #[prost(bytes = "vec", tag = "4")]
+    pub proposer: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "5")]
     pub block: ::prost::alloc::vec::Vec<u8>,
-    #[prost(bool, tag = "5")]
+    #[prost(bool, tag = "6")]
     pub valid: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
