@@ -53,22 +53,20 @@ impl Application for Ordering {
         let (vrf_output, vrf_proof) = evaluate(&vrf, network, height);
         let peer = PeerId(self.key.verifying_key().to_bytes());
         let block = self.ledger.build(Proposer { peer, vrf_output, vrf_proof });
-        let block = block.ok_or_else(|| ApplicationError("nothing to order".to_owned()))?;
+        let block = block.ok_or("nothing to order")?;
         let body = block.encode_to_vec();
-        let (hash, _) = identify(&body).map_err(|e| ApplicationError(e.to_string()))?;
+        let (hash, _) = identify(&body)?;
         Ok((hash, body))
     }
 
     fn identify(&self, body: &[u8]) -> Result<BlockHash, ApplicationError> {
-        identify(body).map(|(hash, _)| hash).map_err(|e| ApplicationError(e.to_string()))
+        Ok(identify(body)?.0)
     }
 
     fn check(&mut self, body: &[u8]) -> Result<(), ApplicationError> {
         let state = self.ledger.state();
-        state
-            .extended(body, Some(now_ms()))
-            .map(|_| ())
-            .map_err(|e| ApplicationError(e.to_string()))
+        state.extended(body, Some(now_ms()))?;
+        Ok(())
     }
 
     fn commit(
@@ -76,8 +74,9 @@ impl Application for Ordering {
         certificate: v1::CommitCertificate,
         body: Vec<u8>,
     ) -> Result<(), ApplicationError> {
-        let (_, block) = identify(&body).map_err(|e| ApplicationError(e.to_string()))?;
+        let (_, block) = identify(&body)?;
         let item = v1::LedgerItem { block: Some(block), certificate: Some(certificate) };
-        self.ledger.commit(item).map_err(|e| ApplicationError(e.to_string()))
+        self.ledger.commit(item)?;
+        Ok(())
     }
 }

@@ -102,7 +102,12 @@ impl Pool {
     }
 }
 
-fn applies(state: &State, record: &Record) -> Result<(), Reject> {
+/// Whether a record could be ordered next.
+///
+/// # Errors
+///
+/// The [`Reject`] with which the ledger would refuse it.
+pub fn applies(state: &State, record: &Record) -> Result<(), Reject> {
     // The clone shares every claim with the original, so it costs a few pointers a claim.
     state.clone().apply_record(record, state.height() + 1)
 }

@@ -100,6 +100,15 @@ impl Blobs {
         if blob_hash(&data) == hash { Ok(data) } else { Err(BlobError::Damaged(hash)) }
     }
 
+    /// The file that holds a blob.
+    ///
+    /// # Errors
+    ///
+    /// [`BlobError::Missing`].
+    pub fn path_of(&self, hash: BlobHash) -> Result<PathBuf, BlobError> {
+        if self.contains(hash) { Ok(self.path(hash)) } else { Err(BlobError::Missing(hash)) }
+    }
+
     /// Stores a blob under its name.
     ///
     /// # Errors

@@ -62,6 +62,20 @@ impl Store {
         Ok(())
     }
 
+    /// Height of the last stored block; 0 without any.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the database fails or holds something else.
+    pub fn height(&self) -> Result<u64, StoreError> {
+        let Some((key, _)) = self.items.last()? else { return Ok(0) };
+        let key: [u8; 8] = key.as_ref().try_into().map_err(|_| StoreError::Damaged {
+            what: "a block's height".to_owned(),
+            reason: format!("it has {} bytes", key.len()),
+        })?;
+        Ok(u64::from_be_bytes(key))
+    }
+
     /// The final block at a height.
     ///
     /// # Errors
