@@ -84,24 +84,24 @@ async fn consensus_messages_are_repeated_and_records_are_not() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_accepted_messages_are_forwarded() {
-    let (middle, mut sender) = pair(TCP).await;
-    // The far node listens nowhere and knows nobody but the middle one, and the sender cannot be
-    // found either because it never dials: what the far node hears has come through the middle.
-    let mut far = config(3, TCP);
-    far.listen.clear();
-    far.bootstrap = vec![middle.address().await];
-    let mut far = start(far).await;
-    far.has_peers(1).await;
-    sender.reach(&mut far, Topic::Consensus, b"start").await;
-    far.reach(&mut sender, Topic::Consensus, b"start back").await;
-    let sender_is_neighbour =
-        far.handle.peers().await.iter().any(|p| p.peer == sender.peer().to_string());
-    if !sender_is_neighbour {
-        sender.handle.publish(Topic::Consensus, b"skip this".to_vec()).await.unwrap();
-        sender.handle.publish(Topic::Consensus, b"end".to_vec()).await.unwrap();
-        let messages = far.messages_until(b"end").await;
-        assert!(!messages.contains(&b"skip this".to_vec()));
+    let middle = start(config(1, TCP)).await;
+    // Neither end listens, so that what one hears of the other has come through the middle.
+    let mut ends = Vec::new();
+    for seed in [2, 3] {
+        let mut end = config(seed, TCP);
+        end.listen.clear();
+        end.bootstrap = vec![middle.address().await];
+        ends.push(start(end).await);
     }
+    let [sender, far] = &mut ends[..] else { unreachable!() };
+    sender.reach(far, Topic::Consensus, b"start").await;
+    for data in ["skip this", "bad", "end"] {
+        sender.handle.publish(Topic::Consensus, data.into()).await.unwrap();
+    }
+    let messages = far.messages_until(b"end").await;
+    assert!(messages.iter().all(|data| data == b"start"), "{messages:?}");
+    assert_eq!(far.handle.peers().await.len(), 1);
+    assert_eq!(middle.handle.peers().await.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use assay_node::net::{NetError, Topic};
+use assay_node::net::{self, NetError, NetEvent, Topic};
 use assay_proto::limits::{BLOB_RESPONSE_BYTES_MAX, SYNC_BYTES_MAX};
 use assay_proto::v1;
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, StreamExt};
@@ -15,7 +15,7 @@ use libp2p::{
 use prost::Message;
 use tokio::sync::mpsc;
 
-use crate::support::{NETWORK, Node, TCP, config, start, until};
+use crate::support::{NETWORK, Node, Seen, TCP, config, soon, start, until};
 
 /// Sends and receives whatever bytes it is given.
 #[derive(Clone, Default)]
@@ -167,7 +167,7 @@ fn framed(length: usize, bytes: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A victim and a hostile peer connected to it, which may have done its worst a few times.
+/// A victim, which blocks after four offences, and a hostile peer connected to it.
 async fn victim_of(answer: Vec<u8>) -> (Node, PeerId, mpsc::Sender<Do>) {
     let mut config = config(1, TCP);
     config.limits.offences = 4;
@@ -226,7 +226,7 @@ async fn answers_that_are_not_to_the_question_are_refused() {
     assert_eq!(victim.handle.sync(peer, 1, 3).await.unwrap().items.len(), 3);
     let unasked = victim.handle.sync(peer, 1, 2).await;
     assert!(matches!(unasked, Err(NetError::BadAnswer { .. })), "{unasked:?}");
-    assert_eq!(victim.handle.counters().offences, 1);
+    until("an offence", async || victim.handle.counters().offences == 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -261,7 +261,7 @@ async fn oversize_messages_are_dropped_and_cost_their_sender() {
     .await;
     is_blocked_after(&victim, &orders).await;
     while let Ok(seen) = victim.seen.try_recv() {
-        assert!(!matches!(seen, crate::support::Seen::Message { .. }), "{seen:?}");
+        assert!(!matches!(seen, Seen::Message { .. }), "{seen:?}");
     }
 }
 
@@ -321,4 +321,79 @@ async fn garbage_and_floods_do_not_silence_honest_peers() {
     garbage.await.unwrap();
     let honest_id = honest.peer().to_string();
     assert!(victim.handle.peers().await.iter().any(|peer| peer.peer == honest_id));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_takes_only_its_senders_places() {
+    let mut limited = config(1, TCP);
+    limited.limits.messages_per_peer = 4;
+    let (victim, mut events, _task) = net::start(limited).await.unwrap();
+    let address = victim.listen_addresses().await.remove(0);
+    let (flooder, orders) = hostile(address.clone(), Vec::new());
+    let mut honest = config(2, TCP);
+    honest.bootstrap = vec![address];
+    let honest = start(honest).await;
+    honest.has_peers(1).await;
+
+    let mut i = 0u64;
+    until("dropped messages", async || {
+        i += 1;
+        orders.send(Do::Publish(Topic::Liveness, i.to_be_bytes().into())).await.unwrap();
+        victim.counters().messages_dropped > 0
+    })
+    .await;
+    // Nobody judges the flood, so that its places stay taken while the honest peer speaks.
+    let mut unjudged = Vec::new();
+    soon("an honest message", async {
+        loop {
+            honest.handle.publish(Topic::Record, b"honest".to_vec()).await.unwrap();
+            let event = tokio::time::timeout(Duration::from_millis(50), events.recv()).await;
+            if let Ok(Some(NetEvent::Message { source, token, data, .. })) = event {
+                if source == honest.peer() && data == b"honest" {
+                    return;
+                }
+                assert_eq!(source, flooder);
+                unjudged.push(token);
+            }
+        }
+    })
+    .await;
+    assert_eq!(unjudged.len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_has_two_requests_in_service() {
+    let (victim, mut events, _task) = net::start(config(1, TCP)).await.unwrap();
+    let (asker, orders) = hostile(victim.listen_addresses().await.remove(0), Vec::new());
+    until("a peer", async || victim.peers().await.len() == 1).await;
+    let request = v1::SyncRequest { from: 1, max: 1 }.encode_to_vec();
+    for _ in 0..5 {
+        let ask = Do::Ask(victim.local_peer(), framed(request.len(), &request));
+        orders.send(ask).await.unwrap();
+    }
+    until("refusals", async || victim.counters().requests_refused == 3).await;
+    let mut replies = Vec::new();
+    while let Ok(event) = events.try_recv() {
+        if let NetEvent::SyncRequest { peer, reply, .. } = event {
+            assert_eq!(peer, asker);
+            replies.push(reply);
+        }
+    }
+    assert_eq!(replies.len(), 2);
+    // A refused request is no offence, and an answered one makes room.
+    assert_eq!(victim.counters().offences, 0);
+    for reply in replies {
+        reply.send(v1::SyncResponse::default()).unwrap();
+    }
+    soon("another request", async {
+        loop {
+            let ask = Do::Ask(victim.local_peer(), framed(request.len(), &request));
+            orders.send(ask).await.unwrap();
+            let event = tokio::time::timeout(Duration::from_millis(50), events.recv()).await;
+            if matches!(event, Ok(Some(NetEvent::SyncRequest { .. }))) {
+                return;
+            }
+        }
+    })
+    .await;
 }

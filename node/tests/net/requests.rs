@@ -26,7 +26,7 @@ async fn blobs_arrive_verified() {
         let hash = *blake3::hash(b"small").as_bytes();
         let many = (0..20).map(|_| client.handle.fetch_blob(server.peer(), hash));
         let served = futures::future::join_all(many).await;
-        assert!(served.iter().filter(|answer| answer.is_ok()).count() >= 15, "{served:?}");
+        assert!(served.iter().all(Result::is_ok), "{served:?}");
     }
 }
 
