@@ -130,7 +130,7 @@ impl NetTask {
         self.close().await;
     }
 
-    async fn close(mut self) {
+    async fn close(&mut self) {
         if let Some(save) = self.cache.as_mut().and_then(PeerCache::save) {
             save();
         }
