@@ -51,12 +51,7 @@ pub(crate) struct Effects {
 }
 
 impl Effects {
-    pub(crate) fn new(
-        domain: Domain,
-        key: SigningKey,
-        timeouts: LinearTimeouts,
-        wal: Wal,
-    ) -> Self {
+    pub(crate) fn new(domain: Domain, key: SigningKey, timeouts: LinearTimeouts, wal: Wal) -> Self {
         Self {
             domain,
             wal,

@@ -5,9 +5,7 @@ use super::context::{BlockValue, Height, LedgerContext};
 use super::core::{Core, Early};
 use super::{Application, HostError, Inbound, Outbound, Topic};
 use arc_malachitebft_core_consensus::{Input, MAX_FUTURE_ROUND_LOOKAHEAD, ProposedValue};
-use arc_malachitebft_core_types::{
-    Round, SignedProposal, ThresholdParams, Validity, ValueOrigin,
-};
+use arc_malachitebft_core_types::{Round, SignedProposal, ThresholdParams, Validity, ValueOrigin};
 use arc_malachitebft_signing::VerifierExt;
 use assay_proto::limits::{BLOCK_BYTES_MAX, SYNC_ITEMS_MAX};
 use assay_proto::v1;

@@ -236,7 +236,9 @@ fn to_entry(input: Input<LedgerContext>) -> Result<Entry, WalError> {
 
 fn from_entry(entry: Entry) -> Result<Input<LedgerContext>, CodecError> {
     Ok(match entry {
-        Entry::Value(value) => Input::ProposedValue(value_from_wire(&value)?, ValueOrigin::Consensus),
+        Entry::Value(value) => {
+            Input::ProposedValue(value_from_wire(&value)?, ValueOrigin::Consensus)
+        }
         Entry::Timeout(timeout) => Input::TimeoutElapsed(timeout_from_wire(timeout)?),
         Entry::Message(message) => match Message::from_wire(message)? {
             Message::Vote(vote) => Input::Vote(vote),
