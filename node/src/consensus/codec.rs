@@ -260,3 +260,153 @@ fn round_from_wire(
         round_signatures: signatures.collect::<Result<_, CodecError>>()?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn hash() -> impl Strategy<Value = BlockHash> {
+        any::<[u8; 32]>().prop_map(BlockHash)
+    }
+
+    fn address() -> impl Strategy<Value = Address> {
+        any::<[u8; 32]>().prop_map(|bytes| Address(PeerId(bytes)))
+    }
+
+    fn seal() -> impl Strategy<Value = Signature> {
+        any::<[u8; 32]>().prop_map(|half| Signature([half, half].concat().try_into().expect("64")))
+    }
+
+    fn kind() -> impl Strategy<Value = VoteType> {
+        prop_oneof![Just(VoteType::Prevote), Just(VoteType::Precommit)]
+    }
+
+    fn nil_or_hash() -> impl Strategy<Value = NilOrVal<BlockHash>> {
+        prop_oneof![Just(NilOrVal::Nil), hash().prop_map(NilOrVal::Val)]
+    }
+
+    fn vote() -> impl Strategy<Value = Message> {
+        let fields = (kind(), any::<u64>(), any::<u32>(), nil_or_hash(), address(), seal());
+        fields.prop_map(|(kind, height, round, block, validator, seal)| {
+            let (height, round) = (Height(height), Round::new(round));
+            Message::Vote(SignedMessage::new(Vote { kind, height, round, block, validator }, seal))
+        })
+    }
+
+    fn proposal() -> impl Strategy<Value = SignedProposal<LedgerContext>> {
+        let fields = (any::<u64>(), any::<u32>(), hash(), any::<Option<u32>>(), address(), seal());
+        fields.prop_map(|(height, round, block, earlier, proposer, seal)| {
+            let proposal = Proposal {
+                height: Height(height),
+                round: Round::new(round),
+                value: BlockValue(block),
+                valid_round: valid_round(earlier),
+                proposer,
+            };
+            SignedMessage::new(proposal, seal)
+        })
+    }
+
+    fn certificate() -> impl Strategy<Value = Message> {
+        let signers = prop::collection::vec((kind(), nil_or_hash(), address(), seal()), 0..22);
+        (any::<u64>(), any::<u32>(), hash(), any::<bool>(), any::<bool>(), signers).prop_map(
+            |(height, round, block, polka, skip, signers)| {
+                let (height, round) = (Height(height), Round::new(round));
+                if polka {
+                    let signatures = signers
+                        .into_iter()
+                        .map(|(_, _, who, seal)| PolkaSignature { address: who, signature: seal });
+                    let polka_signatures = signatures.collect();
+                    let value_id = block;
+                    return Message::Polka(PolkaCertificate {
+                        height,
+                        round,
+                        value_id,
+                        polka_signatures,
+                    });
+                }
+                let signatures = signers
+                    .into_iter()
+                    .map(|(kind, block, who, seal)| RoundSignature::new(kind, block, who, seal));
+                Message::Round(RoundCertificate {
+                    height,
+                    round,
+                    cert_type: if skip {
+                        RoundCertificateType::Skip
+                    } else {
+                        RoundCertificateType::Precommit
+                    },
+                    round_signatures: signatures.collect(),
+                })
+            },
+        )
+    }
+
+    fn message() -> impl Strategy<Value = Message> {
+        prop_oneof![vote(), proposal().prop_map(Message::Proposal), certificate()]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded(message in message()) {
+            let bytes = message.encode();
+            prop_assert!(bytes.len() <= CONSENSUS_BYTES_MAX);
+            prop_assert_eq!(Message::decode(&bytes), Ok(message));
+        }
+
+        #[test]
+        fn bodies_travel_whole(proposal in proposal(), block: Vec<u8>, repeat: u32) {
+            let bytes = encode_body(&proposal, block.clone(), repeat);
+            prop_assert_eq!(decode_body(&bytes), Ok((proposal, block)));
+        }
+
+        #[test]
+        fn damaged_bytes_are_refused_or_another_message(
+            message in message(),
+            at: prop::sample::Index,
+            flip in 1u8..,
+            cut: prop::sample::Index,
+        ) {
+            let mut bytes = message.encode();
+            let at = at.index(bytes.len());
+            bytes[at] ^= flip;
+            if let Ok(other) = Message::decode(&bytes) {
+                prop_assert_ne!(&other, &message);
+                prop_assert_eq!(other.encode(), bytes.clone());
+            }
+            bytes.truncate(cut.index(bytes.len()));
+            let _ = (Message::decode(&bytes), decode_body(&bytes));
+        }
+
+        #[test]
+        fn random_bytes_do_no_harm(bytes: Vec<u8>) {
+            let _ = (Message::decode(&bytes), decode_body(&bytes));
+        }
+    }
+
+    #[test]
+    fn fields_have_their_lengths() {
+        let vote = |block: usize, validator: usize, signature: usize, kind: i32| {
+            let vote = v1::ConsensusVote {
+                height: 1,
+                round: 0,
+                kind,
+                block: vec![1; block],
+                validator: vec![1; validator],
+                signature: vec![1; signature],
+            };
+            let wire = v1::ConsensusMessage { message: Some(Wire::Vote(vote)) };
+            Message::decode(&wire.encode_to_vec()).map(|_| ())
+        };
+        assert_eq!(vote(32, 32, 64, 1), Ok(()));
+        assert_eq!(vote(0, 32, 64, 2), Ok(()));
+        assert_eq!(vote(31, 32, 64, 1), Err(CodecError::Field("block")));
+        assert_eq!(vote(32, 33, 64, 1), Err(CodecError::Field("validator")));
+        assert_eq!(vote(32, 32, 63, 1), Err(CodecError::Field("signature")));
+        assert_eq!(vote(32, 32, 64, 0), Err(CodecError::Field("kind")));
+        assert_eq!(vote(32, 32, 64, 3), Err(CodecError::Field("kind")));
+        assert!(Message::decode(&vec![0; CONSENSUS_BYTES_MAX + 1]).is_err());
+        assert!(decode_body(&vec![0; BODY_BYTES_MAX + 1]).is_err());
+    }
+}

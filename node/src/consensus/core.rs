@@ -98,9 +98,28 @@ impl<A: Application> Core<A> {
         }
     }
 
-    /// There may be work.
-    pub(crate) fn wake(&mut self) {
+    /// There may be work, or the ledger may have entered another era.
+    pub(crate) fn wake(&mut self) -> Result<(), HostError> {
+        let moved = self.app.height().saturating_add(1) != self.height;
+        if moved || self.app.era() != self.effects.domain.era {
+            self.enter_next()?;
+        }
         self.work = self.app.has_work();
+        Ok(())
+    }
+
+    /// Turns to the height after the application's.
+    fn enter_next(&mut self) -> Result<(), HostError> {
+        self.running = None;
+        self.effects.reset(false);
+        self.effects.domain.era = self.app.era();
+        self.height = self.app.height().saturating_add(1);
+        self.set = ValidatorSet::new(self.app.validators())?;
+        self.awaiting_body = None;
+        self.last = self.app.certificate();
+        self.ripe = std::mem::take(&mut self.early);
+        self.work = self.app.has_work();
+        Ok(())
     }
 
     /// Whether [`Core::step`] would do something.
@@ -152,7 +171,7 @@ impl<A: Application> Core<A> {
             with: effect => Ok::<_, HostError>(effects.perform(effect))
         );
         if let Some(failure) = effects.take_failure() {
-            return Err(failure.into());
+            return Err(failure);
         }
         match result {
             Ok(()) => Ok(()),
@@ -208,7 +227,6 @@ impl<A: Application> Core<A> {
             return Ok(());
         }
         tracing::info!(height = self.height, inputs = recovered.inputs.len(), "resuming a height");
-        let me = self.me();
         for (hash, block) in recovered.bodies {
             let round = recovered.inputs.iter().find_map(|input| match input {
                 Input::ProposedValue(value, _) if value.value.0 == hash => value.round.as_u32(),
@@ -216,10 +234,9 @@ impl<A: Application> Core<A> {
             });
             self.effects.bodies.insert(hash, round.unwrap_or(0), block, None);
         }
-        self.effects.proposal = recovered.inputs.iter().rev().find_map(|input| match input {
-            Input::Proposal(proposal) if proposal.message.proposer == me => Some(proposal.clone()),
-            _ => None,
-        });
+        for input in &recovered.inputs {
+            self.effects.remember_signed(input);
+        }
         if let Some(state) = &mut self.running {
             state.index_wal_entries(recovered.inputs.iter());
         }
@@ -313,7 +330,7 @@ impl<A: Application> Core<A> {
         let height = self.height;
         let failed = |reason: String| HostError::Commit { height, reason };
         self.effects.wal.flush()?;
-        self.app.commit(certificate.clone(), block).map_err(|e| failed(e.to_string()))?;
+        self.app.commit(certificate, block).map_err(|e| failed(e.to_string()))?;
         if self.app.height() != height {
             return Err(failed(format!("the ledger is at height {} after it", self.app.height())));
         }
@@ -324,16 +341,8 @@ impl<A: Application> Core<A> {
             };
             self.effects.report(evidence);
         }
-        self.effects.reset(false);
-        self.effects.domain.era = self.app.era();
         self.effects.send(Outbound::Decided { height });
-        self.height = height.saturating_add(1);
-        self.set = ValidatorSet::new(self.app.validators())?;
-        self.ripe = std::mem::take(&mut self.early);
-        self.awaiting_body = None;
-        self.last = Some(certificate);
         self.decided_at = Instant::now();
-        self.wake();
-        Ok(())
+        self.enter_next()
     }
 }

@@ -3,12 +3,14 @@
 use super::bodies::Bodies;
 use super::codec::{Message, encode_body};
 use super::context::{Address, LedgerContext};
-use super::keys::Domain;
+use super::keys::{Domain, ready};
+use super::slots::Slots;
 use super::timers::Timers;
 use super::wal::Wal;
 use super::{Evidence, HostError, Outbound, Topic, WalError};
 use arc_malachitebft_core_consensus::{
-    Effect, Input, LivenessMsg, MisbehaviorEvidence, Resumable, Resume, SignedConsensusMsg,
+    ConsensusMsg, Effect, Input, LivenessMsg, MisbehaviorEvidence, Resumable, Resume,
+    SignedConsensusMsg, VoteExtensionError,
 };
 use arc_malachitebft_core_types::{
     CertificateError, CommitCertificate, LinearTimeouts, Round, SignedProposal, SignedVote,
@@ -17,7 +19,6 @@ use arc_malachitebft_core_types::{
 use arc_malachitebft_signing::VerifierExt;
 use assay_protocol::ids::PeerId;
 use ed25519_dalek::SigningKey;
-use futures::FutureExt;
 use std::collections::VecDeque;
 use tokio::time::Instant;
 
@@ -44,19 +45,15 @@ pub(crate) struct Effects {
     key: SigningKey,
     timeouts: LinearTimeouts,
     signing: bool,
+    slots: Slots,
     repeats: u32,
-    failure: Option<WalError>,
+    failure: Option<HostError>,
     unsent: VecDeque<Outbound>,
     outbox: VecDeque<Outbound>,
 }
 
 impl Effects {
-    pub(crate) fn new(
-        domain: Domain,
-        key: SigningKey,
-        timeouts: LinearTimeouts,
-        wal: Wal,
-    ) -> Self {
+    pub(crate) fn new(domain: Domain, key: SigningKey, timeouts: LinearTimeouts, wal: Wal) -> Self {
         Self {
             domain,
             wal,
@@ -69,6 +66,7 @@ impl Effects {
             key,
             timeouts,
             signing: false,
+            slots: Slots::default(),
             repeats: 0,
             failure: None,
             unsent: VecDeque::new(),
@@ -86,6 +84,7 @@ impl Effects {
         self.round = Round::Nil;
         self.proposal = None;
         self.signing = signing;
+        self.slots.clear();
         self.repeats = 0;
     }
 
@@ -95,7 +94,7 @@ impl Effects {
     }
 
     /// The failure, if any, that makes everything after it void.
-    pub(crate) fn take_failure(&mut self) -> Option<WalError> {
+    pub(crate) fn take_failure(&mut self) -> Option<HostError> {
         self.failure.take()
     }
 
@@ -132,85 +131,98 @@ impl Effects {
     /// looks there, nothing leaves.
     pub(crate) fn perform(&mut self, effect: Effect<LedgerContext>) -> Resume<LedgerContext> {
         match effect {
-            Effect::CancelAllTimeouts(r) => r.resume_with(self.timers.cancel_all()),
-            Effect::CancelTimeout(timeout, r) => r.resume_with(self.timers.cancel(timeout)),
-            Effect::ScheduleTimeout(timeout, r) => r.resume_with(self.schedule(timeout)),
-            Effect::StartRound(_, round, _, _, r) => r.resume_with(self.start_round(round)),
-            Effect::PublishConsensusMsg(message, r) => r.resume_with(self.publish(message)),
-            Effect::PublishLivenessMsg(message, r) => r.resume_with(self.assist(message)),
-            Effect::RepublishVote(vote, r) => r.resume_with(self.repeat(vote)),
-            Effect::RepublishRoundCertificate(certificate, r) => {
-                r.resume_with(self.assist(LivenessMsg::SkipRoundCertificate(certificate)))
+            Effect::CancelAllTimeouts(_) => self.timers.cancel_all(),
+            Effect::CancelTimeout(timeout, _) => self.timers.cancel(timeout),
+            Effect::ScheduleTimeout(timeout, _) => self.schedule(timeout),
+            Effect::StartRound(_, round, _, _, _) => self.start_round(round),
+            Effect::PublishConsensusMsg(message, _) => self.publish(message),
+            Effect::PublishLivenessMsg(message, _) => self.assist(message),
+            Effect::RepublishVote(vote, _) => self.repeat(vote),
+            Effect::RepublishRoundCertificate(certificate, _) => {
+                self.assist(LivenessMsg::SkipRoundCertificate(certificate));
             }
-            Effect::GetValue(_, round, _, r) => {
-                self.wanted = Some(round);
-                r.resume_with(())
-            }
+            Effect::GetValue(_, round, _, _) => self.wanted = Some(round),
             // The engine publishes the proposal again right after this, and with every proposal
             // its block is sent.
-            Effect::RestreamProposal(_, _, _, _, _, r) => r.resume_with(()),
-            Effect::Decide(certificate, _, r) => {
-                self.decided = Some(certificate);
-                r.resume_with(())
+            Effect::RestreamProposal(..) => {}
+            Effect::Decide(certificate, _, _) => self.decided = Some(certificate),
+            Effect::Finalize(_, _, evidence, _) => self.report(evidence),
+            Effect::WalAppend(_, input, _) => self.append(input),
+            // Synced blocks are committed without the engine, so it never has any.
+            Effect::CertVerifiedSyncValue(..) | Effect::CertRejectedSyncValue(..) => {}
+            Effect::SignVote(vote, r) => {
+                if self.slots.take_vote(&vote) {
+                    return r.resume_with(self.domain.sign_vote(&self.key, vote));
+                }
+                self.refuse_to_sign();
             }
-            Effect::Finalize(_, _, evidence, r) => r.resume_with(self.report(evidence)),
-            Effect::WalAppend(_, input, r) => r.resume_with(self.append(input)),
-            effect => self.sign_or_verify(effect),
+            Effect::SignProposal(proposal, r) => {
+                if self.slots.take_proposal(&proposal) {
+                    return r.resume_with(self.domain.sign_proposal(&self.key, proposal));
+                }
+                self.refuse_to_sign();
+            }
+            question => return self.verify(question),
         }
+        Resume::Continue
     }
 
-    fn sign_or_verify(&self, effect: Effect<LedgerContext>) -> Resume<LedgerContext> {
-        const READY: &str = "verification waits for nothing";
-        match effect {
-            Effect::SignVote(vote, r) => r.resume_with(self.domain.sign_vote(&self.key, vote)),
-            Effect::SignProposal(proposal, r) => {
-                r.resume_with(self.domain.sign_proposal(&self.key, proposal))
-            }
+    /// Answers a question of the engine about a signature.
+    fn verify(&self, question: Effect<LedgerContext>) -> Resume<LedgerContext> {
+        match question {
             Effect::VerifySignature(signed, key, r) => r.resume_with(match signed.message {
-                arc_malachitebft_core_consensus::ConsensusMsg::Vote(vote) => {
+                ConsensusMsg::Vote(vote) => {
                     self.domain.vote_is_signed(&vote, &signed.signature, &key)
                 }
-                arc_malachitebft_core_consensus::ConsensusMsg::Proposal(proposal) => {
+                ConsensusMsg::Proposal(proposal) => {
                     self.domain.proposal_is_signed(&proposal, &signed.signature, &key)
                 }
             }),
             Effect::VerifyCommitCertificate(certificate, set, thresholds, r) => {
-                let ready = self.domain.verify_commit_certificate(
+                r.resume_with(ready(self.domain.verify_commit_certificate(
                     &LedgerContext,
                     &certificate,
                     &set,
                     thresholds,
-                );
-                r.resume_with(ready.now_or_never().expect(READY))
+                )))
             }
-            Effect::VerifyPolkaCertificate(certificate, set, thresholds, r) => {
-                let ready = self.domain.verify_polka_certificate(
-                    &LedgerContext,
-                    &certificate,
-                    &set,
-                    thresholds,
-                );
-                r.resume_with(ready.now_or_never().expect(READY))
+            Effect::VerifyPolkaCertificate(certificate, set, _, r) => {
+                r.resume_with(self.domain.check_polka(&certificate, &set).map_err(|error| *error))
             }
-            Effect::VerifyRoundCertificate(certificate, set, thresholds, r) => {
-                let ready = self.domain.verify_round_certificate(
-                    &LedgerContext,
-                    &certificate,
-                    &set,
-                    thresholds,
-                );
-                r.resume_with(ready.now_or_never().expect(READY))
+            Effect::VerifyRoundCertificate(certificate, set, _, r) => {
+                r.resume_with(self.domain.check_round(&certificate, &set).map_err(|error| *error))
             }
-            // Synced blocks are verified and committed without the engine, and votes have no
-            // extensions; the engine is told so if it asks all the same.
+            // Synced blocks are verified without the engine, and votes have no extensions; the
+            // engine is told so if it asks all the same.
             Effect::VerifyExtendedCommitCertificate(_, _, _, _, r) => {
                 r.resume_with(Err(CertificateError::VerificationError(None)))
             }
             Effect::ExtendVote(_, _, _, _, r) => r.resume_with(None),
-            Effect::VerifyVoteExtension(_, _, _, _, _, _, r) => r.resume_with(Err(
-                arc_malachitebft_core_consensus::VoteExtensionError::InvalidVoteExtension,
-            )),
+            Effect::VerifyVoteExtension(_, _, _, _, _, _, r) => {
+                r.resume_with(Err(VoteExtensionError::InvalidVoteExtension))
+            }
+            // Everything else resumes like this, and has been carried out by the caller.
             _ => Resume::Continue,
+        }
+    }
+
+    fn refuse_to_sign(&mut self) {
+        let reason = "it wanted a second signature for a slot, which was refused";
+        self.failure.get_or_insert(HostError::Engine(reason.into()));
+    }
+
+    /// Remembers a message of ours that the log holds, before the engine is fed from the log.
+    pub(crate) fn remember_signed(&mut self, input: &Input<LedgerContext>) {
+        let me = Address(self.me());
+        match input {
+            Input::Vote(vote) if vote.message.validator == me => {
+                self.slots.take_vote(&vote.message);
+            }
+            Input::Proposal(proposal) if proposal.message.proposer == me => {
+                self.slots.take_proposal(&proposal.message);
+                self.proposal = Some(proposal.clone());
+            }
+            _ => {}
         }
     }
 
@@ -241,7 +253,7 @@ impl Effects {
 
     fn keep_failure(&mut self, result: Result<(), WalError>) {
         if let Err(error) = result {
-            self.failure.get_or_insert(error);
+            self.failure.get_or_insert(error.into());
         }
     }
 

@@ -5,15 +5,11 @@ use super::context::{BlockValue, Height, LedgerContext};
 use super::core::{Core, Early};
 use super::{Application, HostError, Inbound, Outbound, Topic};
 use arc_malachitebft_core_consensus::{Input, MAX_FUTURE_ROUND_LOOKAHEAD, ProposedValue};
-use arc_malachitebft_core_types::{
-    Round, SignedProposal, ThresholdParams, Validity, ValueOrigin,
-};
-use arc_malachitebft_signing::VerifierExt;
+use arc_malachitebft_core_types::{Round, SignedProposal, Validity, ValueOrigin};
 use assay_proto::limits::{BLOCK_BYTES_MAX, SYNC_ITEMS_MAX};
 use assay_proto::v1;
 use assay_protocol::certificate;
 use assay_protocol::ids::{BlockHash, PeerId};
-use futures::FutureExt;
 use prost::Message as _;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -41,7 +37,7 @@ impl<A: Application> Core<A> {
             },
             Inbound::Synced { from, response } => self.on_synced(from, response)?,
             Inbound::PeerHead { height } => self.on_head(height),
-            Inbound::Wake => self.wake(),
+            Inbound::Wake => self.wake()?,
         }
         self.settle()
     }
@@ -95,22 +91,12 @@ impl<A: Application> Core<A> {
     /// Whether validators of the next height signed the message. For a message of another height
     /// that is only likely to be the right set, which suffices for a hint.
     fn is_genuine(&self, message: &Message) -> bool {
-        const READY: &str = "verification waits for nothing";
         let (domain, set) = (&self.effects.domain, &self.set);
-        let thresholds = ThresholdParams::default();
         match message {
             Message::Vote(vote) => domain.vote_is_from(set, vote),
             Message::Proposal(proposal) => domain.proposal_is_from(set, proposal),
-            Message::Polka(certificate) => domain
-                .verify_polka_certificate(&LedgerContext, certificate, set, thresholds)
-                .now_or_never()
-                .expect(READY)
-                .is_ok(),
-            Message::Round(certificate) => domain
-                .verify_round_certificate(&LedgerContext, certificate, set, thresholds)
-                .now_or_never()
-                .expect(READY)
-                .is_ok(),
+            Message::Polka(certificate) => domain.check_polka(certificate, set).is_ok(),
+            Message::Round(certificate) => domain.check_round(certificate, set).is_ok(),
             Message::Commit(certificate) => self.proves(certificate),
         }
     }

@@ -4,14 +4,15 @@ use super::context::{
     Address, Ed25519, Height, LedgerContext, Proposal, Signature, ValidatorSet, Vote,
 };
 use arc_malachitebft_core_types::{
-    self as malachite, NilOrVal, PublicKey, Round, SignedMessage, ValidatorProof,
-    VoteExtensionScope, VoteType,
+    self as malachite, CertificateError, NilOrVal, PolkaCertificate, PublicKey, Round,
+    RoundCertificate, SignedMessage, ThresholdParams, ValidatorProof, VoteExtensionScope, VoteType,
 };
-use arc_malachitebft_signing::{Error, VerificationResult, Verifier};
+use arc_malachitebft_signing::{Error, VerificationResult, Verifier, VerifierExt};
 use assay_protocol::certificate::{Slot, VoteKind, proposal_bytes, vote_bytes};
 use assay_protocol::ids::NetworkId;
 use async_trait::async_trait;
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
+use futures::FutureExt;
 
 /// What every signature covers besides its message. Verifies; signs with a key that is passed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +85,28 @@ impl Domain {
         self.proposal_bytes(proposal).is_some_and(|bytes| is_signed(&bytes, signature, key))
     }
 
+    /// Whether the certificate holds a quorum of the set's prevotes.
+    pub(crate) fn check_polka(
+        &self,
+        certificate: &PolkaCertificate<LedgerContext>,
+        set: &ValidatorSet,
+    ) -> Result<(), Box<CertificateError<LedgerContext>>> {
+        let thresholds = ThresholdParams::default();
+        ready(self.verify_polka_certificate(&LedgerContext, certificate, set, thresholds))
+            .map_err(Box::new)
+    }
+
+    /// Whether the certificate's votes justify leaving its round.
+    pub(crate) fn check_round(
+        &self,
+        certificate: &RoundCertificate<LedgerContext>,
+        set: &ValidatorSet,
+    ) -> Result<(), Box<CertificateError<LedgerContext>>> {
+        let thresholds = ThresholdParams::default();
+        ready(self.verify_round_certificate(&LedgerContext, certificate, set, thresholds))
+            .map_err(Box::new)
+    }
+
     /// Whether a member of the set signed the vote.
     pub(crate) fn vote_is_from(
         &self,
@@ -109,6 +132,11 @@ impl Domain {
                 malachite::Validator::public_key(proposer),
             )
     }
+}
+
+/// The result of a verification, whose traits are asynchronous for the sake of remote signers.
+pub(crate) fn ready<T>(verification: impl Future<Output = T>) -> T {
+    verification.now_or_never().expect("a verification with local keys waits for nothing")
 }
 
 fn member_key(set: &ValidatorSet, address: Address) -> Option<&VerifyingKey> {

@@ -28,6 +28,7 @@ mod effects;
 mod host;
 mod intake;
 mod keys;
+mod slots;
 mod timers;
 mod wal;
 

@@ -236,7 +236,9 @@ fn to_entry(input: Input<LedgerContext>) -> Result<Entry, WalError> {
 
 fn from_entry(entry: Entry) -> Result<Input<LedgerContext>, CodecError> {
     Ok(match entry {
-        Entry::Value(value) => Input::ProposedValue(value_from_wire(&value)?, ValueOrigin::Consensus),
+        Entry::Value(value) => {
+            Input::ProposedValue(value_from_wire(&value)?, ValueOrigin::Consensus)
+        }
         Entry::Timeout(timeout) => Input::TimeoutElapsed(timeout_from_wire(timeout)?),
         Entry::Message(message) => match Message::from_wire(message)? {
             Message::Vote(vote) => Input::Vote(vote),
@@ -291,4 +293,92 @@ fn timeout_from_wire(wire: v1::WalTimeout) -> Result<Timeout, CodecError> {
         Ok(v1::TimeoutKind::Unspecified) | Err(_) => return Err(CodecError::Field("kind")),
     };
     Ok(Timeout::new(Round::new(wire.round), kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use assay_protocol::ids::NetworkId;
+    use std::fs::OpenOptions;
+    use std::io::{Seek, SeekFrom, Write};
+
+    const HASH: BlockHash = BlockHash([5; 32]);
+
+    fn domain(network: u8, era: u64) -> Domain {
+        Domain { network: NetworkId([network; 32]), era }
+    }
+
+    fn timeout(round: u32) -> Input<LedgerContext> {
+        Input::TimeoutElapsed(Timeout::propose(Round::new(round)))
+    }
+
+    /// A log of height 7 with a body and two inputs, one of them appended twice.
+    fn written(path: &Path) {
+        let mut wal = Wal::open(path).expect("open");
+        wal.begin(domain(1, 2), 7).expect("begin");
+        wal.append_body(HASH, b"block").expect("body");
+        wal.append(timeout(0)).expect("append");
+        wal.append(timeout(0)).expect("append");
+        wal.append(timeout(1)).expect("append");
+        wal.flush().expect("flush");
+    }
+
+    fn damage(path: &Path, at: SeekFrom) {
+        let mut file = OpenOptions::new().read(true).write(true).open(path).expect("open");
+        file.seek(at).expect("seek");
+        file.write_all(&[0xff]).expect("write");
+    }
+
+    #[test]
+    fn an_interrupted_height_is_recovered() {
+        let folder = tempfile::tempdir().expect("tempdir");
+        let path = folder.path().join("wal");
+        written(&path);
+        let mut wal = Wal::open(&path).expect("open");
+        assert!(wal.has_inputs_of(7) && !wal.has_inputs_of(8));
+        let recovered = wal.recover(domain(1, 2), 7).expect("recover");
+        assert_eq!(recovered.inputs, [timeout(0), timeout(1)]);
+        assert_eq!(recovered.bodies, [(HASH, b"block".to_vec())]);
+        // Replay appends the same again, which changes nothing.
+        let before = fs::metadata(&path).expect("metadata").len();
+        wal.append(timeout(1)).expect("append");
+        assert_eq!(fs::metadata(&path).expect("metadata").len(), before);
+        assert!(wal.append(Input::TimeoutElapsed(Timeout::rebroadcast(Round::ZERO))).is_err());
+    }
+
+    #[test]
+    fn only_the_right_height_era_and_network_are_recovered() {
+        let folder = tempfile::tempdir().expect("tempdir");
+        let path = folder.path().join("wal");
+        written(&path);
+        let mut wal = Wal::open(&path).expect("open");
+        assert!(wal.recover(domain(1, 2), 8).expect("later height").inputs.is_empty());
+        assert!(wal.recover(domain(1, 3), 7).expect("later era").inputs.is_empty());
+        assert!(matches!(wal.recover(domain(1, 1), 7), Err(WalError::LaterEra { .. })));
+        assert!(matches!(wal.recover(domain(9, 2), 7), Err(WalError::OtherNetwork(_))));
+        assert!(Wal::open(&path).is_err(), "two hosts must not share a log");
+    }
+
+    #[test]
+    fn a_torn_last_entry_is_dropped_and_other_damage_ends_signing_at_the_height() {
+        let folder = tempfile::tempdir().expect("tempdir");
+        let path = folder.path().join("wal");
+        written(&path);
+        damage(&path, SeekFrom::End(-1));
+        let mut wal = Wal::open(&path).expect("open");
+        assert_eq!(wal.recover(domain(1, 2), 7).expect("recover").inputs, [timeout(0)]);
+        assert_eq!(wal.signs_from(), 7);
+        drop(wal);
+
+        written(&path);
+        damage(&path, SeekFrom::Start(HEADER_SIZE + 20));
+        let mut wal = Wal::open(&path).expect("open");
+        assert!(wal.recover(domain(1, 2), 7).expect("recover").inputs.is_empty());
+        assert_eq!(wal.signs_from(), 8);
+        drop(wal);
+        assert_eq!(Wal::open(&path).expect("open").signs_from(), 8);
+
+        fs::write(&path, [0; 5]).expect("cut short");
+        assert_eq!(Wal::open(&path).expect("open").signs_from(), 0);
+    }
 }
