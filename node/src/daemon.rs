@@ -1,11 +1,11 @@
 //! A running node: start-up order, supervised tasks, clean shutdown.
 
 use crate::api::{
-    self, ClaimAccepted, ClaimRequest, MeasuringLock, PeerRow, Status, SubmitError, View,
+    self, ClaimAccepted, ClaimRequest, PeerRow, Status, SubmitError, Token, View,
 };
 use crate::author::Author;
 use crate::consensus::{self, HostConfig};
-use crate::driver::Driver;
+use crate::driver::{Driver, PeerBook};
 use crate::embedded::Embedded;
 use crate::fetch::Fetcher;
 use crate::home::{Home, HomeLock, NetworkFile};
@@ -13,7 +13,7 @@ use crate::ledger::Ledger;
 use crate::measure;
 use crate::net::{self, NetConfig, NetHandle};
 use crate::ordering::Ordering;
-use crate::seat::{FETCH_PATIENCE, Seat};
+use crate::seat::{FETCH_PATIENCE, Measuring, Seat};
 use crate::storage::{Blobs, Store};
 use anyhow::Context;
 use assay_protocol::audit::{export_header, export_item};
@@ -27,7 +27,8 @@ use libp2p::Multiaddr;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
@@ -60,6 +61,7 @@ pub struct Node {
     ordering: consensus::HostHandle,
     net: NetHandle,
     tasks: tokio::task::JoinSet<anyhow::Result<()>>,
+    stop: watch::Sender<bool>,
     _lock: HomeLock,
 }
 
@@ -93,9 +95,13 @@ impl Node {
         let ordering = consensus::start(config, application, outbound)?;
 
         let fetcher = Fetcher::new(net.clone(), blobs.clone(), FETCH_PATIENCE);
-        let measuring = measure::Options { adapter: options.adapter, ..measure::Options::default() };
+        let deadline = Duration::from_millis(network.genesis.committee.seal_ms);
+        let measuring =
+            Measuring { options: measure::Options::new(deadline)?, adapter: options.adapter };
         let seat = Arc::new(Seat::new(Arc::clone(&ledger), fetcher, blobs.clone(), measuring));
+        let book = Arc::new(PeerBook::default());
         let driver = Driver {
+            book: Arc::clone(&book),
             ledger: Arc::clone(&ledger),
             net: net.clone(),
             ordering: ordering.sender(),
@@ -104,20 +110,28 @@ impl Node {
             key: home.key().clone(),
         };
         let author = Author { ledger: Arc::clone(&ledger), seat, key: home.key().clone() };
-        let view = Arc::new(NodeView::new(author, net.clone(), blobs));
+        let view = Arc::new(NodeView::new(author, net.clone(), blobs, book));
 
         let token = home.new_token()?;
         let url = format!("http://{}", listener.local_addr()?);
-        let router = api::router(Arc::clone(&view) as Arc<dyn View>, token);
+        let token = Token::new(&token)?;
+        let pages = Arc::clone(&view) as Arc<dyn View>;
+        let (stop, stopped) = watch::channel(false);
         let mut tasks = tokio::task::JoinSet::new();
-        tasks.spawn(async move { axum::serve(listener, router).await.context("pages") });
+        tasks.spawn(async move {
+            let stopped = async move {
+                // An error means that the node is gone, which is as good a reason.
+                let _ = stopped.clone().wait_for(|stop| *stop).await;
+            };
+            api::serve(listener, pages, token, stopped).await.context("pages")
+        });
         tasks.spawn(driver.clone().serve_network(events).map(Ok));
         tasks.spawn(driver.clone().serve_ordering(outbound_requests).map(Ok));
         tasks.spawn(driver.clone().serve_effects().map(|end| end.context("ledger")));
         tasks.spawn(driver.serve_clock().map(Ok));
         tasks.spawn(async move { net_task.await.context("network") });
         home.write_address(&url)?;
-        Ok(Self { url, view, ordering, net, tasks, _lock: lock })
+        Ok(Self { url, view, ordering, net, tasks, stop, _lock: lock })
     }
 
     /// Address of the node's page.
@@ -153,6 +167,7 @@ impl Node {
 
     /// Stops everything; what was decided and signed is on disk when this returns.
     pub async fn stop(mut self) {
+        self.stop.send_replace(true);
         if let Err(error) = self.ordering.stop().await {
             tracing::warn!(%error, "ordering had stopped");
         }
@@ -175,12 +190,12 @@ struct NodeView {
     author: Author,
     net: NetHandle,
     blobs: Blobs,
-    connected: Arc<Mutex<usize>>,
+    book: Arc<PeerBook>,
 }
 
 impl NodeView {
-    fn new(author: Author, net: NetHandle, blobs: Blobs) -> Self {
-        Self { author, net, blobs, connected: Arc::default() }
+    fn new(author: Author, net: NetHandle, blobs: Blobs, book: Arc<PeerBook>) -> Self {
+        Self { author, net, blobs, book }
     }
 
     fn ledger(&self) -> &Arc<Ledger> {
@@ -209,16 +224,12 @@ impl View for NodeView {
             network_name: state.genesis().name.clone(),
             height: state.height(),
             head: state.head(),
-            peers: *self.connected.lock().unwrap_or_else(PoisonError::into_inner),
+            peers: self.book.connected(),
             class: self.author.seat.class(),
             standing: member.map(|member| member.standing),
             doing,
             reason,
-            measuring_lock: match (self.author.seat.is_measuring(), measure::host_is_measuring()) {
-                (true, _) => MeasuringLock::Held,
-                (false, true) => MeasuringLock::Elsewhere,
-                (false, false) => MeasuringLock::Free,
-            },
+            measuring_lock: self.author.seat.lock(),
             disk_bytes: self.blobs.used_bytes(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
@@ -226,10 +237,8 @@ impl View for NodeView {
 
     fn peers(&self) -> BoxFuture<'_, Vec<PeerRow>> {
         async {
-            let rows: Vec<PeerRow> =
-                self.net.peers().await.into_iter().filter_map(peer_row).collect();
-            *self.connected.lock().unwrap_or_else(PoisonError::into_inner) = rows.len();
-            rows
+            let statuses = self.net.peers().await.into_iter();
+            statuses.filter_map(|status| peer_row(status, &self.book)).collect()
         }
         .boxed()
     }
@@ -256,4 +265,17 @@ impl View for NodeView {
         });
         futures::stream::iter([Ok(header)]).chain(items).boxed()
     }
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn peer_row(status: net::PeerStatus, book: &PeerBook) -> Option<PeerRow> {
+    Some(PeerRow {
+        peer: net::key_of_peer(&status.peer).map(PeerId)?,
+        address: status.address,
+        outbound: status.direction == net::Direction::Outbound,
+        connected_at_ms: status.connected_since_unix_s.saturating_mul(1_000),
+        // A float-to-integer cast saturates.
+        ping_us: status.rtt_ms.map(|ms| (ms * 1e3) as u64),
+        height: book.height(&status.peer),
+    })
 }

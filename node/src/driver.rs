@@ -7,19 +7,19 @@
 //!     └── publish ── sign ◄─────────────┼──────► measure (worker process)
 //! ```
 
-use crate::consensus::{HostSender, Inbound, Outbound, Topic as OrderingTopic};
+use crate::consensus::{self, HostSender, Inbound, Outbound, Topic as OrderingTopic};
 use crate::ledger::{Ledger, now_ms};
 use crate::net::{NetEvent, NetHandle, Topic, Verdict, key_of_peer};
 use crate::seat::Seat;
 use crate::storage::Blobs;
 use assay_proto::{limits, v1};
-use assay_protocol::block::identify;
 use assay_protocol::ids::{BlobHash, PeerId};
 use assay_protocol::peer::{Effect, Heard, Input};
 use assay_protocol::wire;
 use ed25519_dalek::SigningKey;
 use prost::Message;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
@@ -46,6 +46,37 @@ pub struct Driver {
     pub seat: Arc<Seat>,
     /// This peer's key.
     pub key: SigningKey,
+    /// Who is connected.
+    pub book: Arc<PeerBook>,
+}
+
+/// The connected peers and the heights that they said they have.
+#[derive(Debug, Default)]
+pub struct PeerBook(Mutex<BTreeMap<libp2p::PeerId, Option<u64>>>);
+
+impl PeerBook {
+    fn rows(&self) -> MutexGuard<'_, BTreeMap<libp2p::PeerId, Option<u64>>> {
+        // Every change is one call on the map, so that a panic elsewhere leaves it whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many peers are connected.
+    #[must_use]
+    pub fn connected(&self) -> usize {
+        self.rows().len()
+    }
+
+    /// Height that a connected peer last said it has.
+    #[must_use]
+    pub fn height(&self, peer: &libp2p::PeerId) -> Option<u64> {
+        self.rows().get(peer).copied().flatten()
+    }
+
+    fn said(&self, peer: &libp2p::PeerId, height: u64) {
+        if let Some(row) = self.rows().get_mut(peer) {
+            *row = Some(height);
+        }
+    }
 }
 
 impl Driver {
@@ -54,7 +85,7 @@ impl Driver {
         while let Some(event) = events.recv().await {
             match event {
                 NetEvent::Message { topic, token, data, .. } => {
-                    let verdict = self.judge(topic, data).await;
+                    let verdict = self.judge(topic, data);
                     self.net.report(token, verdict).await;
                 }
                 NetEvent::SyncRequest { request, reply, .. } => {
@@ -69,11 +100,13 @@ impl Driver {
                 }
                 NetEvent::Connected(peer) => {
                     tracing::info!(%peer, "peer connected");
+                    self.book.rows().insert(peer, None);
                     self.ledger.touch();
                     tokio::spawn(self.clone().ask_head(peer));
                 }
                 NetEvent::Disconnected(peer) => {
                     tracing::info!(%peer, "peer disconnected");
+                    self.book.rows().remove(&peer);
                     self.ledger.touch();
                 }
                 NetEvent::Listening(address) => tracing::info!(%address, "listening"),
@@ -81,7 +114,7 @@ impl Driver {
         }
     }
 
-    async fn judge(&self, topic: Topic, data: Vec<u8>) -> Verdict {
+    fn judge(&self, topic: Topic, data: Vec<u8>) -> Verdict {
         match topic {
             Topic::Record => match self.ledger.hear(&data) {
                 Heard::Fresh => Verdict::Accept,
@@ -95,22 +128,24 @@ impl Driver {
                     Verdict::Reject
                 }
             },
-            Topic::Consensus | Topic::Liveness => {
-                // A full queue drops the message; validators repeat themselves.
-                let _ = self.ordering.try_deliver(Inbound::Consensus(data));
-                Verdict::Accept
-            }
-            Topic::Body => match identify(&data) {
-                Ok(_) => {
-                    let _ = self.ordering.try_deliver(Inbound::Body(data));
-                    Verdict::Accept
-                }
-                Err(reason) => {
-                    tracing::warn!(%reason, "refused a block body");
-                    Verdict::Reject
-                }
-            },
+            Topic::Consensus => self.judge_ordering(OrderingTopic::Consensus, data),
+            Topic::Liveness => self.judge_ordering(OrderingTopic::Liveness, data),
+            Topic::Body => self.judge_ordering(OrderingTopic::Body, data),
         }
+    }
+
+    fn judge_ordering(&self, topic: OrderingTopic, data: Vec<u8>) -> Verdict {
+        if let Err(reason) = consensus::check_form(topic, &data) {
+            tracing::warn!(%reason, "refused an ordering message");
+            return Verdict::Reject;
+        }
+        let inbound = match topic {
+            OrderingTopic::Consensus | OrderingTopic::Liveness => Inbound::Consensus(data),
+            OrderingTopic::Body => Inbound::Body(data),
+        };
+        // A full queue drops the message; validators repeat themselves.
+        let _ = self.ordering.try_deliver(inbound);
+        Verdict::Accept
     }
 
     /// Blocks for a peer that is behind, as many as fit one answer.
@@ -142,6 +177,7 @@ impl Driver {
         let next = self.ledger.with(|peer| peer.state().height() + 1);
         match self.net.sync(peer, next, 1).await {
             Ok(answer) => {
+                self.book.said(&peer, answer.head);
                 let _ = self.ordering.deliver(Inbound::PeerHead { height: answer.head }).await;
             }
             Err(error) => tracing::debug!(%error, "a peer did not tell its head"),

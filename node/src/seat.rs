@@ -2,6 +2,8 @@
 
 use crate::fetch::{FetchError, Fetcher};
 use crate::ledger::Ledger;
+use crate::api::MeasuringLock;
+use crate::measure::lock::HostLock;
 use crate::measure::{self, Job, MeasureError, RecipeFiles};
 use crate::storage::{BlobError, Blobs};
 use assay_protocol::ids::{BlobHash, ClaimId};
@@ -14,6 +16,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+
+/// How the description of a running measurement begins.
+const MEASURING: &str = "measuring";
 
 /// What a node does when it does nothing for the network.
 pub const IDLE: &str = "idle: no claim needs this node";
@@ -37,8 +42,18 @@ pub struct Seat {
     ledger: Arc<Ledger>,
     fetcher: Fetcher,
     blobs: Blobs,
-    options: measure::Options,
+    measuring: Measuring,
     doing: watch::Sender<String>,
+    class: watch::Sender<Option<String>>,
+}
+
+/// How this machine measures.
+#[derive(Debug, Clone)]
+pub struct Measuring {
+    /// Deadline, lock and worker program.
+    pub options: measure::Options,
+    /// Only adapters whose name contains this; none means the best one.
+    pub adapter: Option<String>,
 }
 
 impl Seat {
@@ -48,16 +63,33 @@ impl Seat {
         ledger: Arc<Ledger>,
         fetcher: Fetcher,
         blobs: Blobs,
-        options: measure::Options,
+        measuring: Measuring,
     ) -> Self {
         let doing = watch::Sender::new(IDLE.to_owned());
-        Self { ledger, fetcher, blobs, options, doing }
+        let class = watch::Sender::new(None);
+        Self { ledger, fetcher, blobs, measuring, doing, class }
     }
 
     /// What the machine is doing, for people.
     #[must_use]
     pub fn doing(&self) -> watch::Receiver<String> {
         self.doing.subscribe()
+    }
+
+    /// The hardware class as last measured.
+    #[must_use]
+    pub fn class(&self) -> Option<String> {
+        self.class.borrow().clone()
+    }
+
+    /// Who holds the host's measuring lock.
+    #[must_use]
+    pub fn lock(&self) -> MeasuringLock {
+        match HostLock::is_held(&self.measuring.options.lock_path) {
+            false => MeasuringLock::Free,
+            true if self.doing.borrow().starts_with(MEASURING) => MeasuringLock::Held,
+            true => MeasuringLock::Elsewhere,
+        }
     }
 
     /// Measures one claim and tells the ledger how it went.
@@ -97,6 +129,7 @@ impl Seat {
         self.say(IDLE.to_owned());
         if let Ok(measurement) = &result {
             let environment = &measurement.environment;
+            self.class.send_replace(Some(environment.hardware_class.clone()));
             tracing::info!(
                 claim = %claim.short(),
                 adapter = environment.adapter,
@@ -115,15 +148,19 @@ impl Seat {
         let x = self.files(&plan.x).await?;
         let y = self.files(&plan.y).await?;
         let pool = self.pool(genesis.challenge.pool.text).await?;
-        let job = Job::new(&genesis, plan, pool, [base, x, y]);
-        let doing = self.doing.clone();
-        let ledger = Arc::clone(&self.ledger);
-        let role = role.to_owned();
-        let progress = move |progress: measure::Progress| {
-            doing.send_replace(format!("measuring claim {claim} {role}: {progress}"));
-            ledger.touch();
+        let job = Job::new(&genesis, plan, pool, [x, y, base], self.measuring.adapter.clone());
+        let progress = |progress: measure::Progress| {
+            let what = match progress.total {
+                0 => format!("waiting to measure claim {claim} {role}: {}", progress.what),
+                total => format!(
+                    "{MEASURING} claim {claim} {role}: step {} of {total}, {}",
+                    progress.done, progress.what
+                ),
+            };
+            self.say(what);
         };
-        Ok(measure::run(job, &self.options, progress).await?)
+        let never = std::future::pending();
+        Ok(measure::run(&job, &self.measuring.options, progress, never).await?)
     }
 
     async fn files(&self, recipe: &Recipe) -> Result<RecipeFiles, FetchError> {

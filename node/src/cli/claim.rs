@@ -10,6 +10,7 @@ use anyhow::Context;
 use assay_protocol::ids::{BlobHash, ClaimId};
 use assay_protocol::manifest::Kind;
 use assay_protocol::record::{Drafter, Recipe};
+use assay_protocol::verdict::{Estimate, Outcome, to_ppm};
 use indicatif::ProgressBar;
 use std::path::Path;
 use std::time::Duration;
@@ -97,7 +98,7 @@ fn new(home: &Path, args: NewArgs, format: Format) -> anyhow::Result<()> {
     let request = ClaimRequest {
         recipe,
         parent: args.parent,
-        ratio_ppm: args.ratio.map(assay_protocol::verdict::to_ppm),
+        ratio_ppm: args.ratio.map(to_ppm),
         insist: args.insist,
         summary: args.summary,
     };
@@ -150,40 +151,51 @@ fn list(home: &Path, format: Format) -> anyhow::Result<()> {
 /// The table that `claim list` and the testnet print.
 #[must_use]
 pub fn claims_table(claims: &[ClaimRow]) -> String {
-    let ppl = |ppm: Option<u64>| ppm.map_or_else(|| "-".to_owned(), |ppm| format!("{:.3}", millionths(ppm)));
+    let ppl = |ppm: Option<u64>| ppm.map(|ppm| format!("{:.3}", millionths(ppm)));
     table(
-        &["claim", "summary", "parent", "ratio", "ppl", "verdict", "attested by"],
+        &["claim", "summary", "author", "parent", "ratio", "ppl", "verdict", "attested by"],
         claims.iter().map(|claim| {
+            let parent =
+                if claim.parent_is_base { "base".to_owned() } else { claim.parent.short() };
+            let perplexity =
+                match (ppl(claim.perplexity_parent_ppm), ppl(claim.perplexity_child_ppm)) {
+                    (Some(parent), Some(child)) => format!("{parent} → {child}"),
+                    _ => "-".to_owned(),
+                };
+            let attested: Vec<&str> = claim.attested_by.iter().map(|n| n.name.as_str()).collect();
             vec![
                 claim.id.short(),
                 claim.summary.clone(),
-                claim.parent_name.clone(),
+                claim.author.name.clone(),
+                parent,
                 claim.ratio.map_or_else(|| "-".to_owned(), ratio_text),
-                format!("{} → {}", ppl(claim.perplexity_parent_ppm), ppl(claim.perplexity_child_ppm)),
-                claim.verdict_text.clone(),
-                claim.attested_by.join(", "),
+                perplexity,
+                verdict_text(claim),
+                attested.join(", "),
             ]
         }),
     )
 }
 
+fn verdict_text(claim: &ClaimRow) -> String {
+    match (claim.outcome, claim.lossless) {
+        (None, _) => "pending".to_owned(),
+        (Some(Outcome::Accepted), Some(true)) => "accepted, lossless".to_owned(),
+        (Some(Outcome::Accepted), _) => "accepted, lossy".to_owned(),
+        (Some(Outcome::Refuted), _) => "refuted".to_owned(),
+        (Some(Outcome::Inconclusive), _) => "inconclusive".to_owned(),
+    }
+}
+
 fn show(home: &Path, claim: &str, format: Format) -> anyhow::Result<()> {
     let client = Client::find(home, READ_TIMEOUT)?;
-    let claims: Vec<ClaimRow> = client.get("/api/claims")?;
-    let matching: Vec<&ClaimRow> =
-        claims.iter().filter(|row| row.id.to_string().starts_with(claim)).collect();
-    let row = match matching.as_slice() {
-        [row] => row,
-        [] => anyhow::bail!("no claim starts with {claim}; see `assay claim list`"),
-        several => anyhow::bail!("{} claims start with {claim}; give more digits", several.len()),
-    };
-    let whole: serde_json::Value = client.get(&format!("/api/claims/{}", row.id))?;
+    let whole: serde_json::Value = client.get(&format!("/api/claims/{claim}"))?;
     print(format, &whole, |whole| {
         serde_json::to_string_pretty(whole).unwrap_or_else(|_| whole.to_string())
     })
 }
 
-fn ratio_text(ratio: assay_protocol::verdict::Estimate) -> String {
+fn ratio_text(ratio: Estimate) -> String {
     let (low, high) = (millionths(ratio.low_ppm), millionths(ratio.high_ppm));
     format!("{} [{low:.3}, {high:.3}]", times(ratio.ppm))
 }

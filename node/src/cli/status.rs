@@ -49,11 +49,18 @@ pub fn peers(home: &Path, format: Format) -> anyhow::Result<()> {
             return "No peers yet. The node goes on looking; is the network's file recent?".to_owned();
         }
         table(
-            &["peer", "address", "direction", "round trip"],
+            &["peer", "address", "direction", "round trip", "height"],
             peers.iter().map(|row| {
-                let round_trip = row.rtt_ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1} ms"));
+                let round_trip = row.ping_us.map_or_else(|| "-".to_owned(), milliseconds);
+                let height = row.height.map_or_else(|| "-".to_owned(), |height| height.to_string());
                 let direction = if row.outbound { "outbound" } else { "inbound" };
-                vec![row.peer.short(), row.address.clone(), direction.to_owned(), round_trip]
+                vec![
+                    row.peer.short(),
+                    row.address.clone(),
+                    direction.to_owned(),
+                    round_trip,
+                    height,
+                ]
             }),
         )
     })
@@ -62,4 +69,9 @@ pub fn peers(home: &Path, format: Format) -> anyhow::Result<()> {
 #[allow(clippy::cast_precision_loss)]
 fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e6
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn milliseconds(us: u64) -> String {
+    format!("{:.1} ms", us as f64 / 1e3)
 }

@@ -85,6 +85,19 @@ pub enum Topic {
     Body,
 }
 
+/// Whether bytes that came on a topic have the form of its messages, so that the owner can refuse
+/// to pass on what no honest peer sends. Signatures are verified by the host.
+///
+/// # Errors
+///
+/// [`CodecError`] naming what is wrong with the form.
+pub fn check_form(topic: Topic, bytes: &[u8]) -> Result<(), CodecError> {
+    match topic {
+        Topic::Consensus | Topic::Liveness => codec::Message::decode(bytes).map(|_| ()),
+        Topic::Body => codec::decode_body(bytes).map(|_| ()),
+    }
+}
+
 /// What the owner tells the host.
 #[derive(Debug, Clone)]
 pub enum Inbound {

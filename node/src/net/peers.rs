@@ -29,8 +29,9 @@ pub enum Direction {
 /// A connected peer, for people to look at.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PeerStatus {
-    /// Peer id in base 58.
-    pub peer: String,
+    /// Its peer id; base 58 in text.
+    #[serde(serialize_with = "as_text")]
+    pub peer: PeerId,
     /// Address of the connection.
     pub address: String,
     /// What the peer calls its software; not to be trusted.
@@ -43,6 +44,10 @@ pub struct PeerStatus {
     pub direction: Direction,
     /// When the first of the present connections was opened, in seconds of Unix time.
     pub connected_since_unix_s: u64,
+}
+
+fn as_text<S: serde::Serializer>(peer: &PeerId, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(peer)
 }
 
 #[derive(Debug)]
@@ -133,7 +138,7 @@ impl Peers {
             .iter()
             .filter_map(|(id, peer)| {
                 Some(PeerStatus {
-                    peer: id.to_string(),
+                    peer: *id,
                     address: peer.address.to_string(),
                     agent: peer.agent.clone()?,
                     rtt_ms: peer.rtt.map(|rtt| rtt.as_secs_f64() * 1e3),

@@ -60,7 +60,7 @@ async fn a_node_waits_for_its_bootstrap_peer() {
     let late = start(config(2, &address)).await;
     early.has_peers(1).await;
     let peer = early.handle.peers().await.remove(0);
-    assert_eq!(peer.peer, late.peer().to_string());
+    assert_eq!(peer.peer, late.peer());
     assert_eq!(peer.direction, net::Direction::Outbound);
     assert!(peer.agent.starts_with("assay/"), "{}", peer.agent);
     until("a ping", async || {
@@ -113,7 +113,7 @@ async fn a_node_that_dials_itself_gives_up() {
     other.bootstrap = vec![own.address().await];
     let other = start(other).await;
     own.has_peers(1).await;
-    assert_eq!(own.handle.peers().await[0].peer, other.peer().to_string());
+    assert_eq!(own.handle.peers().await[0].peer, other.peer());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

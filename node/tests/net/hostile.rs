@@ -319,7 +319,7 @@ async fn garbage_and_floods_do_not_silence_honest_peers() {
     }
     flood.abort();
     garbage.await.unwrap();
-    let honest_id = honest.peer().to_string();
+    let honest_id = honest.peer();
     assert!(victim.handle.peers().await.iter().any(|peer| peer.peer == honest_id));
 }
 
