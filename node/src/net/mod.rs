@@ -73,7 +73,7 @@ pub async fn start(
     let (events, receiver) = events::Events::new(&config.limits);
     let (commands, inbox) = mpsc::channel(COMMANDS);
     let handle = NetHandle { peer, commands, counters: events.counters.clone() };
-    let mut task = task::NetTask::new(config, &names, swarm, inbox, events);
+    let mut task = Box::new(task::NetTask::new(config, &names, swarm, inbox, events));
     task.listen(listeners).await;
     Ok((handle, receiver, tokio::spawn(task.run())))
 }

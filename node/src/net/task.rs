@@ -108,7 +108,7 @@ impl NetTask {
     }
 
     /// Runs until it is told to stop or the last handle is gone.
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(mut self: Box<Self>) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
