@@ -4,7 +4,7 @@ use crate::claims::{SCENARIOS, Scenario, make, write_bundles};
 use crate::layout::{self, Layout};
 use crate::nodes::{self, Node, assay_program};
 use anyhow::{Context, bail};
-use assay_node::api::{ClaimRow, Status};
+use assay_node::api::{ClaimRow, Claims, Status};
 use assay_node::cli::claims_table;
 use assay_node::cli::output::Format;
 use assay_protocol::ids::ClaimId;
@@ -191,7 +191,7 @@ impl Run {
     }
 
     fn rows(&self) -> anyhow::Result<Vec<ClaimRow>> {
-        let mut rows: Vec<ClaimRow> = self.nodes[0].client()?.get("/api/claims")?;
+        let mut rows = self.nodes[0].client()?.get::<Claims>("/api/claims")?.claims;
         rows.sort_by_key(|row| (row.settled_at, row.docketed_at));
         Ok(rows)
     }

@@ -32,9 +32,8 @@ mod view;
 pub use claims::{ClaimRow, Named, Progress};
 pub use guard::{TOKEN_CHARS_MIN, Token, TokenError};
 pub use live::LIVE_CLIENTS_MAX;
-pub use view::{
-    ClaimAccepted, ClaimRequest, MeasuringLock, PeerRow, Status, SubmitError, View,
-};
+pub use routes::Claims;
+pub use view::{ClaimAccepted, ClaimRequest, MeasuringLock, PeerRow, Status, SubmitError, View};
 
 use axum::extract::DefaultBodyLimit;
 use axum::http::header;

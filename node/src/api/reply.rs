@@ -1,8 +1,9 @@
-//! Answers that are no pages: JSON objects and refusals.
+//! The shapes of answers: pages, and refusals for programs.
 
 use axum::Json;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Response};
+use maud::Markup;
 use serde::Serialize;
 
 /// A refusal as JSON, for programs.
@@ -14,4 +15,9 @@ struct Fault<'a> {
 /// An answer of the shape `{"error": message}`.
 pub(super) fn fault(status: StatusCode, message: &str) -> Response {
     (status, Json(Fault { error: message })).into_response()
+}
+
+/// An answer for people.
+pub(super) fn html(status: StatusCode, page: Markup) -> Response {
+    (status, Html(page.into_string())).into_response()
 }

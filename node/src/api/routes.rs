@@ -3,7 +3,7 @@
 use super::claims::{self, ClaimRow};
 use super::entry::Entry;
 use super::page::{self, Snapshot};
-use super::reply::fault;
+use super::reply::{fault, html};
 use super::view::{ClaimRequest, SubmitError};
 use super::{Shared, csv};
 use assay_protocol::ids::BlockHash;
@@ -13,7 +13,6 @@ use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use maud::Markup;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -51,27 +50,24 @@ fn snapshot(shared: &Shared) -> Snapshot {
 pub(super) async fn home(
     State(shared): App,
     part: Result<Query<Part>, QueryRejection>,
-) -> (StatusCode, Markup) {
+) -> Response {
     let snapshot = snapshot(&shared);
     let Ok(Query(part)) = part else {
         let message = "The address has an offset that is no number.";
-        return (StatusCode::BAD_REQUEST, page::not_found(&snapshot, message));
+        return html(StatusCode::BAD_REQUEST, page::not_found(&snapshot, message));
     };
     let peers = tokio::time::timeout(PEERS_TIMEOUT, shared.view.peers()).await.ok();
-    (StatusCode::OK, page::home(&snapshot, peers.as_deref(), part.offset, PAGE_CLAIMS))
+    html(StatusCode::OK, page::home(&snapshot, peers.as_deref(), part.offset, PAGE_CLAIMS))
 }
 
-pub(super) async fn claim_page(
-    State(shared): App,
-    Path(id): Path<String>,
-) -> (StatusCode, Markup) {
+pub(super) async fn claim_page(State(shared): App, Path(id): Path<String>) -> Response {
     let snapshot = snapshot(&shared);
     match claims::find(&snapshot.state, &id) {
         Ok(claim) => {
             let entry = Entry::new(&snapshot.state, claim);
-            (StatusCode::OK, page::entry(&snapshot, &entry))
+            html(StatusCode::OK, page::entry(&snapshot, &entry))
         }
-        Err(message) => (StatusCode::NOT_FOUND, page::not_found(&snapshot, &message)),
+        Err(message) => html(StatusCode::NOT_FOUND, page::not_found(&snapshot, &message)),
     }
 }
 
@@ -84,7 +80,7 @@ pub(super) async fn not_found(State(shared): App, uri: Uri) -> Response {
         );
     }
     let page = page::not_found(&snapshot(&shared), "There is nothing at this address.");
-    (StatusCode::NOT_FOUND, page).into_response()
+    html(StatusCode::NOT_FOUND, page)
 }
 
 pub(super) async fn wrong_method() -> Response {
@@ -113,12 +109,12 @@ pub(super) async fn genesis(State(shared): App) -> Response {
     Json(shared.view.state().genesis()).into_response()
 }
 
-#[derive(Serialize)]
-struct Claims {
-    height: u64,
-    total: usize,
-    offset: usize,
-    claims: Vec<ClaimRow>,
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Claims {
+    pub height: u64,
+    pub total: usize,
+    pub offset: usize,
+    pub claims: Vec<ClaimRow>,
 }
 
 fn part_of(shared: &Shared, part: &Part) -> Claims {

@@ -2,7 +2,7 @@
 
 use super::client::Client;
 use super::output::{Format, fields, print, table};
-use crate::api::{ClaimAccepted, ClaimRequest, ClaimRow};
+use crate::api::{ClaimAccepted, ClaimRequest, ClaimRow, Claims};
 use crate::embedded::Embedded;
 use crate::home::Home;
 use crate::storage::Blobs;
@@ -141,8 +141,8 @@ fn source(blobs: &Blobs, kind: Kind, text: &str) -> anyhow::Result<BlobHash> {
 }
 
 fn list(home: &Path, format: Format) -> anyhow::Result<()> {
-    let claims: Vec<ClaimRow> = Client::find(home, READ_TIMEOUT)?.get("/api/claims")?;
-    print(format, &claims, |claims| match claims.as_slice() {
+    let claims: Claims = Client::find(home, READ_TIMEOUT)?.get("/api/claims")?;
+    print(format, &claims, |claims| match claims.claims.as_slice() {
         [] => "No claims yet. Make one: assay claim new --help".to_owned(),
         claims => claims_table(claims),
     })

@@ -113,7 +113,7 @@ fn default_home() -> anyhow::Result<PathBuf> {
 /// Logs go to stderr; a running node says more by default than a command.
 fn set_up_logs(cli: &Cli) {
     let default = match cli.command {
-        Command::Run(_) => "warn,assay_node=info",
+        Command::Run(_) => "warn,assay_node=info,libp2p_gossipsub=error,yamux=error",
         _ => "error",
     };
     let filter = cli.log.as_deref().unwrap_or(default);

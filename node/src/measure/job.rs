@@ -8,7 +8,7 @@ use std::io::{BufRead, Read};
 use std::path::PathBuf;
 
 /// Longest job, in bytes of its one line of JSON.
-pub const JOB_BYTES_MAX: u64 = 256 << 10;
+pub(super) const JOB_BYTES_MAX: u64 = 256 << 10;
 /// Most prompt, decoded or scored tokens in a job, as in a genesis file.
 const TOKENS_MAX: u32 = 4096;
 /// Most random tokens of the reach probe, as in a genesis file.

@@ -27,9 +27,29 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Variables that the adapter's driver and its discovery need, and that logging needs; names that
 /// end in `*` stand for all that begin so.
 const ENVIRONMENT: [&str; 24] = [
-    "PATH", "HOME", "USER", "LANG", "TMPDIR", "TEMP", "TMP", "LD_LIBRARY_PATH",
-    "DYLD_LIBRARY_PATH", "XDG_*", "VK_*", "MESA_*", "LP_*", "GALLIUM_*", "LIBGL_*", "NVIDIA_*",
-    "SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "APPDATA", "LOCALAPPDATA", "PROGRAMDATA", "RUST_LOG",
+    "PATH",
+    "HOME",
+    "USER",
+    "LANG",
+    "TMPDIR",
+    "TEMP",
+    "TMP",
+    "LD_LIBRARY_PATH",
+    "DYLD_LIBRARY_PATH",
+    "XDG_*",
+    "VK_*",
+    "MESA_*",
+    "LP_*",
+    "GALLIUM_*",
+    "LIBGL_*",
+    "NVIDIA_*",
+    "SYSTEMROOT",
+    "SYSTEMDRIVE",
+    "WINDIR",
+    "APPDATA",
+    "LOCALAPPDATA",
+    "PROGRAMDATA",
+    "RUST_LOG",
     "RUST_BACKTRACE",
 ];
 
@@ -71,11 +91,8 @@ pub async fn run(
     cancel: impl Future<Output = ()> + Send,
 ) -> Result<Measurement, MeasureError> {
     job.check()?;
-    let mut limits = Limits {
-        started: Instant::now(),
-        deadline: options.deadline,
-        cancel: pin!(cancel),
-    };
+    let mut limits =
+        Limits { started: Instant::now(), deadline: options.deadline, cancel: pin!(cancel) };
     let waiting = || {
         let what = "waiting for another measurement on this host".to_owned();
         progress(Progress { done: 0, total: 0, what });
@@ -285,7 +302,9 @@ fn check(job: &Job, measurement: Measurement) -> Result<Measurement, MeasureErro
             ("reach", report.reach_positions, u64::from(job.reach_tokens)),
         ] {
             if found != planned {
-                return bad(format!("arm {arm} has {found} {field} tokens, planned were {planned}"));
+                return bad(format!(
+                    "arm {arm} has {found} {field} tokens, planned were {planned}"
+                ));
             }
         }
         if report.path_positions == 0 {

@@ -207,12 +207,16 @@ fn gate_line(result: &GateResult) -> Markup {
 /// A gate's name and when it passes.
 fn meaning(gate: Gate) -> (&'static str, &'static str) {
     match gate {
-        Gate::Identity => ("identity", "the built-in bundle emits the same tokens, near-ties excused"),
+        Gate::Identity => {
+            ("identity", "the built-in bundle emits the same tokens, near-ties excused")
+        }
         Gate::Path => ("path", "prefill and decode give the same logits"),
         Gate::Quality => ("quality", "KL, agreement and perplexity stay close to the base"),
         Gate::Reach => ("reach", "random tokens of the whole vocabulary have their logits"),
         Gate::Shape => ("shape", "layers, widths, window and vocabulary are the parent's"),
-        Gate::Physics => ("physics", "always; reading weights faster than memory allows is flagged"),
+        Gate::Physics => {
+            ("physics", "always; reading weights faster than memory allows is flagged")
+        }
         Gate::Speed => ("speed", "the lower bound of the pooled ratio exceeds the gain needed"),
         Gate::Repeat => ("repeat", "the same prompt decodes to the same tokens again"),
     }

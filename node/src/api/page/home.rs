@@ -113,12 +113,7 @@ pub(super) fn standing(snapshot: &Snapshot, row: &ClaimRow) -> Markup {
     }
 }
 
-fn phase(
-    snapshot: &Snapshot,
-    word: &str,
-    (done, all): (usize, usize),
-    until_ms: u64,
-) -> Markup {
+fn phase(snapshot: &Snapshot, word: &str, (done, all): (usize, usize), until_ms: u64) -> Markup {
     html! {
         (badge(Mark::Open, &format!("{word} {done}/{all}")))
         progress max=(all.max(1)) value=(done) aria-label={ (word) ", seats done" } {}

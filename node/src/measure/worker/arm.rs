@@ -156,9 +156,8 @@ impl Arms {
         let ids: Vec<u32> = random.collect();
         for arm in [Arm::X, Arm::Y] {
             let lane = self.lane(arm);
-            let found = lane
-                .forced(&[references.bos()], &ids)
-                .map_err(|source| lane.blame(source))?;
+            let found =
+                lane.forced(&[references.bos()], &ids).map_err(|source| lane.blame(source))?;
             let sequence = [&[references.bos()], ids.as_slice()].concat();
             let expected = references.rows(lane.reference, &sequence, 1)?;
             for (expected, found) in expected.iter().zip(found.iter()) {
@@ -188,7 +187,8 @@ impl Lane {
         let unsupported = |reason: String| WorkerError::Unsupported { recipe: name, reason };
         let fail = |source| WorkerError::Recipe { recipe: name, source };
         if files.drafter.is_some() {
-            let reason = "this engine version does not run drafters; measure the recipe without one";
+            let reason =
+                "this engine version does not run drafters; measure the recipe without one";
             return Err(unsupported(reason.to_owned()));
         }
         let checkpoint = files::checkpoint(Some(&files.checkpoint)).map_err(fail)?;

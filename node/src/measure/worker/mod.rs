@@ -98,10 +98,7 @@ fn write_line(output: &mut impl Write, line: &Line) -> Result<(), WorkerError> {
 /// # Errors
 ///
 /// [`WorkerError`] naming the recipe, file or adapter at fault.
-pub fn measure(
-    job: &Job,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Measurement, WorkerError> {
+pub fn measure(job: &Job, progress: &mut dyn FnMut(Progress)) -> Result<Measurement, WorkerError> {
     job.check()?;
     let mut steps = Steps { done: 0, total: total_steps(job), progress };
     steps.begin("loading base, X and Y");
