@@ -3,6 +3,7 @@
 mod build;
 mod decode;
 mod logits;
+mod phases;
 mod state;
 mod weights;
 
@@ -13,6 +14,7 @@ use crate::gpu::{Gpu, Readback, Resolved};
 use crate::load::{Checkpoint, Tensor};
 use crate::plan::Plan;
 pub use logits::{LogitRows, Path};
+pub use phases::Phase;
 use state::Buffers;
 
 /// Sizes an engine is built for.
