@@ -4,6 +4,7 @@ pub mod config;
 pub mod engine;
 mod error;
 mod gpu;
+pub mod kernels;
 mod load;
 pub mod measure;
 mod plan;

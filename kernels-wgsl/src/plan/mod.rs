@@ -57,6 +57,8 @@ pub(crate) enum Buf {
     Keys(usize),
     /// Values written by a layer `[ring, kv_heads, dim]`.
     Values(usize),
+    /// A binding of a registry case.
+    Slot(usize),
 }
 
 /// How a linear layer's weights are stored on the device.
