@@ -1,6 +1,8 @@
 //! The dispatch list of a forward pass as plain data, made and checked without a GPU.
 
 mod target;
+#[cfg(test)]
+mod tests;
 
 use crate::config::LayerKind;
 use crate::load::Matrix;
