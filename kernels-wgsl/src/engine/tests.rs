@@ -33,7 +33,7 @@ fn split_and_host_tables_change_nothing() {
         let found = split.logits(&TOKENS, path).unwrap();
         assert!(bits(&expected.logits) == bits(&found.logits), "{path}");
     }
-    let mut run = |engine: &mut Engine| {
+    let run = |engine: &mut Engine| {
         engine.reset();
         let first = engine.prefill(&TOKENS).unwrap().next;
         let greedy = engine.decode_greedy(9, true).unwrap();
