@@ -58,6 +58,13 @@ fn main() {
             }
         }
     }
+    for (bundle, engine) in bundles.iter().zip(&mut engines) {
+        engine.prefill(&prompt).expect("prefills");
+        for phase in engine.phases(20).expect("times") {
+            let us = phase.wall_ns as f64 / 1000.0;
+            println!("{:14} {:16} {:3} launches {us:9.1} us", bundle.name(), phase.op, phase.launches);
+        }
+    }
     for ((bundle, decode), prefill) in bundles.iter().zip(decode).zip(prefill) {
         let decode = Samples::of(decode).expect("at least one run");
         let prefill = Samples::of(prefill).expect("at least one run");

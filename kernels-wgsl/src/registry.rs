@@ -4,7 +4,9 @@
 //! bundle may bring another implementation of an op; the plan, the buffers and the launch stay the same.
 //! The oracle, the cases and the tolerance of each op are in [`crate::kernels`].
 
+use crate::kernels::{self, Case};
 use serde::Serialize;
+use std::ops::Range;
 
 /// A kernel contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -58,6 +60,8 @@ pub struct Entry {
     pub rows_per_workgroup: u32,
     /// Values of `BATCH_TILE` (batch rows per workgroup along y) that the built-in kernel is built for.
     pub batch_tiles: &'static [u32],
+    /// Cases of the op's oracle for a range of batch rows.
+    pub(crate) cases: fn(Range<usize>) -> Vec<Case>,
 }
 
 use Access::{Read, Uniform, Write};
@@ -76,6 +80,7 @@ const fn entry(
     name: &'static str,
     source: &'static str,
     bindings: &'static [(&'static str, Access)],
+    cases: fn(Range<usize>) -> Vec<Case>,
 ) -> Entry {
     Entry {
         op,
@@ -85,6 +90,7 @@ const fn entry(
         mode_constant: None,
         rows_per_workgroup: 1,
         batch_tiles: &[1],
+        cases,
     }
 }
 
@@ -105,6 +111,7 @@ static ENTRIES: [Entry; 9] = [
             "embed",
             shader!("embed"),
             &[PARAMS, STEP, ("tokens", Read), ("table", Read), ("x", Write)],
+            kernels::embed,
         )
     },
     entry(
@@ -120,30 +127,35 @@ static ENTRIES: [Entry; 9] = [
             ("weights", Read),
             ("ple", Write),
         ],
+        kernels::ple_combine,
     ),
     entry(
         Op::Norm,
         "norm",
         shader!("norm"),
         &[PARAMS, STEP, ("x", Read), ("weights", Read), ("out", Write)],
+        kernels::norm,
     ),
     entry(
         Op::ResidualNorm,
         "residual_norm",
         shader!("residual_norm"),
         &[PARAMS, STEP, ("branch", Read), ("weights", Read), ("x", Write), ("out", Write)],
+        kernels::residual_norm,
     ),
     matmul(entry(
         Op::MatmulBf16,
         "matmul_bf16",
         shader!("matmul_bf16"),
         &[PARAMS, STEP, ("x", Read), ("w", Read), ("gate", Read), ("y", Write)],
+        kernels::matmul_bf16,
     )),
     matmul(entry(
         Op::MatmulInt4,
         "matmul_int4",
         shader!("matmul_int4"),
         &[PARAMS, STEP, ("x", Read), ("w", Read), ("scales", Read), ("gate", Read), ("y", Write)],
+        kernels::matmul_int4,
     )),
     entry(
         Op::HeadNormRope,
@@ -159,12 +171,14 @@ static ENTRIES: [Entry; 9] = [
             ("k_cache", Write),
             ("v_cache", Write),
         ],
+        kernels::head_norm_rope,
     ),
     entry(
         Op::Attention,
         "attention",
         shader!("attention"),
         &[PARAMS, STEP, ("q", Read), ("k_cache", Read), ("v_cache", Read), ("out", Write)],
+        kernels::attention,
     ),
     Entry {
         mode_constant: Some("FEED"),
@@ -173,6 +187,7 @@ static ENTRIES: [Entry; 9] = [
             "argmax",
             shader!("argmax"),
             &[PARAMS, ("step", Write), ("logits", Read), ("next", Write), ("tokens", Write)],
+            kernels::argmax,
         )
     },
 ];

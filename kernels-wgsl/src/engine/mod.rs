@@ -3,7 +3,10 @@
 mod build;
 mod decode;
 mod logits;
+mod phases;
 mod state;
+#[cfg(test)]
+mod tests;
 mod weights;
 
 use crate::bundle::Bundle;
@@ -12,7 +15,9 @@ use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Readback, Resolved};
 use crate::load::{Checkpoint, Tensor};
 use crate::plan::Plan;
+use build::Placement;
 pub use logits::{LogitRows, Path};
+pub use phases::Phase;
 use state::Buffers;
 
 /// Sizes an engine is built for.
@@ -95,9 +100,7 @@ impl Engine {
         bundle: &Bundle,
         options: &EngineOptions,
     ) -> Result<Engine> {
-        // Small tables stay on the device, where the decode loop needs no host between steps.
-        let table_bytes = 256 << 20;
-        build::engine(gpu, checkpoint, bundle, options, table_bytes)
+        build::engine(gpu, checkpoint, bundle, options, &Placement::of(gpu))
     }
 
     /// The model's geometry.

@@ -1,6 +1,8 @@
 //! The dispatch list of a forward pass as plain data, made and checked without a GPU.
 
 mod target;
+#[cfg(test)]
+mod tests;
 
 use crate::config::LayerKind;
 use crate::load::Matrix;
@@ -57,6 +59,8 @@ pub(crate) enum Buf {
     Keys(usize),
     /// Values written by a layer `[ring, kv_heads, dim]`.
     Values(usize),
+    /// A binding of a registry case.
+    Slot(usize),
 }
 
 /// How a linear layer's weights are stored on the device.
