@@ -1,3 +1,4 @@
 //! The command line: one file a command, each with its arguments and a `run`.
 
 pub mod output;
+pub mod worker;

@@ -1,0 +1,79 @@
+//! When a measurement saw so much else happen on the machine that it is taken again.
+
+use assay_protocol::measurement::Measurement;
+
+/// A timed loop this many times as long as its arm's median was interrupted.
+const OUTLIER: u64 = 3;
+
+/// What disturbed `measurement` on a machine with `cores` processors, if anything did.
+///
+/// The limits are wide: pairs interleave the arms, so common noise cancels, and small shared
+/// machines must be able to measure at all.
+pub(super) fn disturbance(measurement: &Measurement, cores: usize) -> Option<String> {
+    let environment = &measurement.environment;
+    let rise = environment.load_after_milli.saturating_sub(environment.load_before_milli);
+    // The measurement itself may keep every core busy; as much again is somebody else's.
+    let most = u32::try_from(cores).unwrap_or(u32::MAX).max(1).saturating_mul(2000);
+    if rise > most {
+        return Some(format!("the load average rose by {}.{:03}", rise / 1000, rise % 1000));
+    }
+    let pairs = &measurement.pairs;
+    let x: Vec<u64> = pairs.iter().map(|pair| pair.x_ns).collect();
+    let y: Vec<u64> = pairs.iter().map(|pair| pair.y_ns).collect();
+    [("X", x), ("Y", y)].into_iter().find_map(|(arm, times_ns)| {
+        let limit = median(&times_ns)?.saturating_mul(OUTLIER);
+        let pair = times_ns.iter().position(|&ns| ns > limit)?;
+        Some(format!("pair {} of arm {arm} took over {OUTLIER} times the median", pair + 1))
+    })
+}
+
+/// The middle value, the upper one of two.
+fn median(values: &[u64]) -> Option<u64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable();
+    sorted.get(sorted.len() / 2).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use assay_protocol::measurement::{ArmReport, Environment, Pair};
+
+    fn measurement(times_ns: &[(u64, u64)]) -> Measurement {
+        let pair = |&(x_ns, y_ns): &(u64, u64)| Pair {
+            prompt: 0,
+            x_ns,
+            y_ns,
+            x_tokens: [0; 16],
+            y_tokens: [0; 16],
+        };
+        Measurement {
+            pairs: times_ns.iter().map(pair).collect(),
+            x: ArmReport::default(),
+            y: ArmReport::default(),
+            environment: Environment::default(),
+        }
+    }
+
+    #[test]
+    fn even_times_pass() {
+        assert_eq!(disturbance(&measurement(&[(10, 20), (12, 19), (29, 40)]), 2), None);
+        assert_eq!(disturbance(&measurement(&[]), 2), None);
+    }
+
+    #[test]
+    fn an_interrupted_loop_is_named() {
+        let found = disturbance(&measurement(&[(10, 20), (10, 20), (10, 61)]), 2).unwrap();
+        assert!(found.contains("pair 3 of arm Y"), "{found}");
+    }
+
+    #[test]
+    fn load_beyond_the_own_counts() {
+        let mut measured = measurement(&[(10, 20)]);
+        measured.environment.load_before_milli = 500;
+        measured.environment.load_after_milli = 4500;
+        assert_eq!(disturbance(&measured, 2), None);
+        measured.environment.load_after_milli = 4501;
+        assert!(disturbance(&measured, 2).unwrap().contains("4.001"));
+    }
+}

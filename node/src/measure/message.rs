@@ -1,0 +1,85 @@
+//! The lines that a worker writes and its parent reads.
+
+use assay_protocol::measurement::Measurement;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt};
+
+/// Longest line a worker may write, in bytes. A measurement of 64 pairs takes about 20 KiB.
+pub(super) const LINE_BYTES_MAX: usize = 256 << 10;
+/// Most lines a worker may write; an honest one writes a few for each pair.
+pub(super) const LINES_MAX: usize = 10_000;
+
+/// How far a measurement is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Steps done.
+    pub done: u32,
+    /// Steps in all; 0 while the number is not known.
+    pub total: u32,
+    /// What is being done, for people.
+    pub what: String,
+}
+
+/// One line of a worker's standard output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Line {
+    /// It is still at work.
+    Progress(Progress),
+    /// Its result, the last line.
+    Measurement(Box<Measurement>),
+    /// Why there is none, the last line.
+    Error(String),
+}
+
+/// Reads a line without its end, at most `bytes_max` bytes of it: the rest is skipped and the flag
+/// set. `None` at the end of the input.
+pub(super) async fn read_line(
+    input: &mut (impl AsyncBufRead + Unpin),
+    bytes_max: usize,
+) -> std::io::Result<Option<(String, bool)>> {
+    let (mut line, mut cut, mut any) = (Vec::new(), false, false);
+    loop {
+        let chunk = input.fill_buf().await?;
+        if chunk.is_empty() {
+            break;
+        }
+        any = true;
+        let end = chunk.iter().position(|&byte| byte == b'\n');
+        let part = &chunk[..end.unwrap_or(chunk.len())];
+        let room = bytes_max - line.len();
+        cut |= part.len() > room;
+        line.extend_from_slice(&part[..part.len().min(room)]);
+        let used = end.map_or(chunk.len(), |at| at + 1);
+        input.consume(used);
+        if end.is_some() {
+            break;
+        }
+    }
+    Ok(any.then(|| (String::from_utf8_lossy(&line).into_owned(), cut)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn lines_are_cut_at_the_limit() {
+        let mut input: &[u8] = b"one\n\nabcdefgh\nlast";
+        let mut lines = Vec::new();
+        while let Some(line) = read_line(&mut input, 4).await.unwrap() {
+            lines.push(line);
+        }
+        let expected = [("one", false), ("", false), ("abcd", true), ("last", false)];
+        assert_eq!(lines, expected.map(|(text, cut)| (text.to_owned(), cut)));
+    }
+
+    #[test]
+    fn lines_have_one_key() {
+        let progress = Progress { done: 1, total: 2, what: "pair 1".to_owned() };
+        let line = serde_json::to_string(&Line::Progress(progress)).unwrap();
+        assert_eq!(line, r#"{"progress":{"done":1,"total":2,"what":"pair 1"}}"#);
+        let error = serde_json::to_string(&Line::Error("no".to_owned())).unwrap();
+        assert_eq!(error, r#"{"error":"no"}"#);
+    }
+}

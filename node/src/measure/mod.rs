@@ -1,0 +1,30 @@
+//! What a seat does for a claim: it measures two recipes against each other on this machine.
+//!
+//! ```text
+//! node process                                   worker process (`assay worker`)
+//! ────────────                                   ───────────────────────────────
+//! Job ── one line of JSON on stdin ────────────► base, X and Y engines on one adapter
+//! run(): host-wide lock, deadline, cancelling    warm-up; then for every prompt of the plan
+//!   ◄── {"progress": …} lines ─────────────────    both arms timed, then both scored
+//!   ◄── {"measurement": …} or {"error": …} ────  probes: path, repeat, reach
+//! checks the form, repeats if disturbed
+//! ```
+//!
+//! A kernel bundle is foreign code for the adapter, so it runs in the worker process alone: its
+//! environment is cleared, its output bounded, and it is killed when it overstays. Standard input
+//! stays open for as long as the parent lives; a supervised worker ends itself when it closes.
+
+mod disturbance;
+mod environment;
+mod error;
+pub mod files;
+mod job;
+pub mod lock;
+mod message;
+mod run;
+pub mod worker;
+
+pub use error::MeasureError;
+pub use job::{Job, JobError, RecipeFiles};
+pub use message::Progress;
+pub use run::{Options, REPEATS_MAX, run};

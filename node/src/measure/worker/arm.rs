@@ -1,0 +1,277 @@
+//! The two arms: the same code decodes, scores and probes both.
+
+use super::reference::{self, BASE, References, Rows};
+use super::{WorkerError, score};
+use crate::measure::files;
+use crate::measure::job::{Job, RecipeFiles};
+use crate::measure::worker::pool::Window;
+use assay_kernels::{Engine, EngineOptions, Error, Gpu, ModelConfig};
+use assay_protocol::draw::Draw;
+use assay_protocol::measurement::ArmReport;
+use assay_protocol::plan::Arm;
+
+/// Both arms.
+pub(super) struct Arms {
+    x: Lane,
+    y: Lane,
+}
+
+/// One arm's engine and what was found about it so far.
+struct Lane {
+    name: &'static str,
+    engine: Engine,
+    /// The built-in engine on the same checkpoint.
+    reference: usize,
+    report: ArmReport,
+}
+
+/// One timed decode and what it was fed with.
+pub(super) struct Timed {
+    /// BOS and prompt.
+    pub(super) prompt: Vec<u32>,
+    /// The prefill's choice, then that of every timed step.
+    pub(super) generated: Vec<u32>,
+    /// First submit of the decode loop to its last token read back.
+    pub(super) wall_ns: u64,
+    /// The prefill before it.
+    prefill_ns: u64,
+    /// Logits of every timed step.
+    logits: Rows,
+}
+
+impl Timed {
+    /// Prompt and generated tokens but the last, which was never fed: its rows from the end of the
+    /// prompt on are those that chose the generated tokens.
+    fn fed(&self) -> Vec<u32> {
+        let (_, before) = reference::split_last(&self.generated);
+        [self.prompt.as_slice(), before].concat()
+    }
+
+    /// The choices of the timed steps.
+    fn tokens(&self) -> &[u32] {
+        &self.generated[1..]
+    }
+}
+
+impl Arms {
+    pub(super) fn open(
+        gpu: &Gpu,
+        job: &Job,
+        options: &EngineOptions,
+        references: &mut References,
+    ) -> Result<Self, WorkerError> {
+        let mut open = |name, files| Lane::open(name, gpu, files, options, references);
+        Ok(Self { x: open("recipe X", &job.x)?, y: open("recipe Y", &job.y)? })
+    }
+
+    fn lane(&mut self, arm: Arm) -> &mut Lane {
+        match arm {
+            Arm::X => &mut self.x,
+            Arm::Y => &mut self.y,
+        }
+    }
+
+    /// Decodes `count` tokens after `prompt` from an empty cache and keeps their logits.
+    pub(super) fn decode(
+        &mut self,
+        arm: Arm,
+        prompt: &[u32],
+        count: u32,
+    ) -> Result<Timed, WorkerError> {
+        let lane = self.lane(arm);
+        lane.decode(prompt, count).map_err(|source| lane.blame(source))
+    }
+
+    /// Compares a timed decode with the base (KL, agreement) and with the built-in kernels on the
+    /// arm's own checkpoint (identity).
+    pub(super) fn score_timed(
+        &mut self,
+        arm: Arm,
+        timed: &Timed,
+        references: &mut References,
+    ) -> Result<(), WorkerError> {
+        let lane = self.lane(arm);
+        let (sequence, from) = (timed.fed(), timed.prompt.len() - 1);
+        let base = references.rows(BASE, &sequence, from)?;
+        lane.add_timed(timed, &base);
+        if lane.reference == BASE {
+            lane.add_identity(timed, &base);
+        } else {
+            lane.add_identity(timed, &references.rows(lane.reference, &sequence, from)?);
+        }
+        Ok(())
+    }
+
+    /// Scores the window's text by forced decode.
+    pub(super) fn score_text(
+        &mut self,
+        arm: Arm,
+        window: &Window,
+        base_nll_nanonats: u64,
+    ) -> Result<(), WorkerError> {
+        let lane = self.lane(arm);
+        let (last, before) = reference::split_last(&window.prompt);
+        let (_, text) = reference::split_last(&window.scored);
+        let forced = [&[last], text].concat();
+        let rows = lane.forced(before, &forced).map_err(|source| lane.blame(source))?;
+        let (nanonats, _) = reference::sum_nll(&rows, &window.scored);
+        let report = &mut lane.report;
+        report.scored_tokens += window.scored.len() as u64;
+        report.nll_nanonats = report.nll_nanonats.saturating_add(nanonats);
+        report.base_nll_nanonats = report.base_nll_nanonats.saturating_add(base_nll_nanonats);
+        report.nonfinite_logits += score::count_nonfinite(rows.all());
+        Ok(())
+    }
+
+    /// Compares the arm's own prefill with its timed decode, position by position.
+    pub(super) fn probe_path(&mut self, arm: Arm, timed: &Timed) -> Result<(), WorkerError> {
+        let lane = self.lane(arm);
+        let prefill = reference::teacher_forced(&mut lane.engine, &timed.fed(), timed.prompt.len())
+            .map_err(|source| lane.blame(source))?;
+        for (expected, found) in prefill.iter().zip(timed.logits.iter()) {
+            lane.report.path_positions += 1;
+            lane.report.path_breaks += u64::from(score::rows_break(expected, found));
+        }
+        Ok(())
+    }
+
+    /// Decodes the prompt again and counts the tokens that differ.
+    pub(super) fn probe_repeat(&mut self, arm: Arm, timed: &Timed) -> Result<(), WorkerError> {
+        let count = u32::try_from(timed.tokens().len()).unwrap_or(u32::MAX);
+        let again = self.decode(arm, &timed.prompt, count)?;
+        let pairs = timed.generated.iter().zip(&again.generated);
+        self.lane(arm).report.repeat_breaks += pairs.filter(|(one, two)| one != two).count() as u64;
+        Ok(())
+    }
+
+    /// Feeds random ids of the whole vocabulary and compares every normaliser with the built-in one.
+    pub(super) fn probe_reach(
+        &mut self,
+        job: &Job,
+        references: &mut References,
+    ) -> Result<(), WorkerError> {
+        let mut draw = Draw::new("assay reach probe v1", &[&job.plan.reach_seed.to_le_bytes()]);
+        let vocab = references.vocab() as u64;
+        let random = (0..job.reach_tokens).map(|_| u32::try_from(draw.below(vocab)).unwrap_or(0));
+        let ids: Vec<u32> = random.collect();
+        for arm in [Arm::X, Arm::Y] {
+            let lane = self.lane(arm);
+            let found =
+                lane.forced(&[references.bos()], &ids).map_err(|source| lane.blame(source))?;
+            let sequence = [&[references.bos()], ids.as_slice()].concat();
+            let expected = references.rows(lane.reference, &sequence, 1)?;
+            for (expected, found) in expected.iter().zip(found.iter()) {
+                let norms = (score::log_sum_exp(expected), score::log_sum_exp(found));
+                let close = |(e, f): (f64, f64)| (e - f).abs() <= score::NEAR_TIE_NATS;
+                lane.report.reach_positions += 1;
+                lane.report.reach_breaks += u64::from(!norms.0.zip(norms.1).is_some_and(close));
+            }
+        }
+        Ok(())
+    }
+
+    /// What was found, X before Y.
+    pub(super) fn into_reports(self) -> (ArmReport, ArmReport) {
+        (self.x.report, self.y.report)
+    }
+}
+
+impl Lane {
+    fn open(
+        name: &'static str,
+        gpu: &Gpu,
+        files: &RecipeFiles,
+        options: &EngineOptions,
+        references: &mut References,
+    ) -> Result<Self, WorkerError> {
+        let unsupported = |reason: String| WorkerError::Unsupported { recipe: name, reason };
+        let fail = |source| WorkerError::Recipe { recipe: name, source };
+        if files.drafter.is_some() {
+            let reason =
+                "this engine version does not run drafters; measure the recipe without one";
+            return Err(unsupported(reason.to_owned()));
+        }
+        let checkpoint = files::checkpoint(Some(&files.checkpoint)).map_err(fail)?;
+        let (vocab, base) = (checkpoint.config().vocab, references.vocab());
+        if vocab != base {
+            return Err(unsupported(format!(
+                "has a vocabulary of {vocab} tokens and the base one of {base}, so their logits cannot \
+                 be compared"
+            )));
+        }
+        let bundle = files::bundle(files.bundle.as_deref()).map_err(fail)?;
+        let engine = Engine::new(gpu, &checkpoint, &bundle, options).map_err(fail)?;
+        let reference = references
+            .for_checkpoint(gpu, &files.checkpoint, &checkpoint, options)
+            .map_err(fail)?;
+        let report = ArmReport {
+            shape: shape_digest(checkpoint.config()),
+            bytes_per_token: checkpoint.bytes_per_token(),
+            ..ArmReport::default()
+        };
+        Ok(Self { name, engine, reference, report })
+    }
+
+    /// An error of this arm's engine.
+    fn blame(&self, source: Error) -> WorkerError {
+        WorkerError::Recipe { recipe: self.name, source }
+    }
+
+    fn decode(&mut self, prompt: &[u32], count: u32) -> Result<Timed, Error> {
+        self.engine.reset();
+        let prefill = self.engine.prefill(prompt)?;
+        let decode = self.engine.decode_greedy(count as usize, true)?;
+        let logits = decode.logits.unwrap_or_default();
+        Ok(Timed {
+            prompt: prompt.to_vec(),
+            generated: std::iter::once(prefill.next).chain(decode.tokens).collect(),
+            wall_ns: decode.wall_ns,
+            prefill_ns: prefill.wall_ns,
+            logits: Rows::new(logits, self.engine.config().vocab),
+        })
+    }
+
+    /// Logits of the single-token path after each of `tokens`, behind `before` in an empty cache.
+    fn forced(&mut self, before: &[u32], tokens: &[u32]) -> Result<Rows, Error> {
+        self.engine.reset();
+        self.engine.prefill(before)?;
+        let decode = self.engine.decode_forced(tokens)?;
+        Ok(Rows::new(decode.logits.unwrap_or_default(), self.engine.config().vocab))
+    }
+
+    /// Adds a timed decode and its distance from the base, whose `rows` begin with the one that
+    /// chooses the first generated token.
+    fn add_timed(&mut self, timed: &Timed, rows: &Rows) {
+        let report = &mut self.report;
+        report.decoded_tokens += timed.tokens().len() as u64;
+        report.prefill_ns = report.prefill_ns.saturating_add(timed.prefill_ns);
+        report.nonfinite_logits += score::count_nonfinite(timed.logits.all());
+        let steps = rows.iter().skip(1).zip(timed.logits.iter()).zip(timed.tokens());
+        for ((base, own), &token) in steps {
+            // A row that is not finite was counted; it has no divergence to add.
+            let nats = score::kl_divergence(base, own).unwrap_or(0.0);
+            report.kl_nanonats = report.kl_nanonats.saturating_add(score::nanonats(nats));
+            report.agreements += u64::from(score::argmax(base) == token);
+        }
+    }
+
+    /// Counts the generated tokens that the built-in kernels would not have chosen, the prefill's
+    /// choice included: a sequence that begins differently is a different one.
+    fn add_identity(&mut self, timed: &Timed, rows: &Rows) {
+        for (row, &token) in rows.iter().zip(&timed.generated) {
+            if score::argmax(row) != token {
+                self.report.identity_breaks += 1;
+                self.report.near_ties += u64::from(score::is_near_tie(row, token));
+            }
+        }
+    }
+}
+
+/// BLAKE3 over layers, widths, window and vocabulary. How the weights are stored is left out: a
+/// quantised checkpoint has the shape of its original.
+fn shape_digest(config: &ModelConfig) -> [u8; 32] {
+    let shape = ModelConfig { int4: false, ..config.clone() };
+    // Plain structs of numbers always serialise; an empty text would merely equal another one.
+    let text = serde_json::to_vec(&shape).unwrap_or_default();
+    blake3::derive_key("assay checkpoint shape v1", &text)
+}

@@ -1,0 +1,146 @@
+//! The engines that arms are compared with: the built-in kernels on each checkpoint.
+
+use super::pool::Window;
+use super::{WorkerError, score};
+use assay_kernels::{Bundle, Checkpoint, Engine, EngineOptions, Gpu, Path};
+use std::path::{Path as FilePath, PathBuf};
+
+/// Index of the base checkpoint's engine.
+pub(super) const BASE: usize = 0;
+
+/// One built-in engine a checkpoint; the base checkpoint's comes first.
+pub(super) struct References {
+    engines: Vec<(PathBuf, Engine)>,
+}
+
+/// Logits of consecutive positions, a row each.
+pub(super) struct Rows {
+    logits: Vec<f32>,
+    vocab: usize,
+}
+
+impl Rows {
+    pub(super) fn new(logits: Vec<f32>, vocab: usize) -> Self {
+        Self { logits, vocab }
+    }
+
+    pub(super) fn iter(&self) -> std::slice::ChunksExact<'_, f32> {
+        self.logits.chunks_exact(self.vocab)
+    }
+
+    pub(super) fn all(&self) -> &[f32] {
+        &self.logits
+    }
+
+    /// Drops the first `count` rows.
+    pub(super) fn skip(mut self, count: usize) -> Self {
+        self.logits.drain(..(count * self.vocab).min(self.logits.len()));
+        self
+    }
+}
+
+impl References {
+    pub(super) fn new(
+        gpu: &Gpu,
+        folder: &FilePath,
+        base: &Checkpoint,
+        options: &EngineOptions,
+    ) -> Result<Self, WorkerError> {
+        let engine = built_in(gpu, base, options)
+            .map_err(|source| WorkerError::Recipe { recipe: "base", source })?;
+        Ok(Self { engines: vec![(identity(folder), engine)] })
+    }
+
+    /// The reference for the checkpoint in `folder`, made if there is none yet.
+    pub(super) fn for_checkpoint(
+        &mut self,
+        gpu: &Gpu,
+        folder: &FilePath,
+        checkpoint: &Checkpoint,
+        options: &EngineOptions,
+    ) -> Result<usize, assay_kernels::Error> {
+        let folder = identity(folder);
+        if let Some(found) = self.engines.iter().position(|(other, _)| *other == folder) {
+            return Ok(found);
+        }
+        self.engines.push((folder, built_in(gpu, checkpoint, options)?));
+        Ok(self.engines.len() - 1)
+    }
+
+    /// Values in a row of logits, the base checkpoint's.
+    pub(super) fn vocab(&self) -> usize {
+        self.engines[BASE].1.config().vocab
+    }
+
+    /// First token of every sequence.
+    pub(super) fn bos(&self) -> u32 {
+        self.engines[BASE].1.config().bos
+    }
+
+    /// Logits of `tokens` by the prefill of reference `index`, from position `from` on.
+    pub(super) fn rows(
+        &mut self,
+        index: usize,
+        tokens: &[u32],
+        from: usize,
+    ) -> Result<Rows, WorkerError> {
+        Ok(teacher_forced(&mut self.engines[index].1, tokens, from)?)
+    }
+
+    /// The base's negative log-likelihood of a window's scored tokens, in nanonats.
+    pub(super) fn score_text(&mut self, window: &Window) -> Result<u64, WorkerError> {
+        let (_, before) = split_last(&window.scored);
+        let sequence = [window.prompt.as_slice(), before].concat();
+        let rows = self.rows(BASE, &sequence, window.prompt.len() - 1)?;
+        let (nanonats, unscored) = sum_nll(&rows, &window.scored);
+        if unscored > 0 {
+            return Err(WorkerError::Unsupported {
+                recipe: "base",
+                reason: "its logits are not finite, so nothing can be compared with it".to_owned(),
+            });
+        }
+        Ok(nanonats)
+    }
+}
+
+/// Sum of the negative log-likelihoods of `tokens`, one a row, in nanonats, and how many rows had
+/// none because a logit is not finite.
+pub(super) fn sum_nll(rows: &Rows, tokens: &[u32]) -> (u64, u64) {
+    let mut sum = (0_u64, 0_u64);
+    for (row, &token) in rows.iter().zip(tokens) {
+        match score::negative_log_likelihood(row, token) {
+            Some(nats) => sum.0 = sum.0.saturating_add(score::nanonats(nats)),
+            None => sum.1 += 1,
+        }
+    }
+    sum
+}
+
+/// Logits of `tokens` by the prefill of `engine`, from position `from` on.
+pub(super) fn teacher_forced(
+    engine: &mut Engine,
+    tokens: &[u32],
+    from: usize,
+) -> Result<Rows, assay_kernels::Error> {
+    let vocab = engine.config().vocab;
+    let rows = engine.logits(tokens, Path::Prefill)?;
+    Ok(Rows::new(rows.logits, vocab).skip(from))
+}
+
+/// The last token and those before it; job and window lists are never empty.
+pub(super) fn split_last(tokens: &[u32]) -> (u32, &[u32]) {
+    tokens.split_last().map_or((0, tokens), |(&last, before)| (last, before))
+}
+
+fn built_in(
+    gpu: &Gpu,
+    checkpoint: &Checkpoint,
+    options: &EngineOptions,
+) -> Result<Engine, assay_kernels::Error> {
+    Engine::new(gpu, checkpoint, &Bundle::builtin(), options)
+}
+
+/// What two paths of one folder have in common.
+fn identity(folder: &FilePath) -> PathBuf {
+    folder.canonicalize().unwrap_or_else(|_| folder.to_owned())
+}
