@@ -1,0 +1,88 @@
+// Causal attention of one query head over the cached keys, scale 1, running softmax over tiles of 64 keys.
+//
+// Shape     q, out [rows, heads, dim] f32; k_cache, v_cache [ring, kv_heads, dim] f32. dim <= 512, divisible by 4.
+// Dispatch  (heads, rows), 64 invocations. Scores: one lane a key. Values: one lane four (or eight) dimensions.
+// Why       Tiles start at multiples of 64 positions, so which keys meet in a tile depends on the query's own
+//           position alone: not on the batch, the ring or where the window begins. `window` keys are seen,
+//           the query's own among them; `first_seen` = 1 hides the query's own position (the drafter has no key there).
+// Sum order scores over vec4s then x, y, z, w; values and normaliser key by key.
+
+struct Params {
+    heads: u32,
+    kv_heads: u32,
+    dim4: u32,
+    ring: u32,
+    window: u32,
+    first_seen: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> step: array<u32>;
+@group(0) @binding(2) var<storage, read> q: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> k_cache: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read> v_cache: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>;
+
+const LOWEST = -3.0e38;
+
+var<workgroup> scores: array<f32, 64>;
+var<workgroup> shares: array<f32, 64>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let head = group.x;
+    let row = group.y;
+    let kv_head = head / (params.heads / params.kv_heads);
+    let query = step[0] + row;
+    let end = query + 1u - params.first_seen;
+    let begin = select(0u, query + 1u - params.window, query + 1u > params.window);
+    let q_at = (row * params.heads + head) * params.dim4;
+
+    var highest = LOWEST;
+    var total = 0.0;
+    var near = vec4<f32>();
+    var far = vec4<f32>();
+    for (var tile = begin & ~63u; tile < end; tile += 64u) {
+        let key = tile + lane;
+        var score = LOWEST;
+        if key >= begin && key < end {
+            let k_at = ((key % params.ring) * params.kv_heads + kv_head) * params.dim4;
+            var sum = vec4<f32>();
+            for (var i = 0u; i < params.dim4; i += 1u) {
+                sum = fma(q[q_at + i], k_cache[k_at + i], sum);
+            }
+            score = ((sum.x + sum.y) + sum.z) + sum.w;
+        }
+        scores[lane] = score;
+        workgroupBarrier();
+        var tile_highest = highest;
+        for (var i = 0u; i < 64u; i += 4u) {
+            tile_highest = max(tile_highest, max(max(scores[i], scores[i + 1u]), max(scores[i + 2u], scores[i + 3u])));
+        }
+        shares[lane] = exp(max(score - tile_highest, -80.0));
+        workgroupBarrier();
+        let fade = exp(max(highest - tile_highest, -80.0));
+        highest = tile_highest;
+        total *= fade;
+        near *= fade;
+        far *= fade;
+        let last = min(tile + 64u, end);
+        for (var at = max(tile, begin); at < last; at += 1u) {
+            let share = shares[at - tile];
+            let v_at = ((at % params.ring) * params.kv_heads + kv_head) * params.dim4 + lane;
+            total += share;
+            if lane < params.dim4 {
+                near = fma(vec4<f32>(share), v_cache[v_at], near);
+            }
+            if lane + 64u < params.dim4 {
+                far = fma(vec4<f32>(share), v_cache[v_at + 64u], far);
+            }
+        }
+    }
+    if lane < params.dim4 {
+        out[q_at + lane] = near / total;
+    }
+    if lane + 64u < params.dim4 {
+        out[q_at + lane + 64u] = far / total;
+    }
+}

@@ -1,0 +1,255 @@
+//! Building an engine: sizes checked, weights uploaded, plan resolved.
+
+use super::state::Buffers;
+use super::weights::Weights;
+use super::{BATCH_MAX, Engine, EngineOptions, PleTable};
+use crate::bundle::Bundle;
+use crate::config::{LayerKind, ModelConfig};
+use crate::error::{Error, Result};
+use crate::gpu::{Gpu, Pipelines, Readback, Resolved};
+use crate::load::Checkpoint;
+use crate::plan::{Buf, TargetInputs, norm_layout, target};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// Builds an engine. A per-layer embedding table of at most `table_bytes_max` goes to the device.
+pub(super) fn engine(
+    gpu: &Gpu,
+    checkpoint: &Checkpoint,
+    bundle: &Bundle,
+    options: &EngineOptions,
+    table_bytes_max: u64,
+) -> Result<Engine> {
+    let config = checkpoint.config();
+    check_options(config, options)?;
+    let mut weights = Weights::new(gpu);
+    upload_layers(&mut weights, checkpoint)?;
+    let Weights { mut buffers, formats, .. } = weights;
+    let embedding_parts = upload_embedding(gpu, checkpoint, &mut buffers)?;
+    let ple = upload_ple_table(gpu, checkpoint, options, table_bytes_max, &mut buffers)?;
+    upload_tables(gpu, checkpoint, options, &mut buffers)?;
+    let rings = rings(config, options);
+    make_work_buffers(gpu, config, options, &rings, &mut buffers)?;
+
+    let layer_scalars: Vec<f32> = (0..config.layers.len())
+        .map(|i| Ok(checkpoint.vector(&format!("layers.{i}.layer_scalar"), 1)?[0]))
+        .collect::<Result<_>>()?;
+    let plan = target(&TargetInputs {
+        config,
+        formats: &formats,
+        layer_scalars: &layer_scalars,
+        rings,
+        embedding_parts: &embedding_parts,
+        ple_on_device: matches!(ple, PleTable::Device),
+    });
+    let mut pipelines = Pipelines::new(gpu, bundle);
+    let mut all = plan.dispatches.clone();
+    all.extend([plan.feed.clone(), plan.choose.clone()]);
+    let resolved = Resolved::new(gpu, &mut pipelines, &buffers, &all)?;
+    // Uploads are still queued; an engine that exists is ready to be timed.
+    gpu.queue.submit([]);
+    gpu.device
+        .poll(wgpu::PollType::wait_indefinitely())
+        .map_err(|e| gpu.error(format!("uploading weights: {e}")))?;
+    let slot = 4 * options.batch_max as u64;
+    Ok(Engine {
+        gpu: gpu.clone(),
+        config: config.clone(),
+        options: options.clone(),
+        buffers: Buffers(buffers),
+        feed_at: plan.dispatches.len(),
+        plan,
+        resolved,
+        ple,
+        tokens_back: [Readback::new(gpu, slot)?, Readback::new(gpu, slot)?],
+        history: None,
+        position: 0,
+        primed: false,
+    })
+}
+
+fn check_options(config: &ModelConfig, options: &EngineOptions) -> Result<()> {
+    let context = options.context_tokens;
+    if context == 0 || context > config.max_positions {
+        let most = config.max_positions;
+        return Err(Error::Input(format!("context_tokens is {context}; it must be 1 to {most}")));
+    }
+    let batch = options.batch_max;
+    if batch == 0 || batch > BATCH_MAX {
+        return Err(Error::Input(format!("batch_max is {batch}; it must be 1 to {BATCH_MAX}")));
+    }
+    Ok(())
+}
+
+/// Cache slots per layer kind. A sliding ring keeps the window of a batch's first row while its last row
+/// is written, so rows of one batch never overwrite each other's keys.
+fn rings(config: &ModelConfig, options: &EngineOptions) -> BTreeMap<LayerKind, usize> {
+    let sliding = (config.sliding_window - 1 + options.batch_max).min(options.context_tokens);
+    BTreeMap::from([(LayerKind::Sliding, sliding), (LayerKind::Full, options.context_tokens)])
+}
+
+fn upload_layers(weights: &mut Weights<'_>, checkpoint: &Checkpoint) -> Result<()> {
+    let c = checkpoint.config();
+    if c.ple_width > 0 {
+        let rows = c.layers.len() * c.ple_width;
+        let projection = checkpoint.matrix("per_layer_model_projection", rows, c.hidden)?;
+        weights.stack("ple_context", &[projection])?;
+    }
+    for i in 0..c.layers.len() {
+        let mut parts = BTreeMap::new();
+        for (name, rows, cols) in checkpoint.layer_matrices(i) {
+            let short = name.rsplit('.').next().unwrap_or(&name).to_string();
+            parts.insert(short, checkpoint.matrix(&name, rows, cols)?);
+        }
+        let mut take = |name: &str| parts.remove(name);
+        let qkv: Vec<_> = ["q_proj", "k_proj", "v_proj"].into_iter().filter_map(&mut take).collect();
+        weights.stack(&format!("layers.{i}.qkv"), &qkv)?;
+        for (name, part) in [
+            ("o_proj", "o_proj"),
+            ("down", "down_proj"),
+            ("ple_gate", "per_layer_input_gate"),
+            ("ple_proj", "per_layer_projection"),
+        ] {
+            if let Some(matrix) = take(part) {
+                weights.stack(&format!("layers.{i}.{name}"), &[matrix])?;
+            }
+        }
+        if let (Some(gate), Some(up)) = (take("gate_proj"), take("up_proj")) {
+            weights.alternate(&format!("layers.{i}.gate_up"), &gate, &up)?;
+        }
+    }
+    Ok(())
+}
+
+/// Uploads the embedding table, split by vocabulary rows under the binding limit.
+fn upload_embedding(
+    gpu: &Gpu,
+    checkpoint: &Checkpoint,
+    buffers: &mut BTreeMap<Buf, wgpu::Buffer>,
+) -> Result<Vec<Range<usize>>> {
+    let c = checkpoint.config();
+    let table = checkpoint.tensor("embed_tokens.weight", &[c.vocab, c.hidden])?;
+    let bytes = table.to_bf16()?;
+    let row_bytes = c.hidden * 2;
+    let limit = gpu.info().binding_bytes_max.min(gpu.info().buffer_bytes_max) as usize;
+    // Eight rows is one workgroup of the head kernel; every part but the last is whole workgroups.
+    let rows = (limit / row_bytes / 8 * 8).clamp(8, 65_535 * 8);
+    let mut parts = Vec::new();
+    for start in (0..c.vocab).step_by(rows) {
+        let range = start..(start + rows).min(c.vocab);
+        let slice = &bytes[range.start * row_bytes..range.end * row_bytes];
+        let buffer = gpu.upload("embedding", &[slice])?;
+        buffers.insert(Buf::Embedding(parts.len()), buffer);
+        parts.push(range);
+    }
+    Ok(parts)
+}
+
+fn upload_ple_table(
+    gpu: &Gpu,
+    checkpoint: &Checkpoint,
+    options: &EngineOptions,
+    table_bytes_max: u64,
+    buffers: &mut BTreeMap<Buf, wgpu::Buffer>,
+) -> Result<PleTable> {
+    let c = checkpoint.config();
+    if c.ple_width == 0 {
+        return Ok(PleTable::Device);
+    }
+    let width = c.layers.len() * c.ple_width;
+    let table = checkpoint.tensor("embed_tokens_per_layer.weight", &[c.ple_vocab, width])?;
+    let whole = table.to_bf16_len()?;
+    // Tokens past a shorter table use row 0, which only the host path looks after.
+    if whole <= table_bytes_max.min(gpu.info().binding_bytes_max) && c.ple_vocab >= c.vocab {
+        buffers.insert(Buf::PleTable, gpu.upload("per-layer table", &[&table.to_bf16()?])?);
+        return Ok(PleTable::Device);
+    }
+    let rows = gpu.storage("per-layer rows", (options.batch_max * width * 2) as u64)?;
+    buffers.insert(Buf::PleTable, rows);
+    Ok(PleTable::Host(table.clone()))
+}
+
+/// Uploads norm weights and rotation tables.
+fn upload_tables(
+    gpu: &Gpu,
+    checkpoint: &Checkpoint,
+    options: &EngineOptions,
+    buffers: &mut BTreeMap<Buf, wgpu::Buffer>,
+) -> Result<()> {
+    let c = checkpoint.config();
+    let mut norms = Vec::new();
+    for (name, length) in norm_layout(c) {
+        norms.extend(checkpoint.vector(&format!("{name}.weight"), length)?);
+    }
+    buffers.insert(Buf::Norms, gpu.upload("norms", &[bytemuck::cast_slice(&norms)])?);
+    for layer in &c.layers {
+        if buffers.contains_key(&Buf::Rope(layer.kind)) {
+            continue;
+        }
+        let table = rotation_table(c, layer.kind, layer.head_dim, options.context_tokens);
+        let buffer = gpu.upload("rotation", &[bytemuck::cast_slice(&table)])?;
+        buffers.insert(Buf::Rope(layer.kind), buffer);
+    }
+    Ok(())
+}
+
+/// (cos, sin) of every position and rotated pair: angle p * theta^(-2 j / head_dim), computed in f64.
+fn rotation_table(
+    config: &ModelConfig,
+    kind: LayerKind,
+    head_dim: usize,
+    positions: usize,
+) -> Vec<[f32; 2]> {
+    let theta = match kind {
+        LayerKind::Sliding => config.rope.sliding_theta,
+        LayerKind::Full => config.rope.full_theta,
+    };
+    let pairs = config.rotated_pairs(kind, head_dim);
+    let frequencies: Vec<f64> =
+        (0..pairs).map(|j| libm::pow(theta, -2.0 * j as f64 / head_dim as f64)).collect();
+    let mut table = Vec::with_capacity(positions * pairs);
+    for position in 0..positions {
+        table.extend(frequencies.iter().map(|f| {
+            let angle = position as f64 * f;
+            [libm::cos(angle) as f32, libm::sin(angle) as f32]
+        }));
+    }
+    table
+}
+
+fn make_work_buffers(
+    gpu: &Gpu,
+    config: &ModelConfig,
+    options: &EngineOptions,
+    rings: &BTreeMap<LayerKind, usize>,
+    buffers: &mut BTreeMap<Buf, wgpu::Buffer>,
+) -> Result<()> {
+    let ple_all = config.layers.len() * config.ple_width;
+    let per_row = [
+        (Buf::Tokens, 1),
+        (Buf::Next, 1),
+        (Buf::Residual, config.hidden),
+        (Buf::Normed, config.hidden),
+        (Buf::Qkv, config.widest_qkv()),
+        (Buf::Queries, config.widest_heads()),
+        (Buf::Heads, config.widest_heads()),
+        (Buf::Branch, config.hidden),
+        (Buf::Product, config.widest_mlp()),
+        (Buf::PleContext, ple_all),
+        (Buf::Ple, ple_all),
+        (Buf::PleGated, config.ple_width),
+        (Buf::Logits, config.vocab),
+    ];
+    for (role, width) in per_row {
+        let size = (options.batch_max * width * 4) as u64;
+        let buffer = gpu.storage(&format!("{role:?}"), size)?;
+        buffers.insert(role, buffer);
+    }
+    buffers.insert(Buf::Step, gpu.storage("step", 16)?);
+    for (i, layer) in config.layers.iter().enumerate().filter(|(i, l)| l.kv_source == *i) {
+        let size = (rings[&layer.kind] * layer.kv_heads * layer.head_dim * 4) as u64;
+        buffers.insert(Buf::Keys(i), gpu.storage(&format!("keys of layer {i}"), size)?);
+        buffers.insert(Buf::Values(i), gpu.storage(&format!("values of layer {i}"), size)?);
+    }
+    Ok(())
+}

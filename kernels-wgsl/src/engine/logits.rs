@@ -1,0 +1,133 @@
+//! Logits of every position, by the path one asks for.
+
+use super::Engine;
+use crate::error::{Error, Result};
+use crate::plan::Buf;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// How a sequence is run through the model. All paths give the same bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Path {
+    /// In chunks of the engine's largest batch.
+    Prefill,
+    /// Token by token.
+    Decode,
+    /// In chunks of this many tokens, as a drafter's candidates are verified.
+    Batch(usize),
+}
+
+impl FromStr for Path {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let batch = |m: &str| m.parse().ok().filter(|&m: &usize| m > 0).map(Path::Batch);
+        match text {
+            "prefill" => Some(Path::Prefill),
+            "decode" => Some(Path::Decode),
+            other => other.strip_prefix("batch:").and_then(batch),
+        }
+        .ok_or_else(|| {
+            Error::Input(format!("path `{text}` is none of prefill, decode and batch:M"))
+        })
+    }
+}
+
+impl TryFrom<String> for Path {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Path::Prefill => f.write_str("prefill"),
+            Path::Decode => f.write_str("decode"),
+            Path::Batch(m) => write!(f, "batch:{m}"),
+        }
+    }
+}
+
+impl From<Path> for String {
+    fn from(path: Path) -> String {
+        path.to_string()
+    }
+}
+
+/// Outputs of every position of a sequence.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogitRows {
+    /// `[tokens, vocab]`, after the soft-cap.
+    pub logits: Vec<f32>,
+    /// `[tokens, hidden]`, after the final norm.
+    pub hidden: Vec<f32>,
+}
+
+impl Engine {
+    /// Empties the cache and runs `tokens` from position 0, keeping logits and final hidden states of
+    /// every position. The cache holds the sequence afterwards; nothing is ready to decode from.
+    pub fn logits(&mut self, tokens: &[u32], path: Path) -> Result<LogitRows> {
+        self.reset();
+        self.check_tokens(tokens)?;
+        let chunk = match path {
+            Path::Prefill => self.options.batch_max,
+            Path::Decode => 1,
+            Path::Batch(m) if (1..=self.options.batch_max).contains(&m) => m,
+            Path::Batch(m) => {
+                let most = self.options.batch_max;
+                return Err(Error::Input(format!("batch:{m} is not within 1 to {most}")));
+            }
+        };
+        let mut rows = LogitRows {
+            logits: Vec::with_capacity(tokens.len() * self.config.vocab),
+            hidden: Vec::with_capacity(tokens.len() * self.config.hidden),
+        };
+        for chunk in tokens.chunks(chunk) {
+            self.run_batch(chunk)?;
+            self.read_rows(Buf::Logits, chunk.len() * self.config.vocab, &mut rows.logits)?;
+            self.read_rows(Buf::Normed, chunk.len() * self.config.hidden, &mut rows.hidden)?;
+        }
+        Ok(rows)
+    }
+
+    /// One forward pass of `tokens`, all rows to the logits and their argmax.
+    pub(super) fn run_batch(&mut self, tokens: &[u32]) -> Result<wgpu::SubmissionIndex> {
+        self.check_room(tokens.len())?;
+        self.begin_batch(tokens);
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            self.resolved.record(&mut pass, 0..self.feed_at, tokens.len() as u32);
+            let choose = self.feed_at + 1..self.feed_at + 2;
+            self.resolved.record(&mut pass, choose, tokens.len() as u32);
+        }
+        self.position += tokens.len();
+        Ok(self.gpu.queue.submit([encoder.finish()]))
+    }
+
+    fn read_rows(&self, role: Buf, count: usize, into: &mut Vec<f32>) -> Result<()> {
+        let bytes = self.gpu.download(self.buffers.get(&role), 4 * count as u64)?;
+        into.extend(bytemuck::pod_collect_to_vec::<u8, f32>(&bytes));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Path;
+
+    #[test]
+    fn paths_parse_and_print() {
+        for path in [Path::Prefill, Path::Decode, Path::Batch(5)] {
+            assert_eq!(path.to_string().parse::<Path>().unwrap(), path);
+        }
+        for bad in ["", "batch", "batch:", "batch:0", "batch:-1", "Prefill"] {
+            assert!(bad.parse::<Path>().is_err(), "{bad}");
+        }
+    }
+}

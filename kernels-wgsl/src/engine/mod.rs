@@ -1,0 +1,159 @@
+//! The engine: a checkpoint on an adapter, with its cache, ready to prefill and decode.
+
+mod build;
+mod decode;
+mod logits;
+mod phases;
+mod state;
+mod weights;
+
+use crate::bundle::Bundle;
+use crate::config::ModelConfig;
+use crate::error::{Error, Result};
+use crate::gpu::{Gpu, Readback, Resolved};
+use crate::load::{Checkpoint, Tensor};
+use crate::plan::Plan;
+pub use logits::{LogitRows, Path};
+pub use phases::Phase;
+use state::Buffers;
+
+/// Sizes an engine is built for.
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// Positions the cache of full-attention layers holds: prompt and generated tokens together.
+    pub context_tokens: usize,
+    /// Most tokens run through the model at once (prefill chunks, verification batches).
+    pub batch_max: usize,
+}
+
+/// Largest batch an engine can be built for.
+pub const BATCH_MAX: usize = 256;
+
+/// Outcome of a prefill.
+#[derive(Debug, Clone)]
+pub struct Prefill {
+    /// First submit to the token's read-back, in nanoseconds.
+    pub wall_ns: u64,
+    /// Greedy choice after the last prompt token; the next decode step is fed with it.
+    pub next: u32,
+}
+
+/// Outcome of a decode loop.
+#[derive(Debug, Clone)]
+pub struct Decode {
+    /// Greedy choice of every step, in order. The first step was fed with the choice of the prefill or
+    /// decode before, so a whole greedy continuation is that token and then these.
+    pub tokens: Vec<u32>,
+    /// First submit to the last token's read-back, in nanoseconds.
+    pub wall_ns: u64,
+    /// Logits of every step `[count, vocab]`, after the soft-cap, where they were asked for.
+    pub logits: Option<Vec<f32>>,
+}
+
+/// Where the per-layer embedding table is.
+enum PleTable {
+    /// The model has none, or all of it is in a device buffer.
+    Device,
+    /// On the host: the rows of every step are uploaded before it.
+    Host(Tensor),
+}
+
+/// A Gemma 4 model on an adapter.
+pub struct Engine {
+    gpu: Gpu,
+    config: ModelConfig,
+    options: EngineOptions,
+    buffers: Buffers,
+    plan: Plan,
+    resolved: Resolved,
+    /// The single-token and the batch argmax follow the plan's own dispatches.
+    feed_at: usize,
+    ple: PleTable,
+    tokens_back: [Readback; 2],
+    history: Option<wgpu::Buffer>,
+    position: usize,
+    /// A greedy choice waits on the device to be fed to the next step.
+    primed: bool,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("adapter", &self.gpu.info().name)
+            .field("options", &self.options)
+            .field("position", &self.position)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Puts `checkpoint` on `gpu` with the kernels of `bundle`.
+    ///
+    /// Errors where the sizes in `options` are out of range, a tensor is missing or misshapen, the adapter
+    /// lacks memory, or a kernel does not build.
+    pub fn new(
+        gpu: &Gpu,
+        checkpoint: &Checkpoint,
+        bundle: &Bundle,
+        options: &EngineOptions,
+    ) -> Result<Engine> {
+        // Small tables stay on the device, where the decode loop needs no host between steps.
+        let table_bytes = 256 << 20;
+        build::engine(gpu, checkpoint, bundle, options, table_bytes)
+    }
+
+    /// The model's geometry.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// The sizes the engine was built for.
+    pub fn options(&self) -> &EngineOptions {
+        &self.options
+    }
+
+    /// Tokens in the cache.
+    pub fn position(&self) -> usize {
+        self.position
+    }
+
+    /// Empties the cache: the next token is at position 0. Every cached key and value is zeroed, so that
+    /// nothing of one sequence can reach the next.
+    pub fn reset(&mut self) {
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        for buffer in self.buffers.caches() {
+            encoder.clear_buffer(buffer, 0, None);
+        }
+        self.gpu.queue.submit([encoder.finish()]);
+        self.position = 0;
+        self.primed = false;
+    }
+
+    /// The launches of one forward pass, one line each, as the plan has them.
+    pub fn describe_plan(&self) -> String {
+        self.plan.render()
+    }
+
+    /// Errors unless `tokens` are ids of the vocabulary and fit behind what is cached.
+    fn check_tokens(&self, tokens: &[u32]) -> Result<()> {
+        if tokens.is_empty() {
+            return Err(Error::Input("no tokens were given; a sequence begins with BOS".into()));
+        }
+        if let Some(bad) = tokens.iter().find(|&&t| t as usize >= self.config.vocab) {
+            let vocab = self.config.vocab;
+            return Err(Error::Input(format!("token {bad} is not below the vocabulary {vocab}")));
+        }
+        self.check_room(tokens.len())
+    }
+
+    fn check_room(&self, count: usize) -> Result<()> {
+        let context = self.options.context_tokens;
+        if count > context - self.position {
+            let held = self.position;
+            return Err(Error::Input(format!(
+                "{count} tokens do not fit: the cache holds {held} of {context}; raise context_tokens"
+            )));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,172 @@
+//! Choosing and opening an adapter.
+
+use crate::error::{Error, Result};
+use serde::Serialize;
+
+/// Which adapter to open.
+#[derive(Debug, Clone, Default)]
+pub struct AdapterRequest {
+    /// Only adapters whose name contains this, case ignored. Without it the best one is taken:
+    /// discrete, integrated, virtual, then software.
+    pub name_contains: Option<String>,
+}
+
+/// What an adapter says about itself, and the class derived from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AdapterInfo {
+    /// Name as the driver gives it.
+    pub name: String,
+    /// Graphics interface: `vulkan`, `metal` or `dx12`.
+    pub backend: String,
+    /// Driver name and version.
+    pub driver: String,
+    /// `discrete`, `integrated`, `virtual`, `cpu` or `other`.
+    pub device_type: String,
+    /// PCI vendor id.
+    pub vendor_id: u32,
+    /// PCI device id.
+    pub device_id: u32,
+    /// Kind of device and identified family, such as `cpu-llvmpipe-8wide`.
+    pub class: String,
+    /// Largest storage buffer one kernel may see, in bytes.
+    pub binding_bytes_max: u64,
+    /// Largest buffer, in bytes.
+    pub buffer_bytes_max: u64,
+}
+
+/// An open adapter. Cloning shares it.
+#[derive(Debug, Clone)]
+pub struct Gpu {
+    pub(crate) device: wgpu::Device,
+    pub(crate) queue: wgpu::Queue,
+    info: AdapterInfo,
+}
+
+impl Gpu {
+    /// Opens the adapter that `request` describes, with the largest buffers it offers.
+    pub fn open(request: &AdapterRequest) -> Result<Gpu> {
+        let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+        descriptor.backends = wgpu::Backends::PRIMARY;
+        descriptor.flags = wgpu::InstanceFlags::empty();
+        let instance = wgpu::Instance::new(descriptor);
+        let adapters =
+            pollster::block_on(instance.enumerate_adapters(wgpu::Backends::PRIMARY));
+        let wanted = request.name_contains.as_deref().map(str::to_lowercase);
+        let found: Vec<String> = adapters.iter().map(|a| a.get_info().name).collect();
+        let matches = |name: &str| match &wanted {
+            Some(part) => name.to_lowercase().contains(part.as_str()),
+            None => true,
+        };
+        let best = adapters
+            .into_iter()
+            .filter(|a| matches(&a.get_info().name))
+            .min_by_key(|a| rank(a.get_info().device_type));
+        let Some(adapter) = best else {
+            let wanted = request.name_contains.as_deref().unwrap_or("at all");
+            let found = if found.is_empty() { "none".into() } else { found.join(", ") };
+            return Err(Error::NoAdapter { wanted: format!("`{wanted}`"), found });
+        };
+        let limits = adapter.limits();
+        let info = describe(&adapter.get_info(), &limits);
+        let request = wgpu::DeviceDescriptor {
+            label: Some("assay"),
+            required_limits: limits,
+            memory_hints: wgpu::MemoryHints::MemoryUsage,
+            ..Default::default()
+        };
+        let (device, queue) = pollster::block_on(adapter.request_device(&request))
+            .map_err(|e| Error::Device { adapter: info.name.clone(), message: e.to_string() })?;
+        Ok(Gpu { device, queue, info })
+    }
+
+    /// What the adapter says about itself.
+    pub fn info(&self) -> &AdapterInfo {
+        &self.info
+    }
+
+    /// An error about this adapter.
+    pub(crate) fn error(&self, message: impl Into<String>) -> Error {
+        Error::Device { adapter: self.info.name.clone(), message: message.into() }
+    }
+
+    /// Runs `work` and turns the first validation or memory error inside it into this crate's error.
+    pub(crate) fn checked<T>(&self, work: impl FnOnce() -> T) -> std::result::Result<T, String> {
+        let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
+        let done = work();
+        let errors = [internal, validation, memory].map(|scope| pollster::block_on(scope.pop()));
+        match errors.into_iter().flatten().next() {
+            Some(error) => Err(error.to_string()),
+            None => Ok(done),
+        }
+    }
+}
+
+fn rank(kind: wgpu::DeviceType) -> u8 {
+    match kind {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Cpu => 3,
+        wgpu::DeviceType::Other => 4,
+    }
+}
+
+fn describe(info: &wgpu::AdapterInfo, limits: &wgpu::Limits) -> AdapterInfo {
+    let device_type = match info.device_type {
+        wgpu::DeviceType::DiscreteGpu => "discrete",
+        wgpu::DeviceType::IntegratedGpu => "integrated",
+        wgpu::DeviceType::VirtualGpu => "virtual",
+        wgpu::DeviceType::Cpu => "cpu",
+        wgpu::DeviceType::Other => "other",
+    };
+    AdapterInfo {
+        name: info.name.clone(),
+        backend: info.backend.to_string(),
+        driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
+        device_type: device_type.into(),
+        vendor_id: info.vendor,
+        device_id: info.device,
+        class: class(&info.name, device_type),
+        binding_bytes_max: limits.max_storage_buffer_binding_size,
+        buffer_bytes_max: limits.max_buffer_size,
+    }
+}
+
+/// Kind of device and family. A software rasteriser's speed follows from its vector width, which its name
+/// tells; any other adapter's family is its name without what is in brackets.
+fn class(name: &str, device_type: &str) -> String {
+    let lower = name.to_lowercase();
+    if let Some(details) = lower.strip_prefix("llvmpipe") {
+        let bits = details.split([' ', ',', '(']).zip(details.split([' ', ',', '(']).skip(1));
+        let bits = bits.filter(|(_, unit)| unit.starts_with("bits"));
+        let lanes = bits.filter_map(|(n, _)| n.parse::<u32>().ok()).next().map(|b| b / 32);
+        return match lanes {
+            Some(lanes) => format!("{device_type}-llvmpipe-{lanes}wide"),
+            None => format!("{device_type}-llvmpipe"),
+        };
+    }
+    let family = lower.split(['(', '/']).next().unwrap_or("").trim();
+    let words: Vec<String> = family
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .filter(|w| !w.is_empty())
+        .take(6)
+        .map(str::to_string)
+        .collect();
+    format!("{device_type}-{}", words.join("-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::class;
+
+    #[test]
+    fn classes_come_from_the_family() {
+        assert_eq!(class("llvmpipe (LLVM 15.0.6, 256 bits)", "cpu"), "cpu-llvmpipe-8wide");
+        assert_eq!(class("llvmpipe", "cpu"), "cpu-llvmpipe");
+        assert_eq!(class("NVIDIA GeForce RTX 4090", "discrete"), "discrete-nvidia-geforce-rtx-4090");
+        assert_eq!(class("AMD Radeon 780M (RADV PHOENIX)", "integrated"), "integrated-amd-radeon-780m");
+        assert_eq!(class("", "other"), "other-");
+    }
+}

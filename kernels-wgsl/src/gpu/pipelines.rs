@@ -1,0 +1,144 @@
+//! Compiled kernels of one bundle.
+
+use super::Gpu;
+use crate::bundle::{Bundle, Kernel};
+use crate::error::{Error, Result};
+use crate::registry::{Access, Op};
+use std::collections::BTreeMap;
+
+/// Bytes of a dispatch's uniform block.
+pub(crate) const PARAMS_BYTES: u64 = 64;
+
+/// A kernel compiled for one value of its mode constant: one pipeline per batch tile, smallest first.
+#[derive(Debug, Clone)]
+pub(crate) struct Variant {
+    pub(crate) tiles: Vec<(u32, wgpu::ComputePipeline)>,
+    pub(crate) rows_per_workgroup: u32,
+}
+
+impl Variant {
+    /// The smallest tile that holds `rows` batch rows, or the largest there is.
+    pub(crate) fn tile_for(&self, rows: u32) -> &(u32, wgpu::ComputePipeline) {
+        let fitting = self.tiles.iter().find(|(tile, _)| *tile >= rows);
+        fitting.or(self.tiles.last()).expect("a kernel has at least one tile: Bundle checks it")
+    }
+}
+
+/// Pipelines and layouts of a bundle, compiled as they are asked for and kept.
+pub(crate) struct Pipelines<'a> {
+    gpu: &'a Gpu,
+    bundle: &'a Bundle,
+    layouts: BTreeMap<Op, (wgpu::BindGroupLayout, wgpu::PipelineLayout)>,
+    modules: BTreeMap<Op, wgpu::ShaderModule>,
+    variants: BTreeMap<(Op, u32), Variant>,
+}
+
+impl<'a> Pipelines<'a> {
+    pub(crate) fn new(gpu: &'a Gpu, bundle: &'a Bundle) -> Self {
+        let (layouts, modules, variants) = Default::default();
+        Pipelines { gpu, bundle, layouts, modules, variants }
+    }
+
+    /// The bind group layout of an op.
+    pub(crate) fn layout(&mut self, op: Op) -> wgpu::BindGroupLayout {
+        self.layouts_of(op).0.clone()
+    }
+
+    fn layouts_of(&mut self, op: Op) -> &(wgpu::BindGroupLayout, wgpu::PipelineLayout) {
+        let device = &self.gpu.device;
+        self.layouts.entry(op).or_insert_with(|| {
+            let entries: Vec<wgpu::BindGroupLayoutEntry> = (0..)
+                .zip(op.entry().bindings)
+                .map(|(binding, (_, access))| wgpu::BindGroupLayoutEntry {
+                    binding,
+                    visibility: wgpu::ShaderStages::COMPUTE,
+                    ty: wgpu::BindingType::Buffer {
+                        ty: match access {
+                            Access::Uniform => wgpu::BufferBindingType::Uniform,
+                            Access::Read => wgpu::BufferBindingType::Storage { read_only: true },
+                            Access::Write => wgpu::BufferBindingType::Storage { read_only: false },
+                        },
+                        has_dynamic_offset: false,
+                        min_binding_size: None,
+                    },
+                    count: None,
+                })
+                .collect();
+            let group = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+                label: Some(op.entry().name),
+                entries: &entries,
+            });
+            let pipeline = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                label: Some(op.entry().name),
+                bind_group_layouts: &[Some(&group)],
+                immediate_size: 0,
+            });
+            (group, pipeline)
+        })
+    }
+
+    /// The op's kernel compiled for `mode`.
+    pub(crate) fn variant(&mut self, op: Op, mode: u32) -> Result<Variant> {
+        if let Some(variant) = self.variants.get(&(op, mode)) {
+            return Ok(variant.clone());
+        }
+        let kernel = self.bundle.kernel(op);
+        let module = self.module(op, kernel)?;
+        let layout = self.layouts_of(op).1.clone();
+        let mut tiles = Vec::with_capacity(kernel.batch_tiles.len());
+        for &tile in &kernel.batch_tiles {
+            tiles.push((tile, self.compile(op, mode, tile, kernel, &module, &layout)?));
+        }
+        let variant = Variant { tiles, rows_per_workgroup: kernel.rows_per_workgroup };
+        self.variants.insert((op, mode), variant.clone());
+        Ok(variant)
+    }
+
+    /// Foreign and built-in sources take the same checked path: bounds checks and bounded loops stay on.
+    fn module(&mut self, op: Op, kernel: &Kernel) -> Result<wgpu::ShaderModule> {
+        if let Some(module) = self.modules.get(&op) {
+            return Ok(module.clone());
+        }
+        let descriptor = wgpu::ShaderModuleDescriptor {
+            label: Some(op.entry().name),
+            source: wgpu::ShaderSource::Wgsl(kernel.source.as_ref().into()),
+        };
+        let module = self
+            .gpu
+            .checked(|| self.gpu.device.create_shader_module(descriptor))
+            .map_err(|message| Error::Kernel { kernel: op.entry().name.into(), message })?;
+        self.modules.insert(op, module.clone());
+        Ok(module)
+    }
+
+    fn compile(
+        &self,
+        op: Op,
+        mode: u32,
+        tile: u32,
+        kernel: &Kernel,
+        module: &wgpu::ShaderModule,
+        layout: &wgpu::PipelineLayout,
+    ) -> Result<wgpu::ComputePipeline> {
+        let mut constants: Vec<(&str, f64)> =
+            kernel.constants.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        let mode_constant = op.entry().mode_constant.map(|name| (name, f64::from(mode)));
+        let given = [mode_constant, Some(("BATCH_TILE", f64::from(tile)))];
+        constants.extend(given.into_iter().flatten().filter(|(n, _)| kernel.declared.contains(*n)));
+        let descriptor = wgpu::ComputePipelineDescriptor {
+            label: Some(op.entry().name),
+            layout: Some(layout),
+            module,
+            entry_point: Some(&kernel.entry),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants: &constants,
+                zero_initialize_workgroup_memory: true,
+            },
+            cache: None,
+        };
+        let name = format!("{} (mode {mode}, batch tile {tile})", op.entry().name);
+        self.gpu
+            .checked(|| self.gpu.device.create_compute_pipeline(&descriptor))
+            .map_err(|message| Error::Kernel { kernel: name, message })
+    }
+}

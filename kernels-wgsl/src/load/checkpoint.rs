@@ -1,0 +1,280 @@
+//! A target model: its configuration, tokenizer and tensors.
+
+use super::bytes::read_safetensors;
+use super::{Bytes, Matrix, Tensor, Tokenizer, embedded_files};
+use crate::config::ModelConfig;
+use crate::error::{Error, Result};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+const CONFIG: &str = "config.json";
+const WEIGHTS: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+const TOKENIZER: &str = "tokenizer.json";
+/// What may stand before the tensor names of the text model, longest first.
+const PREFIXES: [&str; 4] = ["model.language_model.", "language_model.model.", "model.", ""];
+
+/// A Gemma 4 text checkpoint whose files have been read and whose shapes agree with its configuration.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    config: ModelConfig,
+    tensors: BTreeMap<String, Tensor>,
+    files: BTreeMap<String, Bytes>,
+}
+
+impl Checkpoint {
+    /// gemma4-nano, which is inside the binary.
+    pub fn embedded() -> Result<Self> {
+        let files = embedded_files().into_iter();
+        Self::new(files.map(|(name, bytes)| (name.to_string(), Bytes::embedded(bytes))).collect())
+    }
+
+    /// A checkpoint folder: `config.json`, `model.safetensors` (or shards and their index), and
+    /// `tokenizer.json` where text is wanted. Weights are mapped, not copied.
+    pub fn open(dir: &Path) -> Result<Self> {
+        Self::new(read_folder(dir, &[TOKENIZER])?)
+    }
+
+    /// The same from files in memory, by name.
+    pub fn from_files(files: BTreeMap<String, Vec<u8>>) -> Result<Self> {
+        Self::new(files.into_iter().map(|(name, bytes)| (name, Bytes::owned(bytes))).collect())
+    }
+
+    fn new(files: BTreeMap<String, Bytes>) -> Result<Self> {
+        let config = ModelConfig::parse(required(&files, CONFIG)?.as_slice())?;
+        let tensors = strip_prefix(read_tensors(&files)?)?;
+        let checkpoint = Checkpoint { config, tensors, files };
+        checkpoint.visit_weights(&mut |_| Ok(()))?;
+        Ok(checkpoint)
+    }
+
+    /// The model's geometry.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// The tokenizer, read from `tokenizer.json`.
+    pub fn tokenizer(&self) -> Result<Tokenizer> {
+        Tokenizer::parse(required(&self.files, TOKENIZER)?.as_slice())
+    }
+
+    /// BLAKE3 over the geometry and every tensor's name, type and shape: what must not change for two
+    /// checkpoints to be the same architecture in the same storage form. Weights are not part of it.
+    pub fn shape_digest(&self) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new();
+        let config = serde_json::to_vec(&self.config).expect("a plain struct always serialises");
+        hasher.update(b"assay checkpoint shape 1\n").update(&config);
+        for (name, tensor) in &self.tensors {
+            let line = format!("\n{name} {:?} {:?}", tensor.dtype, tensor.shape);
+            hasher.update(line.as_bytes());
+        }
+        *hasher.finalize().as_bytes()
+    }
+
+    /// Weight bytes that one decoded token must read: every linear layer, norm and the output head, each
+    /// once; of the embedding tables only the token's own rows. The KV cache comes on top.
+    pub fn bytes_per_token(&self) -> u64 {
+        let mut total = 0;
+        // The walk succeeded when the checkpoint was made, and its tensors have not changed since.
+        let walked = self.visit_weights(&mut |bytes| {
+            total += bytes;
+            Ok(())
+        });
+        debug_assert!(walked.is_ok());
+        total
+    }
+
+    /// Name and size in bytes of every tensor, in name order.
+    pub fn tensor_sizes(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.data().len()))
+    }
+
+    /// Bytes of a file that came with the checkpoint, such as `chat_template.jinja`.
+    pub fn file(&self, name: &str) -> Option<&[u8]> {
+        self.files.get(name).map(Bytes::as_slice)
+    }
+
+    pub(crate) fn tensors(&self) -> &BTreeMap<String, Tensor> {
+        &self.tensors
+    }
+
+    fn missing(&self, name: &str) -> Error {
+        missing_tensor(name)
+    }
+
+    /// The tensor `name` with exactly `shape`.
+    pub(crate) fn tensor(&self, name: &str, shape: &[usize]) -> Result<&Tensor> {
+        let tensor = self.tensors.get(name).ok_or_else(|| self.missing(name))?;
+        tensor.expect_shape(shape)?;
+        Ok(tensor)
+    }
+
+    /// A weight vector as f32.
+    pub(crate) fn vector(&self, name: &str, length: usize) -> Result<Vec<f32>> {
+        self.tensor(name, &[length])?.to_f32()
+    }
+
+    /// The linear layer `name` (without `.weight`).
+    pub(crate) fn matrix(&self, name: &str, rows: usize, cols: usize) -> Result<Matrix<'_>> {
+        Matrix::find(&self.tensors, name, rows, cols, |key| self.missing(key))
+    }
+
+    /// Walks every tensor the engine will read, checking names and shapes, and reports the bytes each
+    /// costs per token.
+    fn visit_weights(&self, visit: &mut dyn FnMut(u64) -> Result<()>) -> Result<()> {
+        let c = &self.config;
+        let embed = self.tensor("embed_tokens.weight", &[c.vocab, c.hidden])?;
+        embed.to_bf16_len().and_then(&mut *visit)?;
+        visit(self.tensor("norm.weight", &[c.hidden])?.data().len() as u64)?;
+        let p = c.ple_width;
+        if p > 0 {
+            let all = c.layers.len() * p;
+            self.tensor("embed_tokens_per_layer.weight", &[c.ple_vocab, all])?.to_bf16_len()?;
+            visit(2 * all as u64)?;
+            let name = "per_layer_model_projection";
+            visit(self.matrix(name, all, c.hidden)?.stored_bytes() as u64)?;
+            visit(self.tensor("per_layer_projection_norm.weight", &[p])?.data().len() as u64)?;
+        }
+        for i in 0..c.layers.len() {
+            for (name, rows, cols) in self.layer_matrices(i) {
+                visit(self.matrix(&name, rows, cols)?.stored_bytes() as u64)?;
+            }
+            for (name, length) in self.layer_vectors(i) {
+                visit(self.tensor(&name, &[length])?.data().len() as u64)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Name, output and input width of every linear layer of decoder layer `i`.
+    pub(crate) fn layer_matrices(&self, i: usize) -> Vec<(String, usize, usize)> {
+        let c = &self.config;
+        let layer = &c.layers[i];
+        let q = c.heads * layer.head_dim;
+        let kv = layer.kv_heads * layer.head_dim;
+        let mut list = vec![("self_attn.q_proj", q, c.hidden), ("self_attn.o_proj", c.hidden, q)];
+        if layer.kv_source == i {
+            list.push(("self_attn.k_proj", kv, c.hidden));
+            list.push(("self_attn.v_proj", kv, c.hidden));
+        }
+        list.push(("mlp.gate_proj", layer.intermediate, c.hidden));
+        list.push(("mlp.up_proj", layer.intermediate, c.hidden));
+        list.push(("mlp.down_proj", c.hidden, layer.intermediate));
+        if c.ple_width > 0 {
+            list.push(("per_layer_input_gate", c.ple_width, c.hidden));
+            list.push(("per_layer_projection", c.hidden, c.ple_width));
+        }
+        list.into_iter().map(|(name, o, i_)| (format!("layers.{i}.{name}"), o, i_)).collect()
+    }
+
+    /// Name and length of every vector of decoder layer `i`.
+    fn layer_vectors(&self, i: usize) -> Vec<(String, usize)> {
+        let c = &self.config;
+        let layer = &c.layers[i];
+        let mut list = vec![
+            ("input_layernorm.weight", c.hidden),
+            ("post_attention_layernorm.weight", c.hidden),
+            ("pre_feedforward_layernorm.weight", c.hidden),
+            ("post_feedforward_layernorm.weight", c.hidden),
+            ("self_attn.q_norm.weight", layer.head_dim),
+            ("layer_scalar", 1),
+        ];
+        if layer.kv_source == i {
+            list.push(("self_attn.k_norm.weight", layer.head_dim));
+        }
+        if c.ple_width > 0 {
+            list.push(("post_per_layer_input_norm.weight", c.hidden));
+        }
+        list.into_iter().map(|(name, n)| (format!("layers.{i}.{name}"), n)).collect()
+    }
+}
+
+/// The error for a tensor that no file holds.
+pub(super) fn missing_tensor(name: &str) -> Error {
+    Error::Tensor {
+        file: WEIGHTS.into(),
+        tensor: name.into(),
+        message: "is missing; config.json and the weights are not of the same model".into(),
+    }
+}
+
+fn required<'a>(files: &'a BTreeMap<String, Bytes>, name: &str) -> Result<&'a Bytes> {
+    files.get(name).ok_or_else(|| Error::MissingFile {
+        file: name.into(),
+        hint: "a checkpoint has config.json, model.safetensors and, for text, tokenizer.json".into(),
+    })
+}
+
+/// Reads or maps a checkpoint folder: configuration, weights, and whichever of `optional` is there.
+pub(super) fn read_folder(dir: &Path, optional: &[&str]) -> Result<BTreeMap<String, Bytes>> {
+    let read = |name: &str| -> Result<Bytes> {
+        let path = dir.join(name);
+        std::fs::read(&path).map(Bytes::owned).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => Error::MissingFile {
+                file: path.display().to_string(),
+                hint: "point to a folder with config.json and model.safetensors".into(),
+            },
+            _ => Error::Io { path, source },
+        })
+    };
+    let mut files = BTreeMap::from([(CONFIG.to_string(), read(CONFIG)?)]);
+    let extra = ["tokenizer_config.json", "generation_config.json", "chat_template.jinja"];
+    for name in optional.iter().chain(&extra) {
+        if dir.join(name).is_file() {
+            files.insert((*name).to_string(), read(name)?);
+        }
+    }
+    if dir.join(INDEX).is_file() {
+        let index = read(INDEX)?;
+        for shard in shard_names(index.as_slice())? {
+            let bytes = Bytes::mapped(&dir.join(&shard))?;
+            files.insert(shard, bytes);
+        }
+        files.insert(INDEX.to_string(), index);
+    } else if dir.join(WEIGHTS).is_file() {
+        files.insert(WEIGHTS.to_string(), Bytes::mapped(&dir.join(WEIGHTS))?);
+    }
+    Ok(files)
+}
+
+/// The files named by a shard index. Names with a path in them are refused.
+fn shard_names(index: &[u8]) -> Result<BTreeSet<String>> {
+    let corrupt = |message: String| Error::Corrupt { file: INDEX.into(), message };
+    let value: serde_json::Value =
+        serde_json::from_slice(index).map_err(|e| corrupt(e.to_string()))?;
+    let map = value.get("weight_map").and_then(|m| m.as_object());
+    let map = map.ok_or_else(|| corrupt("`weight_map` is missing".into()))?;
+    map.values()
+        .map(|name| {
+            let plain = name.as_str().filter(|n| !n.contains(['/', '\\']) && !n.starts_with('.'));
+            plain.map(str::to_string).ok_or_else(|| corrupt(format!("{name} is not a file name")))
+        })
+        .collect()
+}
+
+pub(super) fn read_tensors(files: &BTreeMap<String, Bytes>) -> Result<BTreeMap<String, Tensor>> {
+    let mut tensors = BTreeMap::new();
+    match files.get(INDEX) {
+        Some(index) => {
+            for shard in shard_names(index.as_slice())? {
+                read_safetensors(&shard, required(files, &shard)?, &mut tensors)?;
+            }
+        }
+        None => read_safetensors(WEIGHTS, required(files, WEIGHTS)?, &mut tensors)?,
+    }
+    Ok(tensors)
+}
+
+/// Keeps the text model's tensors under the names of the specification, whatever wrapper wrote the file.
+fn strip_prefix(tensors: BTreeMap<String, Tensor>) -> Result<BTreeMap<String, Tensor>> {
+    let holds = |prefix: &&&str| tensors.contains_key(&format!("{prefix}embed_tokens.weight"));
+    let Some(prefix) = PREFIXES.iter().find(holds) else {
+        return Err(missing_tensor("model.embed_tokens.weight"));
+    };
+    let named = tensors.into_iter().filter_map(|(name, mut tensor)| {
+        let short = name.strip_prefix(prefix)?.to_string();
+        tensor.name.clone_from(&short);
+        Some((short, tensor))
+    });
+    Ok(named.collect())
+}

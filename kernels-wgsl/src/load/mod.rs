@@ -1,0 +1,15 @@
+//! Checkpoints: files in, checked tensors out.
+
+mod bytes;
+mod checkpoint;
+mod drafter;
+mod embedded;
+mod matrix;
+mod tokenizer;
+
+pub(crate) use bytes::{Bytes, Tensor};
+pub use checkpoint::Checkpoint;
+pub use drafter::Drafter;
+pub use embedded::{embedded_drafter_files, embedded_files, heldout_text};
+pub(crate) use matrix::Matrix;
+pub use tokenizer::Tokenizer;

@@ -1,0 +1,208 @@
+//! The kernels this engine has: source, binding contract and launch geometry of every op.
+//!
+//! An op is a contract: what its bindings hold, what it writes, and in which order it adds. A kernel
+//! bundle may bring another implementation of an op; the plan, the buffers and the launch stay the same.
+//! The oracle, the cases and the tolerance of each op are in [`crate::kernels`].
+
+use serde::Serialize;
+
+/// A kernel contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Op {
+    /// Token embedding rows, scaled.
+    Embed,
+    /// Per-layer embeddings from the token row and the context projection.
+    PleCombine,
+    /// RMSNorm with a weight.
+    Norm,
+    /// Residual add of a normed branch, then the next norm.
+    ResidualNorm,
+    /// Matrix product with bf16 weights and an epilogue.
+    MatmulBf16,
+    /// Matrix product with int4 weights in groups of 32 and an epilogue.
+    MatmulInt4,
+    /// Head norms, rotation and cache write.
+    HeadNormRope,
+    /// Causal attention over the cache.
+    Attention,
+    /// Index of the largest logit.
+    Argmax,
+}
+
+/// How a kernel sees a binding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// The dispatch's constants: a uniform buffer of 64 bytes.
+    Uniform,
+    /// A storage buffer that is only read.
+    Read,
+    /// A storage buffer that may be written.
+    Write,
+}
+
+/// One registry entry.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
+    /// The contract.
+    pub op: Op,
+    /// Its name in `bundle.toml`.
+    pub name: &'static str,
+    /// WGSL of the built-in kernel.
+    pub source: &'static str,
+    /// Bindings 0, 1, 2, … of group 0: name in the shader and access.
+    pub bindings: &'static [(&'static str, Access)],
+    /// `override` constant by which the plan chooses a variant of the op.
+    pub mode_constant: Option<&'static str>,
+    /// Items along x (output rows, heads, words) that one workgroup of the built-in kernel covers.
+    pub rows_per_workgroup: u32,
+    /// Values of `BATCH_TILE` (batch rows per workgroup along y) that the built-in kernel is built for.
+    pub batch_tiles: &'static [u32],
+}
+
+use Access::{Read, Uniform, Write};
+
+const PARAMS: (&str, Access) = ("params", Uniform);
+const STEP: (&str, Access) = ("step", Read);
+
+macro_rules! shader {
+    ($name:literal) => {
+        include_str!(concat!("../shaders/", $name, ".wgsl"))
+    };
+}
+
+const fn entry(
+    op: Op,
+    name: &'static str,
+    source: &'static str,
+    bindings: &'static [(&'static str, Access)],
+) -> Entry {
+    Entry {
+        op,
+        name,
+        source,
+        bindings,
+        mode_constant: None,
+        rows_per_workgroup: 1,
+        batch_tiles: &[1],
+    }
+}
+
+const fn matmul(entry: Entry) -> Entry {
+    Entry {
+        mode_constant: Some("EPILOGUE"),
+        rows_per_workgroup: 8,
+        batch_tiles: &[1, 2, 4],
+        ..entry
+    }
+}
+
+static ENTRIES: [Entry; 9] = [
+    Entry {
+        rows_per_workgroup: 64,
+        ..entry(
+            Op::Embed,
+            "embed",
+            shader!("embed"),
+            &[PARAMS, STEP, ("tokens", Read), ("table", Read), ("x", Write)],
+        )
+    },
+    entry(
+        Op::PleCombine,
+        "ple_combine",
+        shader!("ple_combine"),
+        &[
+            PARAMS,
+            STEP,
+            ("tokens", Read),
+            ("table", Read),
+            ("context", Read),
+            ("weights", Read),
+            ("ple", Write),
+        ],
+    ),
+    entry(
+        Op::Norm,
+        "norm",
+        shader!("norm"),
+        &[PARAMS, STEP, ("x", Read), ("weights", Read), ("out", Write)],
+    ),
+    entry(
+        Op::ResidualNorm,
+        "residual_norm",
+        shader!("residual_norm"),
+        &[PARAMS, STEP, ("branch", Read), ("weights", Read), ("x", Write), ("out", Write)],
+    ),
+    matmul(entry(
+        Op::MatmulBf16,
+        "matmul_bf16",
+        shader!("matmul_bf16"),
+        &[PARAMS, STEP, ("x", Read), ("w", Read), ("gate", Read), ("y", Write)],
+    )),
+    matmul(entry(
+        Op::MatmulInt4,
+        "matmul_int4",
+        shader!("matmul_int4"),
+        &[PARAMS, STEP, ("x", Read), ("w", Read), ("scales", Read), ("gate", Read), ("y", Write)],
+    )),
+    entry(
+        Op::HeadNormRope,
+        "head_norm_rope",
+        shader!("head_norm_rope"),
+        &[
+            PARAMS,
+            STEP,
+            ("qkv", Read),
+            ("weights", Read),
+            ("rope", Read),
+            ("q", Write),
+            ("k_cache", Write),
+            ("v_cache", Write),
+        ],
+    ),
+    entry(
+        Op::Attention,
+        "attention",
+        shader!("attention"),
+        &[PARAMS, STEP, ("q", Read), ("k_cache", Read), ("v_cache", Read), ("out", Write)],
+    ),
+    Entry {
+        mode_constant: Some("FEED"),
+        ..entry(
+            Op::Argmax,
+            "argmax",
+            shader!("argmax"),
+            &[PARAMS, ("step", Write), ("logits", Read), ("next", Write), ("tokens", Write)],
+        )
+    },
+];
+
+/// Every entry, in the order of [`Op`].
+pub fn entries() -> &'static [Entry] {
+    &ENTRIES
+}
+
+impl Op {
+    /// The entry of this op.
+    pub fn entry(self) -> &'static Entry {
+        &ENTRIES[self as usize]
+    }
+
+    /// The op with this name in `bundle.toml`.
+    pub fn named(name: &str) -> Option<Op> {
+        ENTRIES.iter().find(|e| e.name == name).map(|e| e.op)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_indexed_by_their_op() {
+        for entry in entries() {
+            assert_eq!(entry.op.entry().name, entry.name);
+            assert_eq!(Op::named(entry.name), Some(entry.op));
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Batch invariance: every path through the model gives the same bits.
+
+mod common;
+
+use assay_kernels::{Bundle, Checkpoint, Engine, EngineOptions, Path, quantize};
+use common::{bits, gpu};
+
+/// A prompt that goes well past the sliding window of the model it is for.
+fn tokens(vocab: u32, count: u32) -> Vec<u32> {
+    std::iter::once(2).chain((1..count).map(|i| (i * 7919 + i * i * 31) % vocab)).collect()
+}
+
+/// All paths of one engine agree; the bits are returned for comparisons between engines.
+fn check_paths(engine: &mut Engine, tokens: &[u32]) -> Vec<u32> {
+    let reference = engine.logits(tokens, Path::Decode).expect("runs");
+    assert!(reference.logits.iter().all(|z| z.is_finite()));
+    let expected = (bits(&reference.logits), bits(&reference.hidden));
+    let batches = [2, 3, 5, 8].map(Path::Batch);
+    for path in [Path::Prefill].into_iter().chain(batches) {
+        let rows = engine.logits(tokens, path).expect("runs");
+        let found = (bits(&rows.logits), bits(&rows.hidden));
+        assert!(found == expected, "{path} differs from decode");
+    }
+    let vocab = engine.config().vocab;
+    engine.reset();
+    let forced = engine.decode_forced(tokens).expect("runs");
+    assert!(bits(&forced.logits.expect("kept")) == expected.0, "decode_forced differs");
+
+    // The timed loop's own logits, after a prefill that stops early in the shared layers.
+    let (prompt, rest) = tokens.split_at(tokens.len() - 20);
+    engine.reset();
+    engine.prefill(prompt).expect("runs");
+    let forced = engine.decode_forced(rest).expect("runs").logits.expect("kept");
+    assert!(bits(&forced) == expected.0[prompt.len() * vocab..], "prefill then decode differs");
+    expected.0
+}
+
+fn int4(checkpoint: &Checkpoint) -> Checkpoint {
+    let files = quantize::int4_g32(checkpoint).expect("quantises").files;
+    Checkpoint::from_files(files).expect("loads")
+}
+
+#[test]
+fn e_series_paths_agree_with_every_bundle_and_format() {
+    let bf16 = common::e_series();
+    let tokens = tokens(1024, 50);
+    for checkpoint in [&bf16, &int4(&bf16)] {
+        let options = EngineOptions { context_tokens: 64, batch_max: 11 };
+        let mut expected = None;
+        for bundle in [Bundle::builtin(), common::bundle("serial-rows"), common::bundle("same-again")] {
+            let mut engine = Engine::new(gpu(), checkpoint, &bundle, &options).expect("builds");
+            let found = check_paths(&mut engine, &tokens);
+            let expected = expected.get_or_insert_with(|| found.clone());
+            assert!(*expected == found, "{} differs from the built-in kernels", bundle.name());
+        }
+    }
+}
+
+#[test]
+fn nano_paths_agree_past_the_window() {
+    let mut engine = common::engine(&Checkpoint::embedded().expect("loads"), 160, 16);
+    check_paths(&mut engine, &tokens(4096, 130));
+}
+
+#[test]
+fn half_dot_decodes_something_else() {
+    let checkpoint = common::e_series();
+    let tokens = tokens(1024, 30);
+    let options = EngineOptions { context_tokens: 64, batch_max: 8 };
+    let run = |bundle: &Bundle| {
+        let mut engine = Engine::new(gpu(), &checkpoint, bundle, &options).expect("builds");
+        engine.prefill(&tokens).expect("runs");
+        engine.decode_greedy(20, true).expect("runs")
+    };
+    let honest = run(&Bundle::builtin());
+    let dishonest = run(&common::bundle("half-dot"));
+    assert_ne!(honest.tokens, dishonest.tokens);
+    assert_ne!(bits(&honest.logits.unwrap()), bits(&dishonest.logits.unwrap()));
+}
+
+#[test]
+fn ten_reloads_give_identical_bits() {
+    let checkpoint = common::e_series();
+    let tokens = tokens(1024, 24);
+    let mut first = None;
+    for _ in 0..10 {
+        let mut engine = common::engine(&checkpoint, 64, 8);
+        let rows = engine.logits(&tokens, Path::Batch(5)).expect("runs");
+        let found = bits(&rows.logits);
+        assert!(*first.get_or_insert_with(|| found.clone()) == found);
+    }
+}
+
+#[test]
+fn context_and_batch_sizes_do_not_show() {
+    let checkpoint = common::e_series();
+    let tokens = tokens(1024, 40);
+    let mut first = None;
+    for (context, batch) in [(40, 1), (64, 7), (300, 32)] {
+        let mut engine = common::engine(&checkpoint, context, batch);
+        let found = bits(&engine.logits(&tokens, Path::Prefill).expect("runs").logits);
+        assert!(*first.get_or_insert_with(|| found.clone()) == found, "{context}, {batch}");
+    }
+}

@@ -1,0 +1,123 @@
+// Matrix product with bf16 weights: y[m, r] = epilogue(sum_k w[r, k] * x[m, k]).
+//
+// Shape     w [rows, k] bf16, eight values a vec4; x [batch, k] f32; y [batch, y_stride] f32. k divisible by 8.
+// Dispatch  (ceil(rows / 8), ceil(batch / BATCH_TILE)), 64 invocations: 8 rows of 8 lanes.
+// Why       Eight lanes of 16 bytes read one 128-byte line of a row; BATCH_TILE batch rows share each weight.
+//           The split into lanes is fixed, so a batch row's sum does not depend on the batch or the tile.
+// Sum order lane l adds the chunks of eight l, l + 8, ... in element order; then lanes 0..7 in order.
+// Epilogue  0 store; 1 soft-cap: cap * tanh(s / cap); 2 gelu(s) * gate[m, r];
+//           3 rows alternate gate, up: y[m, r / 2] = gelu(gate) * up.
+
+override EPILOGUE: u32 = 0u;
+override BATCH_TILE: u32 = 1u;
+
+struct Params {
+    rows: u32,
+    chunks: u32,
+    y_stride: u32,
+    y_at: u32,
+    gate_stride: u32,
+    gate_at: u32,
+    cap: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> step: array<u32>;
+@group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> w: array<vec4<u32>>;
+@group(0) @binding(4) var<storage, read> gate: array<f32>;
+@group(0) @binding(5) var<storage, read_write> y: array<f32>;
+
+// One vec4 component per batch row of the tile.
+var<workgroup> partial: array<vec4<f32>, 64>;
+
+fn widen(pair: vec2<u32>) -> vec4<f32> {
+    return bitcast<vec4<f32>>(vec4<u32>(
+        pair.x << 16u, pair.x & 0xffff0000u, pair.y << 16u, pair.y & 0xffff0000u));
+}
+
+fn dot8(a: vec4<f32>, b: vec4<f32>, at: u32, sum: f32) -> f32 {
+    let c = x[at];
+    let d = x[at + 1u];
+    let low = fma(a.w, c.w, fma(a.z, c.z, fma(a.y, c.y, fma(a.x, c.x, sum))));
+    return fma(b.w, d.w, fma(b.z, d.z, fma(b.y, d.y, fma(b.x, d.x, low))));
+}
+
+fn gelu(v: f32) -> f32 {
+    let u = 0.7978845608028654 * fma(0.044715 * v * v, v, v);
+    return v / (1.0 + exp(clamp(-2.0 * u, -80.0, 80.0)));
+}
+
+fn lane_sum(row: u32) -> vec4<f32> {
+    var sum = partial[row * 8u];
+    for (var lane = 1u; lane < 8u; lane += 1u) {
+        sum += partial[row * 8u + lane];
+    }
+    return sum;
+}
+
+fn store(batch: u32, row: u32, a: f32, b: f32) {
+    if batch >= step[1] {
+        return;
+    }
+    let at = batch * params.y_stride + params.y_at + row;
+    if EPILOGUE == 1u {
+        let t = exp(clamp(2.0 * a / params.cap, -30.0, 30.0));
+        y[at] = params.cap * ((t - 1.0) / (t + 1.0));
+    } else if EPILOGUE == 2u {
+        y[at] = gelu(a) * gate[batch * params.gate_stride + params.gate_at + row];
+    } else if EPILOGUE == 3u {
+        y[at] = gelu(a) * b;
+    } else {
+        y[at] = a;
+    }
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let row = min(group.x * 8u + local / 8u, params.rows - 1u);
+    let first = group.y * BATCH_TILE;
+    let last = step[1] - 1u;
+    let stride = params.chunks * 2u;
+    let x0 = first * stride;
+    let x1 = min(first + 1u, last) * stride;
+    let x2 = min(first + 2u, last) * stride;
+    let x3 = min(first + 3u, last) * stride;
+    var sum = vec4<f32>();
+    for (var chunk = local % 8u; chunk < params.chunks; chunk += 8u) {
+        let packed = w[row * params.chunks + chunk];
+        let a = widen(packed.xy);
+        let b = widen(packed.zw);
+        sum.x = dot8(a, b, x0 + chunk * 2u, sum.x);
+        if BATCH_TILE > 1u {
+            sum.y = dot8(a, b, x1 + chunk * 2u, sum.y);
+        }
+        if BATCH_TILE > 2u {
+            sum.z = dot8(a, b, x2 + chunk * 2u, sum.z);
+            sum.w = dot8(a, b, x3 + chunk * 2u, sum.w);
+        }
+    }
+    partial[local] = sum;
+    workgroupBarrier();
+
+    let pairs = EPILOGUE == 3u;
+    let held = select(8u, 4u, pairs);
+    let out_rows = select(params.rows, params.rows / 2u, pairs);
+    let out_row = group.x * held + local;
+    if local >= held || out_row >= out_rows {
+        return;
+    }
+    let a = lane_sum(select(local, local * 2u, pairs));
+    var b = a;
+    if pairs {
+        b = lane_sum(local * 2u + 1u);
+    }
+    store(first, out_row, a.x, b.x);
+    if BATCH_TILE > 1u {
+        store(first + 1u, out_row, a.y, b.y);
+    }
+    if BATCH_TILE > 2u {
+        store(first + 2u, out_row, a.z, b.z);
+        store(first + 3u, out_row, a.w, b.w);
+    }
+}
