@@ -1,11 +1,17 @@
 //! The command line: one file a command, each with its arguments and a `run`.
 
 pub mod audit;
+pub mod bench;
 pub mod claim;
 pub mod client;
+mod engine;
+pub mod generate;
 pub mod init;
 pub mod ledger;
+pub mod logits;
+pub mod model;
 pub mod output;
+pub mod ppl;
 pub mod run;
 pub mod status;
 pub mod worker;
@@ -58,10 +64,16 @@ enum Command {
     /// Check an exported ledger without any node
     Audit(audit::AuditArgs),
     /// Generate text
+    Generate(generate::GenerateArgs),
     /// Write logits and hidden states of given tokens
+    Logits(logits::LogitsArgs),
     /// Measure perplexity on a text
+    Ppl(ppl::PplArgs),
     /// Measure decode and prefill speed
+    Bench(bench::BenchArgs),
     /// Look at, check and quantise checkpoints
+    #[command(subcommand)]
+    Model(model::ModelCommand),
     /// Measure one job from stdin; started by the node itself
     #[command(hide = true)]
     Worker(worker::WorkerArgs),
@@ -99,6 +111,11 @@ fn dispatch(cli: Cli) -> anyhow::Result<bool> {
         Command::Claim(command) => claim::run(&home()?, command, format)?,
         Command::Ledger(command) => ledger::run(&home()?, command, format)?,
         Command::Audit(args) => return audit::run(&args, format),
+        Command::Generate(args) => generate::run(args, format)?,
+        Command::Logits(args) => logits::run(args, format)?,
+        Command::Ppl(args) => ppl::run(args, format)?,
+        Command::Bench(args) => bench::run(args, format)?,
+        Command::Model(command) => model::run(command, format)?,
         Command::Worker(args) => worker::run(args, format)?,
     }
     Ok(true)

@@ -1,7 +1,7 @@
 //! Reading the folders that recipes lie in.
 
 use assay_kernels::bundle::{FILES_MAX, SOURCE_BYTES_MAX};
-use assay_kernels::{Bundle, Checkpoint, Error, Result};
+use assay_kernels::{Bundle, Checkpoint, Error, ModelConfig, Result};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
@@ -48,6 +48,16 @@ pub fn bundle(dir: Option<&Path>) -> Result<Bundle> {
         }
     }
     Bundle::from_files(files)
+}
+
+/// BLAKE3 over layers, widths, window and vocabulary. How the weights are stored is left out: a
+/// quantised checkpoint has the shape of its original.
+#[must_use]
+pub fn shape_digest(checkpoint: &Checkpoint) -> [u8; 32] {
+    let shape = ModelConfig { int4: false, ..checkpoint.config().clone() };
+    // Plain structs of numbers always serialise; an empty text would merely equal another one.
+    let text = serde_json::to_vec(&shape).unwrap_or_default();
+    blake3::derive_key("assay checkpoint shape v1", &text)
 }
 
 #[cfg(test)]

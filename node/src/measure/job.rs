@@ -160,3 +160,71 @@ impl Job {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use assay_protocol::ids::{BlobHash, ClaimId, PeerId};
+    use assay_protocol::record::{Drafter, Recipe};
+
+    fn job() -> Job {
+        let recipe = Recipe {
+            checkpoint: BlobHash([1; 32]),
+            bundle: Some(BlobHash([2; 32])),
+            drafter: Some(Drafter { checkpoint: BlobHash([3; 32]), draft_len: 4 }),
+        };
+        let files = RecipeFiles {
+            checkpoint: "/blobs/nano".into(),
+            bundle: Some("/blobs/bundle".into()),
+            drafter: Some(("/blobs/drafter".into(), 4)),
+        };
+        let plan = Plan {
+            claim: ClaimId([4; 32]),
+            seat: PeerId([5; 32]),
+            x: recipe,
+            y: recipe,
+            child: Arm::Y,
+            prompts: vec![3, 1],
+            first: vec![Arm::X, Arm::Y],
+            warm_up: 2,
+            reach_seed: u64::MAX,
+        };
+        Job {
+            plan,
+            decode_tokens: 48,
+            prompt_tokens: 32,
+            scored_tokens: 32,
+            reach_tokens: 64,
+            pool_prompts: 4,
+            pool: "/blobs/pool".into(),
+            x: files.clone(),
+            y: files.clone(),
+            base: files,
+            adapter: Some("llvmpipe".to_owned()),
+        }
+    }
+
+    fn line(job: &Job) -> Vec<u8> {
+        let mut line = serde_json::to_vec(job).unwrap();
+        line.push(b'\n');
+        line
+    }
+
+    #[test]
+    fn a_job_survives_its_line() {
+        let job = job();
+        let mut input = line(&job);
+        input.extend(b"what follows is not read");
+        let mut input = input.as_slice();
+        assert_eq!(Job::read(&mut input).unwrap(), job);
+        assert_eq!(input, b"what follows is not read");
+    }
+
+    #[test]
+    fn counts_are_checked_when_read() {
+        let mut job = job();
+        job.reach_tokens = REACH_MAX + 1;
+        let error = Job::read(&mut line(&job).as_slice()).unwrap_err();
+        assert!(error.to_string().contains("reach_tokens: is 1025"), "{error}");
+    }
+}

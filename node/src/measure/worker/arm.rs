@@ -5,7 +5,7 @@ use super::{WorkerError, score};
 use crate::measure::files;
 use crate::measure::job::{Job, RecipeFiles};
 use crate::measure::worker::pool::Window;
-use assay_kernels::{Engine, EngineOptions, Error, Gpu, ModelConfig};
+use assay_kernels::{Engine, EngineOptions, Error, Gpu};
 use assay_protocol::draw::Draw;
 use assay_protocol::measurement::ArmReport;
 use assay_protocol::plan::Arm;
@@ -205,7 +205,7 @@ impl Lane {
             .for_checkpoint(gpu, &files.checkpoint, &checkpoint, options)
             .map_err(fail)?;
         let report = ArmReport {
-            shape: shape_digest(checkpoint.config()),
+            shape: files::shape_digest(&checkpoint),
             bytes_per_token: checkpoint.bytes_per_token(),
             ..ArmReport::default()
         };
@@ -265,13 +265,4 @@ impl Lane {
             }
         }
     }
-}
-
-/// BLAKE3 over layers, widths, window and vocabulary. How the weights are stored is left out: a
-/// quantised checkpoint has the shape of its original.
-fn shape_digest(config: &ModelConfig) -> [u8; 32] {
-    let shape = ModelConfig { int4: false, ..config.clone() };
-    // Plain structs of numbers always serialise; an empty text would merely equal another one.
-    let text = serde_json::to_vec(&shape).unwrap_or_default();
-    blake3::derive_key("assay checkpoint shape v1", &text)
 }

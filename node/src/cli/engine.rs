@@ -1,0 +1,123 @@
+//! What the engine's commands share: which model on which adapter, progress, times.
+
+use crate::measure::files;
+use anyhow::{Context, bail};
+use assay_kernels::{
+    AdapterRequest, Bundle, Checkpoint, Engine, EngineOptions, Gpu, ModelConfig, Tokenizer,
+};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Most tokens that run through the model at once unless a path asks for more.
+const BATCH_MAX: usize = 32;
+
+/// Which engine a command runs.
+#[derive(Debug, clap::Args)]
+pub struct EngineArgs {
+    /// Checkpoint folder; without it gemma4-nano, which is inside this program
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    /// Kernel bundle folder; without it the built-in kernels
+    #[arg(long, value_name = "DIR")]
+    bundle: Option<PathBuf>,
+    /// Only adapters whose name contains this; without it the best one
+    #[arg(long, value_name = "NAME")]
+    adapter: Option<String>,
+}
+
+/// An open adapter and the files to make engines from.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) gpu: Gpu,
+    pub(super) checkpoint: Checkpoint,
+    pub(super) bundle: Bundle,
+    /// The model for people: its folder, or `nano`.
+    pub(super) model: String,
+}
+
+impl EngineArgs {
+    /// Reads the files and opens the adapter.
+    pub(super) fn open(&self) -> anyhow::Result<Opened> {
+        let model = model_name(self.model.as_deref());
+        let checkpoint = files::checkpoint(self.model.as_deref()).context(model.clone())?;
+        let bundle = files::bundle(self.bundle.as_deref())?;
+        let gpu = Gpu::open(&AdapterRequest { name_contains: self.adapter.clone() })?;
+        Ok(Opened { gpu, checkpoint, bundle, model })
+    }
+}
+
+impl Opened {
+    /// An engine with the chosen bundle for `context_tokens` positions and batches of `batch_max`
+    /// tokens, or the usual number.
+    pub(super) fn engine(
+        &self,
+        context_tokens: usize,
+        batch_max: Option<usize>,
+    ) -> anyhow::Result<Engine> {
+        self.engine_with(&self.bundle, context_tokens, batch_max)
+    }
+
+    /// The same with other kernels.
+    pub(super) fn engine_with(
+        &self,
+        bundle: &Bundle,
+        context_tokens: usize,
+        batch_max: Option<usize>,
+    ) -> anyhow::Result<Engine> {
+        let most = self.config().max_positions;
+        if context_tokens > most {
+            bail!("{context_tokens} tokens do not fit into the context of {} ({most})", self.model);
+        }
+        let batch_max = batch_max.unwrap_or(BATCH_MAX);
+        let options = EngineOptions { context_tokens, batch_max };
+        Ok(Engine::new(&self.gpu, &self.checkpoint, bundle, &options)?)
+    }
+
+    pub(super) fn config(&self) -> &ModelConfig {
+        self.checkpoint.config()
+    }
+
+    pub(super) fn tokenizer(&self) -> anyhow::Result<Tokenizer> {
+        self.checkpoint.tokenizer().context(self.model.clone())
+    }
+}
+
+/// How a model is called on the screen.
+pub(super) fn model_name(folder: Option<&Path>) -> String {
+    folder.map_or_else(|| "nano".to_owned(), |folder| folder.display().to_string())
+}
+
+/// A text file in UTF-8.
+pub(super) fn read_text(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the text {}", path.display()))
+}
+
+/// A progress bar on stderr; it is not drawn where stderr is no terminal.
+pub(super) fn progress(steps: usize, what: &'static str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {eta}");
+    let bar = ProgressBar::new(steps as u64).with_message(what);
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+/// A spinner on stderr for work whose length is not known.
+pub(super) fn spinner(what: &'static str) -> ProgressBar {
+    let spinner = ProgressBar::new_spinner().with_message(what);
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    spinner
+}
+
+/// Milliseconds since `start`.
+pub(super) fn elapsed_ms(start: Instant) -> f64 {
+    start.elapsed().as_secs_f64() * 1e3
+}
+
+/// Nanoseconds as milliseconds.
+#[allow(clippy::cast_precision_loss)]
+pub(super) fn ms(ns: u64) -> f64 {
+    ns as f64 / 1e6
+}

@@ -1,0 +1,85 @@
+//! What a measurement finds about honest and dishonest recipes.
+
+use crate::support::{AMPLE, Bench, run};
+use assay_protocol::measurement::{ArmReport, Measurement};
+
+fn assert_nothing_broken(arm: &ArmReport) {
+    let broken = [
+        arm.identity_breaks,
+        arm.path_breaks,
+        arm.repeat_breaks,
+        arm.reach_breaks,
+        arm.nonfinite_logits,
+    ];
+    assert_eq!(broken, [0; 5], "{arm:?}");
+    assert_eq!((arm.decoded_tokens, arm.scored_tokens), (8, 12));
+    // Two of two pairs are compared, four positions each.
+    assert_eq!((arm.path_positions, arm.reach_positions), (8, 5));
+    assert!(arm.prefill_ns > 0 && arm.bytes_per_token > 1_000_000);
+}
+
+fn assert_same_quality_as_the_base(arm: &ArmReport) {
+    assert_eq!(arm.kl_nanonats, 0);
+    assert_eq!(arm.agreements, arm.decoded_tokens);
+    assert_eq!(arm.nll_nanonats, arm.base_nll_nanonats);
+    assert!(arm.nll_nanonats > 1_000_000_000, "{arm:?}");
+}
+
+fn token_digests_agree(measurement: &Measurement) -> bool {
+    measurement.pairs.iter().all(|pair| pair.x_tokens == pair.y_tokens)
+}
+
+#[tokio::test]
+async fn measure_base_against_itself() {
+    let bench = Bench::new();
+    let job = bench.job(bench.base(), bench.base());
+    let mut heard = Vec::new();
+    let options = bench.options(AMPLE);
+    let hear = |progress: assay_node::measure::Progress| heard.push(progress);
+    let measured =
+        assay_node::measure::run(&job, &options, hear, std::future::pending()).await.unwrap();
+    for arm in [&measured.x, &measured.y] {
+        assert_nothing_broken(arm);
+        assert_same_quality_as_the_base(arm);
+    }
+    assert!(token_digests_agree(&measured));
+    assert_eq!(measured.x.shape, measured.y.shape);
+    let prompts: Vec<u32> = measured.pairs.iter().map(|pair| pair.prompt).collect();
+    assert_eq!(prompts, job.plan.prompts);
+    assert!(measured.environment.bandwidth_mb_s > 0);
+    assert!(measured.environment.engine.starts_with("assay-kernels "));
+    assert!(!measured.environment.hardware_class.is_empty());
+    // Loading, warm-up, two steps a pair, the reach probe; more where an attempt was repeated.
+    assert!(heard.len() >= 7, "{heard:?}");
+    assert!(heard.iter().all(|step| step.total == 7 || step.total == 0));
+}
+
+#[tokio::test]
+async fn measure_honest_and_dishonest_kernels() {
+    let bench = Bench::new();
+    let job = bench.job(bench.with_bundle("serial-rows"), bench.with_bundle("half-dot"));
+    let measured = run(&job, &bench.options(AMPLE)).await.unwrap();
+    assert_nothing_broken(&measured.x);
+    assert_same_quality_as_the_base(&measured.x);
+    let dishonest = &measured.y;
+    assert!(dishonest.identity_breaks > dishonest.near_ties, "{dishonest:?}");
+    let kl_per_token = dishonest.kl_nanonats / dishonest.decoded_tokens;
+    assert!(kl_per_token > 100_000_000, "{dishonest:?}");
+    assert!(dishonest.agreements < dishonest.decoded_tokens);
+    assert!(!token_digests_agree(&measured));
+}
+
+#[tokio::test]
+async fn measure_int4_against_its_original() {
+    let bench = Bench::new();
+    let job = bench.job(bench.int4(), bench.base());
+    let measured = run(&job, &bench.options(AMPLE)).await.unwrap();
+    // Int4 is lossless relative to its own checkpoint, close to the base and of its shape.
+    assert_nothing_broken(&measured.x);
+    assert_nothing_broken(&measured.y);
+    assert_same_quality_as_the_base(&measured.y);
+    assert!(measured.x.kl_nanonats > 0, "{:?}", measured.x);
+    assert_eq!(measured.x.base_nll_nanonats, measured.y.nll_nanonats);
+    assert!(measured.x.bytes_per_token < measured.y.bytes_per_token);
+    assert_eq!(measured.x.shape, measured.y.shape);
+}

@@ -1,0 +1,7 @@
+//! Measuring through the real worker process, on whatever adapter this machine has.
+//!
+//! Every test has `measure` in its name: tests on an adapter run one at a time.
+
+mod gates;
+mod limits;
+mod support;
