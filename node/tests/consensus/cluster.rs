@@ -10,7 +10,7 @@ use assay_protocol::ids::{BlockHash, NetworkId, PeerId};
 use ed25519_dalek::SigningKey;
 use prost::Message;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -71,6 +71,8 @@ pub(crate) struct Transcript {
     said: BTreeMap<SlotOfVote, BTreeSet<Vec<u8>>>,
     pub(crate) evidence: Vec<Evidence>,
     pub(crate) rejected: Vec<String>,
+    /// Commit certificates shown to validators that missed a decision.
+    pub(crate) proofs: u64,
     /// A recent message of each node, as raw material for damaged ones.
     pub(crate) samples: Vec<(Topic, Vec<u8>)>,
 }
@@ -93,6 +95,10 @@ impl Transcript {
                 let said = [proposal.block, format!("{:?}", proposal.valid_round).into()].concat();
                 ((proposal.validator, proposal.height, proposal.round, 0), said)
             }
+            Some(Wire::Commit(_)) => {
+                self.proofs += 1;
+                return;
+            }
             _ => return,
         };
         self.said.entry(slot).or_default().insert(said);
@@ -112,7 +118,8 @@ pub(crate) struct Net {
     pub(crate) faults: Mutex<Faults>,
     dice: Mutex<Dice>,
     pub(crate) transcript: Mutex<Transcript>,
-    requests: AtomicU64,
+    /// Sync requests get no answer.
+    pub(crate) sync_is_down: AtomicBool,
 }
 
 impl Net {
@@ -168,7 +175,9 @@ impl Net {
     }
 
     fn answer(self: &Arc<Self>, asker: usize, from: u64) {
-        self.requests.fetch_add(1, Ordering::SeqCst);
+        if self.sync_is_down.load(Ordering::SeqCst) {
+            return;
+        }
         let longest = (0..self.disks.len())
             .filter(|other| *other != asker)
             .max_by_key(|other| self.disks[*other].lock().expect("disk").len());
@@ -194,6 +203,8 @@ pub(crate) struct Cluster {
     pub(crate) fuses: Vec<Arc<Fuse>>,
     pub(crate) handles: Vec<Option<HostHandle>>,
     starts: u64,
+    /// A node that proposes bad blocks.
+    pub(crate) cheat: Option<usize>,
 }
 
 pub(crate) fn key(seed: u8) -> SigningKey {
@@ -219,7 +230,7 @@ impl Cluster {
             faults: Mutex::default(),
             dice: Mutex::new(Dice::new(7)),
             transcript: Mutex::default(),
-            requests: AtomicU64::new(0),
+            sync_is_down: AtomicBool::new(false),
         });
         let unlit = || Arc::new(Fuse(AtomicI64::new(i64::MAX)));
         Self {
@@ -231,6 +242,7 @@ impl Cluster {
             pool: Pool::default(),
             net,
             starts: 0,
+            cheat: None,
         }
     }
 
@@ -243,7 +255,7 @@ impl Cluster {
     /// Starts a node from what its home and disk hold. A fuse may end it while it starts.
     pub(crate) async fn start(&mut self, node: usize) {
         self.starts += 1;
-        let app = Toy::open(
+        let mut app = Toy::open(
             self.net.disks[node].clone(),
             self.pool.clone(),
             self.schedule.clone(),
@@ -251,12 +263,8 @@ impl Cluster {
             peer(&self.keys[node]),
             self.starts << 32,
         );
-        let config = HostConfig {
-            home: self.homes.path().join(node.to_string()),
-            network: NETWORK,
-            signer: self.keys[node].clone(),
-            timeouts: quick(),
-        };
+        app.cheats = self.cheat == Some(node);
+        let config = self.config(node);
         let (outbound, mut taken) = mpsc::channel(64);
         let started = std::panic::AssertUnwindSafe(|| start(config, app, outbound));
         let Ok(started) = std::panic::catch_unwind(started) else { return };
@@ -271,6 +279,15 @@ impl Cluster {
         });
         let height = self.heights().into_iter().max().unwrap_or(0) as u64;
         self.net.deliver(node, Inbound::PeerHead { height });
+    }
+
+    pub(crate) fn config(&self, node: usize) -> HostConfig {
+        HostConfig {
+            home: self.homes.path().join(node.to_string()),
+            network: NETWORK,
+            signer: self.keys[node].clone(),
+            timeouts: quick(),
+        }
     }
 
     /// Takes a node down and waits until its files are closed.

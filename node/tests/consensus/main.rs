@@ -4,13 +4,14 @@
 mod cluster;
 mod toy;
 
-use assay_node::consensus::{Inbound, Topic};
+use assay_node::consensus::{HostError, Inbound, Topic, WalError, start};
 use assay_proto::v1;
 use assay_protocol::ids::PeerId;
 use cluster::{Cluster, Dice, Faults, key, peer};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 const ALL: [usize; 4] = [0, 1, 2, 3];
@@ -222,4 +223,56 @@ async fn the_validator_set_changes_between_heights() {
         cluster.settle(&[0, 1, 2, 3, 4, 5]).await;
     }
     cluster.check(&[]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_validator_that_missed_a_decision_is_shown_the_proof() {
+    let mut cluster = Cluster::new(4, 4);
+    cluster.start_all().await;
+    let cut = cluster.net.senders.lock().expect("senders")[3].take();
+    cluster.submit([1]);
+    cluster.settle(&[0, 1, 2]).await;
+    sleep(Duration::from_millis(400)).await;
+    // The others rest, and nothing but the answer to its votes tells the fourth how far they are.
+    cluster.net.sync_is_down.store(true, Ordering::SeqCst);
+    cluster.net.senders.lock().expect("senders")[3] = cut;
+    cluster.submit([]);
+    while cluster.net.transcript.lock().expect("transcript").proofs == 0 {
+        sleep(Duration::from_millis(10)).await;
+    }
+    cluster.net.sync_is_down.store(false, Ordering::SeqCst);
+    cluster.settle(&ALL).await;
+    cluster.check(&[]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proposer_of_bad_blocks_costs_its_own_rounds_only() {
+    let mut cluster = Cluster::new(4, 4);
+    cluster.cheat = Some(1);
+    cluster.start_all().await;
+    for number in 0..8 {
+        cluster.submit([number]);
+        cluster.settle(&ALL).await;
+    }
+    cluster.check(&[]);
+    let chain = cluster.disk(0).lock().expect("disk").clone();
+    assert!(chain.iter().any(|(certificate, _)| certificate.round > 0), "no round was lost");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hosts_cannot_share_a_home() {
+    let mut cluster = Cluster::new(2, 2);
+    cluster.start(0).await;
+    let (outbound, _taken) = mpsc::channel(1);
+    let schedule: toy::Schedule = Arc::new(|_| vec![peer(&key(1))]);
+    let app = toy::Toy::open(
+        toy::Disk::default(),
+        toy::Pool::default(),
+        schedule,
+        cluster.fuses[1].clone(),
+        peer(&key(1)),
+        0,
+    );
+    let second = start(cluster.config(0), app, outbound);
+    assert!(matches!(second, Err(HostError::Wal(WalError::Io(_)))));
 }

@@ -35,6 +35,8 @@ pub(crate) struct Toy {
     pub(crate) me: PeerId,
     /// Makes every block built different, as timestamps do.
     pub(crate) salt: u64,
+    /// Proposes blocks that follow nothing.
+    pub(crate) cheats: bool,
     done: BTreeSet<u64>,
     head: BlockHash,
 }
@@ -55,6 +57,7 @@ impl Toy {
             fuse,
             me,
             salt,
+            cheats: false,
             done: BTreeSet::new(),
             head: BlockHash::default(),
         };
@@ -131,7 +134,7 @@ impl Application for Toy {
         let mut block = v1::Block { header: None, records: records.collect() };
         block.header = Some(v1::Header {
             height: self.height() + 1,
-            parent: self.head.to_vec(),
+            parent: if self.cheats { vec![0xbd; 32] } else { self.head.to_vec() },
             body_root: body_root(&block),
             proposer: self.me.to_vec(),
             time_ms: self.salt,
