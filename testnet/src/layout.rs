@@ -35,12 +35,15 @@ pub struct Layout {
     pub nodes: Vec<NodeLayout>,
 }
 
-/// Makes homes with fresh keys and a genesis that names them.
+/// Makes homes with fresh keys and a network whose `genesis` names them.
 ///
 /// # Errors
 ///
 /// When the folder exists already or cannot be written.
-pub fn create(root: &Path) -> anyhow::Result<Layout> {
+pub fn create(
+    root: &Path,
+    genesis: impl FnOnce(Vec<Member>) -> Genesis,
+) -> anyhow::Result<Layout> {
     std::fs::create_dir(root).with_context(|| {
         format!("cannot create {}; choose a folder that does not exist with --dir", root.display())
     })?;
@@ -134,10 +137,10 @@ mod tests {
     fn a_layout_makes_a_valid_network_with_five_identities() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("net");
-        let layout = create(&root).unwrap();
+        let layout = create(&root, genesis).unwrap();
         let network = NetworkFile::read(&layout.network).unwrap();
         assert_eq!(network.genesis.members.len(), NODES);
         assert_eq!(network.bootstrap.len(), 2 * NODES);
-        assert!(create(&root).is_err(), "an existing folder is left alone");
+        assert!(create(&root, genesis).is_err(), "an existing folder is left alone");
     }
 }

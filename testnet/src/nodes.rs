@@ -84,7 +84,12 @@ pub fn spawn(program: &Path, node: &NodeLayout, network: &Path) -> anyhow::Resul
 }
 
 impl Node {
-    fn wait_until_up(&mut self) -> anyhow::Result<()> {
+    /// Waits until the node answers.
+    ///
+    /// # Errors
+    ///
+    /// When it ends or takes too long; the message has the end of its log.
+    pub fn wait_until_up(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + START_TIMEOUT;
         loop {
             if let Some(status) = self.process.try_wait()? {
@@ -140,6 +145,16 @@ impl Node {
             Ok(_) => text,
             Err(error) => format!("(its log cannot be read: {error})"),
         }
+    }
+
+    /// Ends the process at once, as a power cut would.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses.
+    pub fn kill(&mut self) -> std::io::Result<()> {
+        self.process.kill()?;
+        self.process.wait().map(|_| ())
     }
 
     /// Asks the node to stop, and ends it when it does not.

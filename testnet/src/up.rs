@@ -46,7 +46,7 @@ pub fn run(options: UpOptions) -> anyhow::Result<bool> {
 
     let program = assay_program()?;
     let root = options.dir.clone().unwrap_or_else(fresh_folder);
-    let layout = layout::create(&root)?;
+    let layout = layout::create(&root, layout::genesis)?;
     let mut run = Run { started: Instant::now(), stop, layout, program, nodes: Vec::new() };
     let done = run.demonstrate(&options);
     match &done {
