@@ -30,6 +30,14 @@ pub enum Op {
     Attention,
     /// Index of the largest logit.
     Argmax,
+    /// Token embedding and hidden state, one after the other, for a draft step.
+    DraftInput,
+    /// The centroids with the largest scores.
+    CentroidTop,
+    /// Logits of the tokens in the chosen clusters.
+    CentroidHead,
+    /// The drafted token.
+    DraftChoose,
 }
 
 /// How a kernel sees a binding.
@@ -103,7 +111,7 @@ const fn matmul(entry: Entry) -> Entry {
     }
 }
 
-static ENTRIES: [Entry; 9] = [
+static ENTRIES: [Entry; 13] = [
     Entry {
         rows_per_workgroup: 64,
         ..entry(
@@ -190,6 +198,55 @@ static ENTRIES: [Entry; 9] = [
             kernels::argmax,
         )
     },
+    Entry {
+        rows_per_workgroup: 64,
+        ..entry(
+            Op::DraftInput,
+            "draft_input",
+            shader!("draft_input"),
+            &[PARAMS, STEP, ("tokens", Read), ("table", Read), ("hidden", Read), ("out", Write)],
+            kernels::draft_input,
+        )
+    },
+    Entry {
+        rows_per_workgroup: 64,
+        ..entry(
+            Op::CentroidTop,
+            "centroid_top",
+            shader!("centroid_top"),
+            &[PARAMS, STEP, ("scores", Read), ("chosen", Write)],
+            kernels::centroid_top,
+        )
+    },
+    entry(
+        Op::CentroidHead,
+        "centroid_head",
+        shader!("centroid_head"),
+        &[
+            PARAMS,
+            STEP,
+            ("chosen", Read),
+            ("ordering", Read),
+            ("table", Read),
+            ("y", Read),
+            ("logits", Write),
+        ],
+        kernels::centroid_head,
+    ),
+    entry(
+        Op::DraftChoose,
+        "draft_choose",
+        shader!("draft_choose"),
+        &[
+            PARAMS,
+            STEP,
+            ("chosen", Read),
+            ("ordering", Read),
+            ("logits", Read),
+            ("tokens", Write),
+        ],
+        kernels::draft_choose,
+    ),
 ];
 
 /// Every entry, in the order of [`Op`].

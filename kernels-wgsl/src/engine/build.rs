@@ -68,7 +68,8 @@ pub(super) fn engine(
     gpu.device
         .poll(wgpu::PollType::wait_indefinitely())
         .map_err(|e| gpu.error(format!("uploading weights: {e}")))?;
-    let slot = 4 * options.batch_max as u64;
+    // A verification reads back its choices and its drafts.
+    let slot = 8 * options.batch_max as u64;
     Ok(Engine {
         gpu: gpu.clone(),
         config: config.clone(),
@@ -78,10 +79,14 @@ pub(super) fn engine(
         plan,
         resolved,
         ple,
+        bundle: bundle.clone(),
+        embedding_parts,
+        draft: None,
         tokens_back: [Readback::new(gpu, slot)?, Readback::new(gpu, slot)?],
         history: None,
         position: 0,
-        primed: false,
+        next: None,
+        hidden_row: 0,
     })
 }
 
@@ -100,7 +105,7 @@ fn check_options(config: &ModelConfig, options: &EngineOptions) -> Result<()> {
 
 /// Cache slots per layer kind. A sliding ring keeps the window of a batch's first row while its last row
 /// is written, so rows of one batch never overwrite each other's keys.
-fn rings(config: &ModelConfig, options: &EngineOptions) -> BTreeMap<LayerKind, usize> {
+pub(super) fn rings(config: &ModelConfig, options: &EngineOptions) -> BTreeMap<LayerKind, usize> {
     let sliding = (config.sliding_window - 1 + options.batch_max).min(options.context_tokens);
     BTreeMap::from([(LayerKind::Sliding, sliding), (LayerKind::Full, options.context_tokens)])
 }

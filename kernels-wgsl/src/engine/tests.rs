@@ -4,7 +4,7 @@ use super::build::{Placement, engine};
 use super::{Engine, EngineOptions, Path, PleTable};
 use crate::bundle::Bundle;
 use crate::gpu::{AdapterRequest, Gpu};
-use crate::load::Checkpoint;
+use crate::load::{Checkpoint, Drafter};
 
 const TOKENS: [u32; 12] = [2, 900, 17, 4000, 33, 8, 2047, 2048, 4095, 0, 5, 77];
 
@@ -43,6 +43,9 @@ fn split_and_host_tables_change_nothing() {
     let expected = run(&mut whole);
     assert!(expected == run(&mut split));
     assert_eq!(expected.4, TOKENS.len() + 9 + 4);
+    // Drafts are known to the host before their per-layer rows are uploaded.
+    let mut split = split.with_drafter(&Drafter::embedded().unwrap(), 3).unwrap();
+    assert!(expected == run(&mut split));
 }
 
 #[test]

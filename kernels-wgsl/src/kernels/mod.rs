@@ -6,6 +6,7 @@
 
 mod argmax;
 mod attention;
+mod drafting;
 mod embedding;
 mod heads;
 mod inputs;
@@ -22,6 +23,7 @@ use std::ops::Range;
 
 pub(crate) use argmax::argmax;
 pub(crate) use attention::attention;
+pub(crate) use drafting::{centroid_head, centroid_top, draft_choose, draft_input};
 pub(crate) use embedding::{embed, ple_combine};
 pub(crate) use heads::head_norm_rope;
 pub(crate) use matmul::{matmul_bf16, matmul_int4};
