@@ -9,7 +9,7 @@ async fn an_empty_ledger_says_what_to_do() {
     let site = Site::new(World::new(1_000));
     let (status, page) = site.get("/").await;
     assert_eq!(status, StatusCode::OK);
-    for hint in ["No claims yet", "assay claim new", "Nothing measured yet", "Nothing waits"] {
+    for hint in ["No claims yet", "POST /api/claims", "Nothing measured yet", "Nothing waits"] {
         assert!(page.contains(hint), "{hint}");
     }
     assert!(page.contains("testnet-local") && page.contains("ada"));

@@ -256,7 +256,6 @@ fn noise(seed: u32) -> f64 {
     f64::from(seed.wrapping_mul(2_654_435_761) >> 8 & 0xffff) / 65.536
 }
 
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn measurement(plan: &Plan, index: usize, truth: Truth) -> Measurement {
     let machine = 1.0 + 0.15 * index as f64;
     let pairs = plan.prompts.iter().map(|prompt| {
@@ -285,7 +284,6 @@ fn measurement(plan: &Plan, index: usize, truth: Truth) -> Measurement {
     Measurement { pairs, x, y, environment }
 }
 
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn arm(perplexity: f64, lossy: bool) -> ArmReport {
     let (decoded, scored) = (12 * 64, 12 * 32);
     let nll = |perplexity: f64| (perplexity.ln() * f64::from(scored) * 1e9) as u64;
