@@ -201,7 +201,6 @@ fn samples(
             }
         })
         .collect();
-    #[allow(clippy::cast_precision_loss)]
     let mean = logs.iter().sum::<f64>() / logs.len().max(1) as f64;
     Some(Samples {
         child: plan.child,
@@ -213,7 +212,6 @@ fn samples(
     })
 }
 
-#[allow(clippy::cast_precision_loss)]
 fn tokens_per_second(arm: &ArmReport, times_ns: impl Iterator<Item = u64>) -> f64 {
     let total_ns: f64 = times_ns.map(|ns| ns as f64).sum();
     arm.decoded_tokens as f64 * 1e9 / total_ns.max(1.0)

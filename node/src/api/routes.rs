@@ -109,11 +109,16 @@ pub(super) async fn genesis(State(shared): App) -> Response {
     Json(shared.view.state().genesis()).into_response()
 }
 
+/// A part of the list of claims.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Claims {
+    /// Height of the ledger that it was read from.
     pub height: u64,
+    /// Claims on the ledger.
     pub total: usize,
+    /// Claims left out before these.
     pub offset: usize,
+    /// The claims, newest first.
     pub claims: Vec<ClaimRow>,
 }
 

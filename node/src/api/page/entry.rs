@@ -72,7 +72,7 @@ fn own_result(entry: &Entry) -> Markup {
         span.lead { (ratio(own_ppm)) }
         @if let Some(off) = off.filter(|off| off.is_finite()) {
             span.sub {
-                (significant(off.abs() * 100.0)) " % "
+                (format!("{:.1}", off.abs() * 100.0)) " % "
                 @if off > 0.0 { "above" } @else { "below" }
                 " the committee's"
             }
@@ -85,7 +85,6 @@ fn forged(snapshot: &Snapshot, entry: &Entry) -> Markup {
     let assumed = snapshot.state.genesis().committee.assumed_dishonest_ppm;
     match &entry.ledger.verdict {
         Some(verdict) => {
-            #[allow(clippy::cast_precision_loss)]
             let probability = verdict.forged_quorum_ppb as f64 / 1e7;
             html! {
                 span.lead { (significant(probability)) " %" }
@@ -114,7 +113,7 @@ fn samples(snapshot: &Snapshot, entry: &Entry) -> Markup {
                     "the deadline has passed, so that nobody can copy."
                 }
             } @else {
-                ol.plot {
+                ol.plot.by-seat {
                     @for (seat, samples) in &measured {
                         li {
                             span.name { (quoted(&seat.seat.name)) }
@@ -132,7 +131,7 @@ fn samples(snapshot: &Snapshot, entry: &Entry) -> Markup {
                     "A dot is one prompt, decoded by parent and child in turn on the seat's machine: "
                     "child speed over parent speed. The stroke is the seat's geometric mean."
                 }
-                (key(needed, from_ppm(rules.alpha_ppm)))
+                (key(needed, rules.alpha_ppm))
             }
         }
     }
@@ -167,7 +166,7 @@ fn gates(entry: &Entry) -> Markup {
             @if results.is_empty() {
                 p.empty { "The gates are applied to the revealed measurements of a quorum." }
             } @else {
-                div.scroll {
+                div.scroll tabindex="0" role="region" aria-labelledby="gates-title" {
                     table.gates {
                         thead {
                             tr {
@@ -232,7 +231,7 @@ fn seats(entry: &Entry) -> Markup {
                     "after docketing."
                 }
             } @else {
-                div.scroll {
+                div.scroll tabindex="0" role="region" aria-labelledby="seats-title" {
                     table.seats-table {
                         thead {
                             tr {
@@ -257,7 +256,6 @@ fn seats(entry: &Entry) -> Markup {
     }
 }
 
-#[allow(clippy::cast_precision_loss)]
 fn seat_line(seat: &SeatRow) -> Markup {
     let standing = seat.standing.map_or_else(|| "–".to_owned(), |standing| standing.to_string());
     html! {
@@ -315,7 +313,6 @@ fn pairs(seat: &SeatRow, pairs: &[PairRow]) -> Markup {
     }
 }
 
-#[allow(clippy::cast_precision_loss)]
 fn pair_line(pair: &PairRow) -> Markup {
     html! {
         tr {

@@ -10,7 +10,6 @@ pub(super) fn ratio(ppm: u64) -> String {
     format!("{}×", bare_ratio(ppm))
 }
 
-#[allow(clippy::cast_precision_loss)]
 fn bare_ratio(ppm: u64) -> String {
     match ppm {
         0..1_000_000_000 => format!("{:.3}", ppm as f64 / 1e6),
@@ -24,7 +23,6 @@ pub(super) fn interval(estimate: &Estimate) -> String {
 }
 
 /// Millionths as a number with four significant digits.
-#[allow(clippy::cast_precision_loss)]
 pub(super) fn millionths(ppm: u64) -> String {
     significant(ppm as f64 / 1e6)
 }
@@ -46,7 +44,6 @@ pub(super) fn significant(value: f64) -> String {
 }
 
 /// Millionths as a percentage.
-#[allow(clippy::cast_precision_loss)]
 pub(super) fn percent(ppm: u64) -> String {
     format!("{} %", ppm as f64 / 1e4)
 }

@@ -1,6 +1,8 @@
 //! The page that a node opens with: claims, their ratios, the docket, the members.
 
-use super::format::{count, duration, interval, millionths, moment, quoted, ratio, summary};
+use super::format::{
+    count, duration, interval, millionths, moment, percent, quoted, ratio, summary,
+};
 use super::plot::{Mark, Scale, from_ppm};
 use super::{Snapshot, badge, document};
 use crate::api::claims::{ClaimRow, outcome_word, rows};
@@ -26,10 +28,8 @@ pub(in crate::api) fn home(
     let main = html! {
         h1.visually-hidden { "Claims on " (snapshot.state.genesis().name) }
         (claims(snapshot, &rows, total, offset))
-        div.columns {
-            (chart(snapshot, &rows))
-            (docket(snapshot))
-        }
+        (chart(snapshot, &rows))
+        (docket(snapshot))
         (members(snapshot, peers))
     };
     document(snapshot, &format!("{} · Assay", snapshot.state.genesis().name), &main)
@@ -41,8 +41,9 @@ fn claims(snapshot: &Snapshot, rows: &[ClaimRow], total: usize, offset: usize) -
             h2 #claims-title { "Claims " span.muted { (total) } }
             @if rows.is_empty() && total == 0 {
                 p.empty {
-                    "No claims yet. Make one with " code { "assay claim new" }
-                    "; it appears here as soon as the ledger has ordered it."
+                    "No claims yet. A member makes one by " code { "POST /api/claims" }
+                    " with the token from its node's home folder; it appears here as soon as the "
+                    "ledger has ordered it."
                 }
             } @else {
                 (table(snapshot, rows))
@@ -53,12 +54,21 @@ fn claims(snapshot: &Snapshot, rows: &[ClaimRow], total: usize, offset: usize) -
 }
 
 fn table(snapshot: &Snapshot, rows: &[ClaimRow]) -> Markup {
-    let heads = ["Claim", "Outcome", "Speed, × parent", "Perplexity", "Tokens", "Attested by"];
+    let heads = [
+        ("Claim", ""),
+        ("Outcome", ""),
+        ("Speed, × parent", "number"),
+        ("Perplexity", "number"),
+        ("Tokens", ""),
+        ("Attested by", ""),
+    ];
     html! {
         table.claims role="table" {
             thead role="rowgroup" {
                 tr role="row" {
-                    @for head in heads { th role="columnheader" scope="col" { (head) } }
+                    @for (head, class) in heads {
+                        th class=(class) role="columnheader" scope="col" { (head) }
+                    }
                 }
             }
             tbody role="rowgroup" {
@@ -81,7 +91,7 @@ fn line(snapshot: &Snapshot, row: &ClaimRow) -> Markup {
             td.number role="cell" data-label="Perplexity" { (perplexity(row)) }
             td role="cell" data-label="Tokens" { (tokens(row.lossless)) }
             td role="cell" data-label="Attested by" {
-                @if row.attested_by.is_empty() { span.muted { "nobody yet" } }
+                @if row.attested_by.is_empty() { span.muted.none { "nobody yet" } }
                 @for (index, seat) in row.attested_by.iter().enumerate() {
                     @if index > 0 { ", " }
                     span title=(seat.peer) { (quoted(&seat.name)) }
@@ -127,7 +137,7 @@ pub(super) fn speed(estimate: Option<&Estimate>) -> Markup {
             span.lead { (ratio(estimate.ppm)) }
             span.sub { (interval(estimate)) }
         },
-        None => html! { span.muted { "–" } },
+        None => html! { span.muted.none { "–" } },
     }
 }
 
@@ -136,7 +146,7 @@ pub(super) fn perplexity(row: &ClaimRow) -> Markup {
         (Some(parent), Some(child)) => html! {
             (millionths(parent)) span aria-label="to" { " → " } (millionths(child))
         },
-        _ => html! { span.muted { "–" } },
+        _ => html! { span.muted.none { "–" } },
     }
 }
 
@@ -144,7 +154,7 @@ pub(super) fn tokens(lossless: Option<bool>) -> Markup {
     match lossless {
         Some(true) => html! { "lossless" },
         Some(false) => html! { span.lossy { "lossy" } },
-        None => html! { span.muted { "–" } },
+        None => html! { span.muted.none { "–" } },
     }
 }
 
@@ -201,17 +211,17 @@ fn chart(snapshot: &Snapshot, rows: &[ClaimRow]) -> Markup {
                     }
                     li.foot aria-hidden="true" { span.name {} (scale.axis()) span.value {} }
                 }
-                (key(needed, from_ppm(rules.alpha_ppm)))
+                (key(needed, rules.alpha_ppm))
             }
         }
     }
 }
 
 /// What the lines and bars of a plot mean.
-pub(super) fn key(needed: f64, alpha: f64) -> Markup {
+pub(super) fn key(needed: f64, alpha_ppm: u64) -> Markup {
     html! {
         p.key {
-            "Bars are one-sided bounds at α = " (alpha * 100.0) " %. Solid line: no gain. "
+            "Bars are one-sided bounds at α = " (percent(alpha_ppm)) ". Solid line: no gain. "
             "Dashed line: a lower bound above " (format!("{needed:.2}×")) " is accepted as faster."
         }
     }
@@ -313,7 +323,7 @@ fn members(snapshot: &Snapshot, peers: Option<&[PeerRow]>) -> Markup {
     html! {
         section #members data-live aria-labelledby="members-title" {
             h2 #members-title { "Members " span.muted { (members.len()) } }
-            div.scroll {
+            div.scroll tabindex="0" role="region" aria-labelledby="members-title" {
                 table.members {
                     thead {
                         tr {

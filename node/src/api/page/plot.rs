@@ -46,8 +46,8 @@ impl Mark {
     /// The shape, around the origin: disc, cross, diamond, ring.
     fn shape(self) -> Markup {
         let (class, path) = match self {
-            Self::Accepted => ("fill", "M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0-9 0z"),
-            Self::Refuted => ("line", "M-3.8-3.8L3.8 3.8M3.8-3.8L-3.8 3.8"),
+            Self::Accepted => ("fill", "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z"),
+            Self::Refuted => ("line", "M-3.5-3.5L3.5 3.5M3.5-3.5L-3.5 3.5"),
             Self::Inconclusive => ("line", "M0-4.6L4.6 0L0 4.6L-4.6 0z"),
             Self::Open => ("line", "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z"),
         };
@@ -71,7 +71,6 @@ pub(super) struct Scale {
 }
 
 /// A ratio given in millionths.
-#[allow(clippy::cast_precision_loss)]
 pub(super) fn from_ppm(ppm: u64) -> f64 {
     ppm as f64 / 1e6
 }
@@ -147,7 +146,7 @@ impl Scale {
             g class={ "estimate " (mark.class()) } {
                 line.line x1=(low) x2=(high) y1="50%" y2="50%" {}
                 @for end in [&low, &high] {
-                    line.line x1=(end) x2=(end) y1="30%" y2="70%" {}
+                    line.line x1=(end) x2=(end) y1="20%" y2="80%" {}
                 }
                 svg x=(middle) y="50%" overflow="visible" { (mark.shape()) }
             }
