@@ -26,7 +26,8 @@ fn e_series_chain_matches_the_reference() {
     assert_eq!(chain.drafts, drafts);
     let pairs = || chain.logits.iter().zip(&logits);
     assert!(pairs().all(|(a, b)| a.is_finite() == b.is_finite()), "other clusters were searched");
-    let finite = |values: &[f32]| values.iter().copied().filter(|v| v.is_finite()).collect::<Vec<_>>();
+    let finite =
+        |values: &[f32]| values.iter().copied().filter(|v| v.is_finite()).collect::<Vec<_>>();
     let error = largest_difference(&finite(&chain.logits), &finite(&logits));
     assert!(error < 2e-3, "draft logits differ by {error}");
     // Asking for drafts changes nothing.
@@ -55,7 +56,8 @@ fn nano_decodes_the_same_tokens_with_every_draft_length() {
     let golden = common::golden("data/nano/expected.safetensors");
     let prompt = &golden.tokens[..100];
     let options = EngineOptions { context_tokens: 192, batch_max: 7 };
-    let build = |bundle: &Bundle| Engine::new(gpu(), &checkpoint, bundle, &options).expect("builds");
+    let build =
+        |bundle: &Bundle| Engine::new(gpu(), &checkpoint, bundle, &options).expect("builds");
     let expected = run(&mut build(&Bundle::builtin()), prompt, 60);
     let bundle = common::bundle("serial-rows");
     for (len, bundle) in [1, 2, 3, 4, 5, 6].map(|len| (len, &bundle)) {

@@ -1,8 +1,6 @@
 //! A running node: start-up order, supervised tasks, clean shutdown.
 
-use crate::api::{
-    self, ClaimAccepted, ClaimRequest, PeerRow, Status, SubmitError, Token, View,
-};
+use crate::api::{self, ClaimAccepted, ClaimRequest, PeerRow, Status, SubmitError, Token, View};
 use crate::author::Author;
 use crate::consensus::{self, HostConfig};
 use crate::driver::{Driver, PeerBook};

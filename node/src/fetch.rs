@@ -105,11 +105,12 @@ impl Fetcher {
         }
         let blobs = self.blobs.clone();
         let folder = tokio::task::spawn_blocking(move || blobs.materialise(hash)).await;
-        folder.map_err(|e| BlobError::Io {
-            action: "put together",
-            path: PathBuf::from(hash.to_string()),
-            source: std::io::Error::other(e),
-        })?
-        .map_err(FetchError::from)
+        folder
+            .map_err(|e| BlobError::Io {
+                action: "put together",
+                path: PathBuf::from(hash.to_string()),
+                source: std::io::Error::other(e),
+            })?
+            .map_err(FetchError::from)
     }
 }

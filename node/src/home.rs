@@ -45,7 +45,9 @@ pub enum HomeError {
     #[error("{0} is not a key file; restore it from a backup, a new key is a new identity")]
     BadKey(PathBuf),
     /// `init` where a key is already.
-    #[error("{0} holds a key already; start it with `assay run --home {0}` or choose another --home")]
+    #[error(
+        "{0} holds a key already; start it with `assay run --home {0}` or choose another --home"
+    )]
     HasKey(PathBuf),
     /// A network file that is not one.
     #[error("{path} is not a network file: {reason}")]
@@ -236,9 +238,7 @@ impl Home {
         match file.try_lock() {
             Ok(()) => Ok(HomeLock(file)),
             Err(TryLockError::WouldBlock) => Err(HomeError::Running(self.path.clone())),
-            Err(TryLockError::Error(source)) => {
-                Err(HomeError::Io { action: "lock", path, source })
-            }
+            Err(TryLockError::Error(source)) => Err(HomeError::Io { action: "lock", path, source }),
         }
     }
 

@@ -1,8 +1,8 @@
 //! A seat's measurement from plan to raw data: fetch what the recipes name, then measure it.
 
+use crate::api::MeasuringLock;
 use crate::fetch::{FetchError, Fetcher};
 use crate::ledger::Ledger;
-use crate::api::MeasuringLock;
 use crate::measure::lock::HostLock;
 use crate::measure::{self, Job, MeasureError, RecipeFiles};
 use crate::storage::{BlobError, Blobs};
@@ -59,12 +59,7 @@ pub struct Measuring {
 impl Seat {
     /// A seat that fetches with `fetcher` and measures by `options`.
     #[must_use]
-    pub fn new(
-        ledger: Arc<Ledger>,
-        fetcher: Fetcher,
-        blobs: Blobs,
-        measuring: Measuring,
-    ) -> Self {
+    pub fn new(ledger: Arc<Ledger>, fetcher: Fetcher, blobs: Blobs, measuring: Measuring) -> Self {
         let doing = watch::Sender::new(IDLE.to_owned());
         let class = watch::Sender::new(None);
         Self { ledger, fetcher, blobs, measuring, doing, class }

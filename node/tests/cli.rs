@@ -67,9 +67,8 @@ fn genesis(name: &str, homes: &[Home]) -> Genesis {
 }
 
 fn network(folder: &Path, name: &str) -> String {
-    let homes: Vec<Home> = (0..4)
-        .map(|i| Home::create(&folder.join(format!("{name}-{i}"))).unwrap())
-        .collect();
+    let homes: Vec<Home> =
+        (0..4).map(|i| Home::create(&folder.join(format!("{name}-{i}"))).unwrap()).collect();
     let path = folder.join(format!("{name}.json"));
     let file = NetworkFile { genesis: genesis(name, &homes), bootstrap: Vec::new() };
     file.write(&path).unwrap();

@@ -40,10 +40,7 @@ pub struct Layout {
 /// # Errors
 ///
 /// When the folder exists already or cannot be written.
-pub fn create(
-    root: &Path,
-    genesis: impl FnOnce(Vec<Member>) -> Genesis,
-) -> anyhow::Result<Layout> {
+pub fn create(root: &Path, genesis: impl FnOnce(Vec<Member>) -> Genesis) -> anyhow::Result<Layout> {
     std::fs::create_dir(root).with_context(|| {
         format!("cannot create {}; choose a folder that does not exist with --dir", root.display())
     })?;
@@ -124,9 +121,7 @@ fn free_ports(count: usize) -> anyhow::Result<Vec<(u16, u16)>> {
         let udp = UdpSocket::bind(("127.0.0.1", 0)).context("no free UDP port")?;
         held.push((tcp, udp));
     }
-    held.iter()
-        .map(|(tcp, udp)| Ok((tcp.local_addr()?.port(), udp.local_addr()?.port())))
-        .collect()
+    held.iter().map(|(tcp, udp)| Ok((tcp.local_addr()?.port(), udp.local_addr()?.port()))).collect()
 }
 
 #[cfg(test)]

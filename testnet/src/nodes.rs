@@ -159,7 +159,9 @@ impl Node {
 
     /// Asks the node to stop, and ends it when it does not.
     pub fn stop(&mut self) {
-        if let Some(pid) = i32::try_from(self.process.id()).ok().and_then(rustix::process::Pid::from_raw) {
+        if let Some(pid) =
+            i32::try_from(self.process.id()).ok().and_then(rustix::process::Pid::from_raw)
+        {
             // A process that is gone already needs no signal.
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         }

@@ -164,9 +164,8 @@ impl Run {
             if let Some(line) = self.doing(&mut seen)? {
                 self.say(line);
             }
-            let over = |row: &ClaimRow| {
-                row.phase == Phase::Settled && row.author_ratio_ppm.is_some()
-            };
+            let over =
+                |row: &ClaimRow| row.phase == Phase::Settled && row.author_ratio_ppm.is_some();
             if made.len() == SCENARIOS.len() && rows.len() == made.len() && rows.iter().all(over) {
                 return Ok(made);
             }
@@ -249,7 +248,10 @@ impl Run {
             let fits = outcome == Some(scenario.deserves);
             if !fits {
                 let deserves = scenario.deserves;
-                self.say(format!("\"{}\" deserved {deserves:?}, got {outcome:?}", scenario.summary));
+                self.say(format!(
+                    "\"{}\" deserved {deserves:?}, got {outcome:?}",
+                    scenario.summary
+                ));
             }
             fits
         })

@@ -55,7 +55,8 @@ fn wait_settled(node: &Node, claims: usize) {
 
 fn wait_same_head(nodes: &[Node]) {
     wait("all nodes reach one head", || {
-        let heads: Vec<_> = nodes.iter().map(|node| (status(node).height, status(node).head)).collect();
+        let heads: Vec<_> =
+            nodes.iter().map(|node| (status(node).height, status(node).head)).collect();
         heads.iter().all(|head| *head == heads[0])
     });
 }

@@ -35,7 +35,8 @@ impl ModelConfig {
         let (text, nested) = text_of(&top, &value)?;
         let quantised = top.get("quantization_config").or_else(|| text.get("quantization_config"));
         let mut config = parse_text(&text)?;
-        let tied = text.boolean("tie_word_embeddings", top.boolean("tie_word_embeddings", true)?)?;
+        let tied =
+            text.boolean("tie_word_embeddings", top.boolean("tie_word_embeddings", true)?)?;
         if !tied {
             return Err(unsupported("an untied output head (tie_word_embeddings = false)"));
         }
@@ -267,7 +268,8 @@ fn check_quantisation(value: &Value) -> Result<bool> {
     if method != "compressed-tensors" || format != "pack-quantized" {
         return Err(unsupported(format!("quantisation `{method}` in format `{format}`")));
     }
-    let groups = top.get("config_groups").ok_or_else(|| top.error("config_groups", "is missing"))?;
+    let groups =
+        top.get("config_groups").ok_or_else(|| top.error("config_groups", "is missing"))?;
     let groups = groups
         .as_object()
         .filter(|m| !m.is_empty())

@@ -175,7 +175,8 @@ fn report(case: &Case, found: &[Vec<Vec<u32>>]) -> CaseReport {
                 let error = (value - expected).abs();
                 // A NaN compares false, so it fails here.
                 passed &= error <= row.tolerance;
-                largest_error = largest_error.max(if error.is_nan() { f64::INFINITY } else { error });
+                largest_error =
+                    largest_error.max(if error.is_nan() { f64::INFINITY } else { error });
             }
         }
     }

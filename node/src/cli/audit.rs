@@ -46,8 +46,8 @@ pub struct AuditReport {
 /// When a file cannot be read at all.
 pub fn run(args: &AuditArgs, format: Format) -> anyhow::Result<bool> {
     let genesis = NetworkFile::read(&args.genesis)?.genesis;
-    let file = File::open(&args.file)
-        .with_context(|| format!("cannot read {}", args.file.display()))?;
+    let file =
+        File::open(&args.file).with_context(|| format!("cannot read {}", args.file.display()))?;
     let progress = ProgressBar::new(file.metadata()?.len());
     let started = Instant::now();
     let mut auditor = Auditor::new(genesis);

@@ -124,17 +124,16 @@ fn source(blobs: &Blobs, kind: Kind, text: &str) -> anyhow::Result<BlobHash> {
         return match kind {
             Kind::Checkpoint => Ok(embedded.checkpoint),
             Kind::Drafter => Ok(embedded.drafter),
-            Kind::Bundle => anyhow::bail!("no bundle is embedded; leave --bundle out for the built-in one"),
+            Kind::Bundle => {
+                anyhow::bail!("no bundle is embedded; leave --bundle out for the built-in one")
+            }
         };
     }
     if let Ok(hash) = text.parse() {
         return Ok(hash);
     }
     let folder = Path::new(text);
-    anyhow::ensure!(
-        folder.is_dir(),
-        "{text} is neither a folder nor a manifest hash of 64 digits"
-    );
+    anyhow::ensure!(folder.is_dir(), "{text} is neither a folder nor a manifest hash of 64 digits");
     blobs
         .import_folder(kind, folder)
         .with_context(|| format!("cannot import {} {text}", kind.name()))

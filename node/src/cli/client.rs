@@ -59,9 +59,14 @@ impl Client {
     /// # Errors
     ///
     /// When the node does not answer or says no; the message is the node's.
-    pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> anyhow::Result<T> {
+    pub fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> anyhow::Result<T> {
         let request = self.agent.post(format!("{}{path}", self.url));
-        let answer = request.header("Authorization", format!("Bearer {}", self.token)).send_json(body);
+        let answer =
+            request.header("Authorization", format!("Bearer {}", self.token)).send_json(body);
         read(answer.with_context(|| format!("the node at {} does not answer", self.url))?)
     }
 

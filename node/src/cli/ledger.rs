@@ -2,7 +2,7 @@
 
 use super::client::Client;
 use super::output::{Format, fields, print};
-use crate::home::{HomeError, Home, NetworkFile};
+use crate::home::{Home, HomeError, NetworkFile};
 use crate::storage::Store;
 use anyhow::Context;
 use assay_protocol::audit::{Auditor, export_header, export_item};
@@ -84,7 +84,8 @@ fn export(home: &Path, out: &Path) -> anyhow::Result<Exported> {
     let mut tee = Tee { file: BufWriter::new(file), replay };
     let written = write_ledger(home, &mut tee).and_then(|bytes| {
         tee.file.flush()?;
-        std::fs::rename(&temporary, out).with_context(|| format!("cannot write {}", out.display()))?;
+        std::fs::rename(&temporary, out)
+            .with_context(|| format!("cannot write {}", out.display()))?;
         Ok(bytes)
     });
     if written.is_err() {
@@ -154,7 +155,9 @@ impl Replay {
         while let Some(length) = self.pending.first_chunk::<4>() {
             let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
             let Some(item) = self.take(length.saturating_add(4)) else { return Ok(()) };
-            self.auditor.feed(&item[4..]).map_err(|fault| format!("{}: {}", fault.place, fault.message))?;
+            self.auditor
+                .feed(&item[4..])
+                .map_err(|fault| format!("{}: {}", fault.place, fault.message))?;
         }
         Ok(())
     }

@@ -26,11 +26,15 @@ use tracing_subscriber::EnvFilter;
 
 /// Agents make Gemma 4 inference faster, and nobody has to be believed.
 #[derive(Debug, clap::Parser)]
-#[command(name = "assay", version, after_help = "Start here:
+#[command(
+    name = "assay",
+    version,
+    after_help = "Start here:
   assay init                          make an identity
   assay run --network network.json    join a network
   assay generate --prompt 'In the beginning'
-  assay audit ledger.assay --genesis network.json")]
+  assay audit ledger.assay --genesis network.json"
+)]
 pub struct Cli {
     /// The node's folder: key, ledger, blobs
     #[arg(long, global = true, value_name = "DIR", env = "ASSAY_HOME")]

@@ -46,7 +46,8 @@ pub fn peers(home: &Path, format: Format) -> anyhow::Result<()> {
     let peers: Vec<PeerRow> = Client::find(home, TIMEOUT)?.get("/api/peers")?;
     print(format, &peers, |peers| {
         if peers.is_empty() {
-            return "No peers yet. The node goes on looking; is the network's file recent?".to_owned();
+            return "No peers yet. The node goes on looking; is the network's file recent?"
+                .to_owned();
         }
         table(
             &["peer", "address", "direction", "round trip", "height"],

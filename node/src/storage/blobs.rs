@@ -206,7 +206,11 @@ impl Blobs {
     #[must_use]
     pub fn used_bytes(&self) -> u64 {
         let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        entries.filter_map(|entry| entry.metadata().ok()).filter(|m| m.is_file()).map(|m| m.len()).sum()
+        entries
+            .filter_map(|entry| entry.metadata().ok())
+            .filter(|m| m.is_file())
+            .map(|m| m.len())
+            .sum()
     }
 
     /// Puts the files of a manifest together in a folder of their own, every chunk checked, and
@@ -223,9 +227,8 @@ impl Blobs {
         let manifest = self.manifest(hash)?;
         let temporary = target.with_extension(format!("{}.tmp", std::process::id()));
         let made = self.write_files(&manifest, &temporary);
-        let moved = made.and_then(|()| {
-            std::fs::rename(&temporary, &target).map_err(io("write", &target))
-        });
+        let moved =
+            made.and_then(|()| std::fs::rename(&temporary, &target).map_err(io("write", &target)));
         if let Err(error) = moved {
             // The first error is the one to report.
             let _ = std::fs::remove_dir_all(&temporary);

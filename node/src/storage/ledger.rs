@@ -174,7 +174,8 @@ mod tests {
     fn what_is_stored_reads_back_after_reopening() {
         let folder = tempfile::tempdir().unwrap();
         let opening = Opening { claim: ClaimId([1; 32]), salt: [2; 32], ratio_ppm: 3 };
-        let item = v1::LedgerItem { block: None, certificate: Some(v1::CommitCertificate::default()) };
+        let item =
+            v1::LedgerItem { block: None, certificate: Some(v1::CommitCertificate::default()) };
         {
             let store = Store::open(folder.path()).unwrap();
             store.put_item(1, &item).unwrap();

@@ -5,7 +5,7 @@ use super::{WorkerError, score};
 use crate::measure::files;
 use crate::measure::job::{Job, RecipeFiles};
 use crate::measure::worker::pool::Window;
-use assay_kernels::{Engine, EngineOptions, Error, Gpu};
+use assay_kernels::{Drafter, Engine, EngineOptions, Error, Gpu};
 use assay_protocol::draw::Draw;
 use assay_protocol::measurement::ArmReport;
 use assay_protocol::plan::Arm;
@@ -187,11 +187,6 @@ impl Lane {
     ) -> Result<Self, WorkerError> {
         let unsupported = |reason: String| WorkerError::Unsupported { recipe: name, reason };
         let fail = |source| WorkerError::Recipe { recipe: name, source };
-        if files.drafter.is_some() {
-            let reason =
-                "this engine version does not run drafters; measure the recipe without one";
-            return Err(unsupported(reason.to_owned()));
-        }
         let checkpoint = files::checkpoint(Some(&files.checkpoint)).map_err(fail)?;
         let (vocab, base) = (checkpoint.config().vocab, references.vocab());
         if vocab != base {
@@ -201,7 +196,11 @@ impl Lane {
             )));
         }
         let bundle = files::bundle(files.bundle.as_deref()).map_err(fail)?;
-        let engine = Engine::new(gpu, &checkpoint, &bundle, options).map_err(fail)?;
+        let mut engine = Engine::new(gpu, &checkpoint, &bundle, options).map_err(fail)?;
+        if let Some((folder, draft_len)) = &files.drafter {
+            let drafter = Drafter::open(folder).map_err(fail)?;
+            engine = engine.with_drafter(&drafter, *draft_len as usize).map_err(fail)?;
+        }
         let reference = references
             .for_checkpoint(gpu, &files.checkpoint, &checkpoint, options)
             .map_err(fail)?;
