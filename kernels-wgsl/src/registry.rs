@@ -237,14 +237,7 @@ static ENTRIES: [Entry; 13] = [
         Op::DraftChoose,
         "draft_choose",
         shader!("draft_choose"),
-        &[
-            PARAMS,
-            STEP,
-            ("chosen", Read),
-            ("ordering", Read),
-            ("logits", Read),
-            ("tokens", Write),
-        ],
+        &[PARAMS, STEP, ("chosen", Read), ("ordering", Read), ("logits", Read), ("tokens", Write)],
         kernels::draft_choose,
     ),
 ];

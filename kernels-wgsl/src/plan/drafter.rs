@@ -173,8 +173,7 @@ impl Builder<'_> {
             LayerKind::Sliding => c.sliding_window as u32,
             LayerKind::Full => u32::MAX,
         };
-        let bindings =
-            vec![STEP, draft(DraftBuf::Queries), keys, values, draft(DraftBuf::Heads)];
+        let bindings = vec![STEP, draft(DraftBuf::Queries), keys, values, draft(DraftBuf::Heads)];
         // The token at the drafter's own position has no key yet.
         let params = vec![heads, kv_heads, dim / 4, ring, window, 1];
         let label = format!("draft.layers.{i}.attention");

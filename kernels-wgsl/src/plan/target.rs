@@ -112,11 +112,8 @@ impl Builder<'_> {
         if c.ple_width > 0 {
             self.per_layer_embeddings();
         }
-        let params = vec![
-            c.hidden as u32 / 4,
-            self.norm_at("layers.0.input_layernorm") / 4,
-            self.epsilon(),
-        ];
+        let params =
+            vec![c.hidden as u32 / 4, self.norm_at("layers.0.input_layernorm") / 4, self.epsilon()];
         let bindings = vec![Buf::Step, Buf::Residual, Buf::Norms, Buf::Normed];
         self.push("layers.0.input_layernorm", Op::Norm, bindings, params, 1);
     }
@@ -145,14 +142,8 @@ impl Builder<'_> {
             f32_bits((c.ple_width as f64).sqrt()),
             self.epsilon(),
         ];
-        let bindings = vec![
-            Buf::Step,
-            Buf::Tokens,
-            Buf::PleTable,
-            Buf::PleContext,
-            Buf::Norms,
-            Buf::Ple,
-        ];
+        let bindings =
+            vec![Buf::Step, Buf::Tokens, Buf::PleTable, Buf::PleContext, Buf::Norms, Buf::Ple];
         self.push("per-layer embeddings", Op::PleCombine, bindings, params, c.layers.len());
     }
 
