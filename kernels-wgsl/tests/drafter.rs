@@ -132,7 +132,7 @@ fn unfitting_drafters_are_refused() {
     // The last eight bytes of the file are not a token id any more.
     let end = weights.len();
     let header = u64::from_le_bytes(weights[..8].try_into().unwrap()) as usize;
-    let file = SafeTensors::deserialize(&embedded_drafter_files()["model.safetensors"]).unwrap();
+    let file = SafeTensors::deserialize(embedded_drafter_files()["model.safetensors"]).unwrap();
     let ordering = file.tensor("masked_embedding.token_ordering").unwrap().data();
     let at = weights.windows(64).skip(header).position(|w| *w == ordering[..64]).unwrap() + header;
     assert!(at + 8 <= end);

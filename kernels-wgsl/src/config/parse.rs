@@ -211,7 +211,7 @@ fn parse_layers(text: &Keys<'_>, heads: usize) -> Result<Vec<LayerConfig>> {
             }
         }
         let widths = [layer.head_dim, layer.intermediate];
-        if widths.iter().any(|w| w % 32 != 0) || heads % layer.kv_heads != 0 {
+        if widths.iter().any(|w| w % 32 != 0) || !heads.is_multiple_of(layer.kv_heads) {
             return Err(text.error(
                 "head_dim",
                 format!("layer {i}: widths must be divisible by 32 and heads by kv heads"),

@@ -118,8 +118,8 @@ pub fn batch_dependent(gpu: &Gpu, bundle: &Bundle) -> Result<Vec<String>> {
             for (i, case) in (entry.cases)(0..batch).iter().enumerate() {
                 let together = run(gpu, &mut pipelines, case)?;
                 let same = |row: &usize| {
-                    let pairs = together.iter().zip(&alone[*row][i]);
-                    pairs.map(|(batch, single)| batch[*row] == single[0]).all(|same| same)
+                    let mut pairs = together.iter().zip(&alone[*row][i]);
+                    pairs.all(|(batch, single)| batch[*row] == single[0])
                 };
                 if !(0..batch).all(|row| same(&row)) {
                     found.push(format!("{} {} in a batch of {batch}", entry.name, case.name));

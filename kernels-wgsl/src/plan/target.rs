@@ -198,10 +198,12 @@ impl Builder<'_> {
             LayerKind::Sliding => c.sliding_window as u32,
             LayerKind::Full => u32::MAX,
         };
-        let params =
-            vec![c.heads as u32, layer.kv_heads as u32, layer.head_dim as u32 / 4, ring, window, 0];
+        let params = vec![c.heads as u32, layer.kv_heads as u32, ring, window, 0];
         let bindings = vec![Buf::Step, Buf::Queries, keys, values, Buf::Heads];
-        self.push(&format!("layers.{i}.attention"), Op::Attention, bindings, params, c.heads);
+        let label = format!("layers.{i}.attention");
+        let mode = layer.head_dim as u32;
+        let attention = launch(label, Op::Attention, bindings, params, c.heads);
+        self.list.push(Dispatch { mode, ..attention });
         self.matmul(Matmul {
             label: format!("layers.{i}.o_proj"),
             weights: &format!("layers.{i}.o_proj"),
