@@ -14,7 +14,7 @@ const BATCH_MAX: usize = 32;
 
 /// Which engine a command runs.
 #[derive(Debug, clap::Args)]
-pub struct EngineArgs {
+pub(super) struct EngineArgs {
     /// Checkpoint folder; without it gemma4-nano, which is inside this program
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,

@@ -113,7 +113,7 @@ mod tests {
         let (told, mut hears) = tokio::sync::mpsc::channel(1);
         let waiter = tokio::spawn({
             let path = path.clone();
-            async move { HostLock::take(&path, || drop(told.try_send(()))).await }
+            async move { HostLock::take(&path, || told.try_send(()).unwrap()).await }
         });
         hears.recv().await.unwrap();
         assert!(!waiter.is_finished());

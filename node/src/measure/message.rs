@@ -32,31 +32,30 @@ pub(super) enum Line {
     Error(String),
 }
 
-/// Reads a line without its end, at most `bytes_max` bytes of it: the rest is skipped and the flag
-/// set. `None` at the end of the input.
+/// Reads a line without its end. One longer than `bytes_max` comes in parts of that length, all but
+/// the last flagged, so that a line without end is noticed. `None` at the end of the input.
 pub(super) async fn read_line(
     input: &mut (impl AsyncBufRead + Unpin),
     bytes_max: usize,
 ) -> std::io::Result<Option<(String, bool)>> {
-    let (mut line, mut cut, mut any) = (Vec::new(), false, false);
+    let (mut line, mut any) = (Vec::new(), false);
     loop {
         let chunk = input.fill_buf().await?;
         if chunk.is_empty() {
-            break;
+            let rest = any.then(|| (String::from_utf8_lossy(&line).into_owned(), false));
+            return Ok(rest);
         }
         any = true;
-        let end = chunk.iter().position(|&byte| byte == b'\n');
-        let part = &chunk[..end.unwrap_or(chunk.len())];
         let room = bytes_max - line.len();
-        cut |= part.len() > room;
-        line.extend_from_slice(&part[..part.len().min(room)]);
-        let used = end.map_or(chunk.len(), |at| at + 1);
-        input.consume(used);
-        if end.is_some() {
-            break;
+        let end = chunk.iter().take(room + 1).position(|&byte| byte == b'\n');
+        let cut = end.is_none() && chunk.len() > room;
+        let part = end.unwrap_or(chunk.len().min(room));
+        line.extend_from_slice(&chunk[..part]);
+        input.consume(part + usize::from(end.is_some()));
+        if end.is_some() || cut {
+            return Ok(Some((String::from_utf8_lossy(&line).into_owned(), cut)));
         }
     }
-    Ok(any.then(|| (String::from_utf8_lossy(&line).into_owned(), cut)))
 }
 
 #[cfg(test)]
@@ -65,12 +64,20 @@ mod tests {
 
     #[tokio::test]
     async fn lines_are_cut_at_the_limit() {
-        let mut input: &[u8] = b"one\n\nabcdefgh\nlast";
+        let mut input: &[u8] = b"one\n\nfour\nabcdefghi\nlast";
         let mut lines = Vec::new();
         while let Some(line) = read_line(&mut input, 4).await.unwrap() {
             lines.push(line);
         }
-        let expected = [("one", false), ("", false), ("abcd", true), ("last", false)];
+        let expected = [
+            ("one", false),
+            ("", false),
+            ("four", false),
+            ("abcd", true),
+            ("efgh", true),
+            ("i", false),
+            ("last", false),
+        ];
         assert_eq!(lines, expected.map(|(text, cut)| (text.to_owned(), cut)));
     }
 

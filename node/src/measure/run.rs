@@ -181,9 +181,11 @@ impl Worker {
     fn start(job: &Job, options: &Options) -> Result<Self, MeasureError> {
         let spawn_error = |source| MeasureError::Spawn { exe: options.exe.clone(), source };
         let kept = std::env::vars_os().filter(|(name, _)| is_kept(name));
+        // Drivers complain where the session has no runtime folder; nothing is kept in it.
         let mut child = Command::new(&options.exe)
             .args(["worker", "--supervised"])
             .env_clear()
+            .env("XDG_RUNTIME_DIR", std::env::temp_dir())
             .envs(kept)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

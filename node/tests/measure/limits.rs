@@ -3,6 +3,8 @@
 use crate::support::{AMPLE, Bench, no_process_is_left, run};
 use assay_node::measure::lock::HostLock;
 use assay_node::measure::{self, MeasureError};
+#[cfg(unix)]
+use assay_protocol::measurement::{ArmReport, Environment, Measurement, Pair};
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -173,18 +175,20 @@ async fn measure_bounds_what_a_worker_says() {
 async fn measure_refuses_results_that_were_not_planned() {
     let bench = Bench::new();
     let job = bench.job(bench.base(), bench.base());
-    let pair = |prompt: u32| serde_json::json!({ "prompt": prompt, "x_ns": 1, "y_ns": 1, "x_tokens": [0; 16], "y_tokens": [0; 16] });
-    let arm = serde_json::to_value(assay_protocol::measurement::ArmReport::default()).unwrap();
-    let environment =
-        serde_json::to_value(assay_protocol::measurement::Environment::default()).unwrap();
+    let digest = [0_u8; 16];
+    let pair = |prompt: u32| Pair { prompt, x_ns: 1, y_ns: 1, x_tokens: digest, y_tokens: digest };
     for (pairs, reason) in [
         (vec![pair(5)], "not those of the plan"),
         (vec![pair(2), pair(5)], "not those of the plan"),
         (vec![pair(5), pair(2)], "0 decoded tokens, planned were 8"),
     ] {
-        let line = serde_json::json!({
-            "measurement": { "pairs": pairs, "x": arm, "y": arm, "environment": environment }
-        });
+        let measurement = Measurement {
+            pairs,
+            x: ArmReport::default(),
+            y: ArmReport::default(),
+            environment: Environment::default(),
+        };
+        let line = serde_json::json!({ "measurement": measurement });
         let options = bench.impostor(AMPLE, &format!("echo '{line}'"));
         let error = run(&job, &options).await.unwrap_err();
         assert!(error.to_string().contains(reason), "{error}");

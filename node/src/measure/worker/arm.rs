@@ -97,7 +97,8 @@ impl Arms {
         if lane.reference == BASE {
             lane.add_identity(timed, &base);
         } else {
-            lane.add_identity(timed, &references.rows(lane.reference, &sequence, from)?);
+            let own = references.rows(lane.reference, &sequence, from)?;
+            lane.add_identity(timed, &own);
         }
         Ok(())
     }

@@ -4,13 +4,28 @@ use super::pool::Window;
 use super::{WorkerError, score};
 use assay_kernels::{Bundle, Checkpoint, Engine, EngineOptions, Gpu, Path};
 use std::path::{Path as FilePath, PathBuf};
+use std::rc::Rc;
 
 /// Index of the base checkpoint's engine.
 pub(super) const BASE: usize = 0;
 
 /// One built-in engine a checkpoint; the base checkpoint's comes first.
 pub(super) struct References {
-    engines: Vec<(PathBuf, Engine)>,
+    engines: Vec<Reference>,
+}
+
+struct Reference {
+    folder: PathBuf,
+    engine: Engine,
+    /// What it computed last: arms that decode the same tokens are compared with the same rows.
+    last: Option<Computed>,
+}
+
+/// Rows and what they were asked for with.
+struct Computed {
+    tokens: Vec<u32>,
+    from: usize,
+    rows: Rc<Rows>,
 }
 
 /// Logits of consecutive positions, a row each.
@@ -48,7 +63,7 @@ impl References {
     ) -> Result<Self, WorkerError> {
         let engine = built_in(gpu, base, options)
             .map_err(|source| WorkerError::Recipe { recipe: "base", source })?;
-        Ok(Self { engines: vec![(identity(folder), engine)] })
+        Ok(Self { engines: vec![Reference { folder: identity(folder), engine, last: None }] })
     }
 
     /// The reference for the checkpoint in `folder`, made if there is none yet.
@@ -60,21 +75,22 @@ impl References {
         options: &EngineOptions,
     ) -> Result<usize, assay_kernels::Error> {
         let folder = identity(folder);
-        if let Some(found) = self.engines.iter().position(|(other, _)| *other == folder) {
+        if let Some(found) = self.engines.iter().position(|other| other.folder == folder) {
             return Ok(found);
         }
-        self.engines.push((folder, built_in(gpu, checkpoint, options)?));
+        let engine = built_in(gpu, checkpoint, options)?;
+        self.engines.push(Reference { folder, engine, last: None });
         Ok(self.engines.len() - 1)
     }
 
     /// Values in a row of logits, the base checkpoint's.
     pub(super) fn vocab(&self) -> usize {
-        self.engines[BASE].1.config().vocab
+        self.engines[BASE].engine.config().vocab
     }
 
     /// First token of every sequence.
     pub(super) fn bos(&self) -> u32 {
-        self.engines[BASE].1.config().bos
+        self.engines[BASE].engine.config().bos
     }
 
     /// Logits of `tokens` by the prefill of reference `index`, from position `from` on.
@@ -83,8 +99,15 @@ impl References {
         index: usize,
         tokens: &[u32],
         from: usize,
-    ) -> Result<Rows, WorkerError> {
-        Ok(teacher_forced(&mut self.engines[index].1, tokens, from)?)
+    ) -> Result<Rc<Rows>, WorkerError> {
+        let reference = &mut self.engines[index];
+        let asked = |known: &&Computed| known.tokens == tokens && known.from == from;
+        if let Some(known) = reference.last.as_ref().filter(asked) {
+            return Ok(Rc::clone(&known.rows));
+        }
+        let rows = Rc::new(teacher_forced(&mut reference.engine, tokens, from)?);
+        reference.last = Some(Computed { tokens: tokens.to_vec(), from, rows: Rc::clone(&rows) });
+        Ok(rows)
     }
 
     /// The base's negative log-likelihood of a window's scored tokens, in nanonats.
