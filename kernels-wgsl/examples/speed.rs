@@ -1,10 +1,13 @@
 //! Decode speed of the embedded model with several kernel bundles, interleaved.
 //!
-//! usage: speed [--int4] [--steps N] [--runs N] [BUNDLE_DIR ...]
+//! usage: speed [--int4] [--steps N] [--runs N] [--draft K] [BUNDLE_DIR ...]
+//!
+//! With `--draft K` every bundle is also run with the drafter. On Linux the processor time per token is
+//! shown too: it says more than the clock while the machine is busy with other things.
 
 use assay_kernels::measure::{Samples, per_second};
 use assay_kernels::{
-    AdapterRequest, Bundle, Checkpoint, Engine, EngineOptions, Gpu, heldout_text, quantize,
+    AdapterRequest, Bundle, Checkpoint, Drafter, Engine, EngineOptions, Gpu, heldout_text, quantize,
 };
 use std::collections::BTreeMap;
 
@@ -18,8 +21,25 @@ fn bundle(dir: &str) -> Bundle {
     Bundle::from_files(files).expect("valid bundle")
 }
 
+/// Processor seconds this process has used, all threads together; 0 where the system does not tell.
+fn processor_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
+    // Fields 14 and 15 count user and system time in hundredths of a second; field 3 comes first here.
+    fields.skip(11).take(2).filter_map(|f| f.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
+
+struct Arm {
+    name: String,
+    engine: Engine,
+    decode: Vec<f64>,
+    prefill: Vec<f64>,
+    processor_seconds: f64,
+}
+
 fn main() {
     let (mut steps, mut runs, mut int4, mut bundles) = (96, 5, false, vec![Bundle::builtin()]);
+    let mut drafts = 0;
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut number = || arguments.next().and_then(|n| n.parse().ok()).expect("a number");
@@ -27,6 +47,7 @@ fn main() {
             "--int4" => int4 = true,
             "--steps" => steps = number(),
             "--runs" => runs = number(),
+            "--draft" => drafts = number(),
             dir => bundles.push(bundle(dir)),
         }
     }
@@ -41,40 +62,48 @@ fn main() {
     let mut prompt = vec![checkpoint.config().bos];
     prompt.extend(tokenizer.encode(heldout_text()).expect("encodes").iter().take(64));
     let options = EngineOptions { context_tokens: 512, batch_max: 16 };
-    let mut engines: Vec<Engine> = bundles
-        .iter()
-        .map(|b| Engine::new(&gpu, &checkpoint, b, &options).expect("builds"))
-        .collect();
-    let mut decode = vec![Vec::new(); engines.len()];
-    let mut prefill = vec![Vec::new(); engines.len()];
+    let drafter = Drafter::embedded().expect("embedded drafter");
+    let mut arms = Vec::new();
+    for bundle in &bundles {
+        for drafts in if drafts > 0 { vec![0, drafts] } else { vec![0] } {
+            let mut engine = Engine::new(&gpu, &checkpoint, bundle, &options).expect("builds");
+            let mut name = bundle.name().to_string();
+            if drafts > 0 {
+                engine = engine.with_drafter(&drafter, drafts).expect("fits");
+                name += &format!(" + {drafts} drafts");
+            }
+            let (decode, prefill) = (Vec::new(), Vec::new());
+            arms.push(Arm { name, engine, decode, prefill, processor_seconds: 0.0 });
+        }
+    }
     for run in 0..=runs {
-        for (i, engine) in engines.iter_mut().enumerate() {
-            engine.reset();
-            let filled = engine.prefill(&prompt).expect("prefills");
-            let decoded = engine.decode_greedy(steps, false).expect("decodes");
+        for arm in &mut arms {
+            arm.engine.reset();
+            let filled = arm.engine.prefill(&prompt).expect("prefills");
+            let before = processor_seconds();
+            let decoded = arm.engine.decode_greedy(steps, false).expect("decodes");
             if run > 0 {
-                decode[i].push(per_second(steps, decoded.wall_ns));
-                prefill[i].push(per_second(prompt.len(), filled.wall_ns));
+                arm.processor_seconds += processor_seconds() - before;
+                arm.decode.push(per_second(steps, decoded.wall_ns));
+                arm.prefill.push(per_second(prompt.len(), filled.wall_ns));
             }
         }
     }
-    for (bundle, engine) in bundles.iter().zip(&mut engines) {
-        engine.prefill(&prompt).expect("prefills");
-        for phase in engine.phases(20).expect("times") {
+    for arm in &mut arms {
+        arm.engine.reset();
+        arm.engine.prefill(&prompt).expect("prefills");
+        for phase in arm.engine.phases(20).expect("times") {
             let us = phase.wall_ns as f64 / 1000.0;
-            println!("{:14} {:16} {:3} launches {us:9.1} us", bundle.name(), phase.op, phase.launches);
+            println!("{:24} {:16} {:3} launches {us:9.1} us", arm.name, phase.op, phase.launches);
         }
     }
-    for ((bundle, decode), prefill) in bundles.iter().zip(decode).zip(prefill) {
-        let decode = Samples::of(decode).expect("at least one run");
-        let prefill = Samples::of(prefill).expect("at least one run");
+    for arm in arms {
+        let milliseconds = 1000.0 * arm.processor_seconds / (runs * steps) as f64;
+        let decode = Samples::of(arm.decode).expect("at least one run");
+        let prefill = Samples::of(arm.prefill).expect("at least one run");
         println!(
-            "{:14} decode {:8.1} tok/s ({:.1} to {:.1})   prefill {:8.1}",
-            bundle.name(),
-            decode.median,
-            decode.min,
-            decode.max,
-            prefill.median
+            "{:24} decode {:7.1} tok/s ({:.1} to {:.1}), {milliseconds:.2} processor ms/tok, prefill {:7.1} tok/s",
+            arm.name, decode.median, decode.min, decode.max, prefill.median
         );
     }
 }

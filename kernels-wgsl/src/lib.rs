@@ -1,9 +1,88 @@
-//! assay-kernels
+//! A Gemma 4 engine written as WGSL kernels on wgpu. It knows nothing of the network around it.
+//!
+//! # From a checkpoint to a token
+//!
+//! ```text
+//!  config.json, model.safetensors          bundle.toml, *.wgsl
+//!        │ load: shapes checked                   │ bundle: naga-validated
+//!        ▼                                        ▼
+//!  Checkpoint ──► plan: dispatch list ──► gpu: pipelines, bind groups ──► Engine
+//!                 (plain data)            (made once, at load)
+//!
+//!  one forward pass, per token row m:
+//!
+//!  tokens ─ embed ─► residual x ───────────────► ple_context ─ ple_combine ─► ple[layer]
+//!                       │                                                        │
+//!   per layer           ▼                                                        │
+//!     norm ─ matmul qkv ─ head_norm_rope ─► q, K/V cache ─ attention ─ matmul o  │
+//!        x += norm(·) ◄──────────────────────────────────────────────────┘       │
+//!     norm ─ matmul gate·up ─ matmul down                                        │
+//!        x += norm(·) ◄────────────┘                                             │
+//!     matmul ple_gate: gelu(·) * ple ◄───────────────────────────────────────────┘
+//!        │ matmul ple_proj
+//!        x = (x + norm(·)) * layer_scalar
+//!                       ▼
+//!     norm ─ matmul head, soft-cap ─► logits ─ argmax ─► next token, fed to the next step on the device
+//! ```
+//!
+//! The model is specified in the Gemma 4 text specification (RMSNorm without 1 + w, attention scale 1,
+//! value norm without a weight, proportional rotation in full layers, layer scalar on the whole residual).
+//! Layers from `first_shared_layer` on read the cache of the last layer of their kind before it.
+//!
+//! # What is bit-exact, and why
+//!
+//! On one adapter, row r of a batch has the same bits as that row alone; so prefill, decode and
+//! verification batches agree bit for bit, runs repeat exactly, and greedy decoding with a drafter gives
+//! the tokens without it. That holds because
+//!
+//! - every reduction is split by a rule that depends on the row's own length or position: matmul lanes
+//!   own fixed chunks of eight, norms 64 fixed lanes, attention tiles start at multiples of 64 positions;
+//! - a row's arithmetic never sees another row: rows share loads of weights, never sums;
+//! - products are explicit `fma`s, so a compiler has no contraction left to choose;
+//! - ring size, batch tile and buffer splits move data, not the order of additions.
+//!
+//! Between adapters bits differ (`exp`, `inverseSqrt` and fused multiply-add have several correct
+//! answers); there, the oracles' tolerances apply. The embedding and the output head are bf16 and never
+//! quantised; f16 and f32 checkpoints are rounded to bf16 when they are loaded.
+//!
+//! # What is deliberately absent
+//!
+//! No sampling, chat templates or text streaming: those belong to whoever asks for tokens. No unchecked
+//! shaders: built-in and foreign kernels are compiled with the same run-time checks, because a
+//! measurement compares them. No mixture of experts, `attention_k_eq_v` or Gemma 3 yet: such checkpoints
+//! are refused with an error that says so.
+//!
+//! # Where things are
+//!
+//! [`Checkpoint`] and `load/` read files; [`quantize`] writes int4 ones. [`registry`] lists the kernels
+//! in `shaders/`, [`kernels`] their oracles and cases. `plan/` lays out the dispatches, `gpu/` launches
+//! them, [`engine`] runs tokens through. [`bundle`] reads foreign kernels. [`measure`] has perplexity and
+//! speed.
+//!
+//! ```no_run
+//! use assay_kernels::{AdapterRequest, Bundle, Checkpoint, Engine, EngineOptions, Gpu};
+//!
+//! # fn main() -> assay_kernels::Result<()> {
+//! let gpu = Gpu::open(&AdapterRequest::default())?;
+//! let checkpoint = Checkpoint::embedded()?;
+//! let options = EngineOptions { context_tokens: 512, batch_max: 16 };
+//! let mut engine = Engine::new(&gpu, &checkpoint, &Bundle::builtin(), &options)?;
+//! let tokenizer = checkpoint.tokenizer()?;
+//! let mut prompt = vec![checkpoint.config().bos];
+//! prompt.extend(tokenizer.encode("In the beginning")?);
+//! let first = engine.prefill(&prompt)?.next;
+//! let rest = engine.decode_greedy(15, false)?.tokens;
+//! println!("{}", tokenizer.decode(&[vec![first], rest].concat(), false)?);
+//! # Ok(())
+//! # }
+//! ```
+
 pub mod bundle;
 pub mod config;
 pub mod engine;
 mod error;
 mod gpu;
+pub mod kernels;
 mod load;
 pub mod measure;
 mod plan;
@@ -12,7 +91,9 @@ pub mod registry;
 
 pub use bundle::Bundle;
 pub use config::{DrafterConfig, LayerConfig, LayerKind, ModelConfig};
-pub use engine::{Decode, Engine, EngineOptions, LogitRows, Path, Prefill};
+pub use engine::{
+    Decode, DraftChain, DraftStats, Engine, EngineOptions, LogitRows, Path, Prefill,
+};
 pub use error::{Error, Result};
 pub use gpu::{AdapterInfo, AdapterRequest, Gpu};
 pub use load::{

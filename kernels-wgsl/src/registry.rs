@@ -4,7 +4,9 @@
 //! bundle may bring another implementation of an op; the plan, the buffers and the launch stay the same.
 //! The oracle, the cases and the tolerance of each op are in [`crate::kernels`].
 
+use crate::kernels::{self, Case};
 use serde::Serialize;
+use std::ops::Range;
 
 /// A kernel contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -28,6 +30,14 @@ pub enum Op {
     Attention,
     /// Index of the largest logit.
     Argmax,
+    /// Token embedding and hidden state, one after the other, for a draft step.
+    DraftInput,
+    /// The centroids with the largest scores.
+    CentroidTop,
+    /// Logits of the tokens in the chosen clusters.
+    CentroidHead,
+    /// The drafted token.
+    DraftChoose,
 }
 
 /// How a kernel sees a binding.
@@ -58,6 +68,8 @@ pub struct Entry {
     pub rows_per_workgroup: u32,
     /// Values of `BATCH_TILE` (batch rows per workgroup along y) that the built-in kernel is built for.
     pub batch_tiles: &'static [u32],
+    /// Cases of the op's oracle for a range of batch rows.
+    pub(crate) cases: fn(Range<usize>) -> Vec<Case>,
 }
 
 use Access::{Read, Uniform, Write};
@@ -76,6 +88,7 @@ const fn entry(
     name: &'static str,
     source: &'static str,
     bindings: &'static [(&'static str, Access)],
+    cases: fn(Range<usize>) -> Vec<Case>,
 ) -> Entry {
     Entry {
         op,
@@ -85,6 +98,7 @@ const fn entry(
         mode_constant: None,
         rows_per_workgroup: 1,
         batch_tiles: &[1],
+        cases,
     }
 }
 
@@ -97,7 +111,7 @@ const fn matmul(entry: Entry) -> Entry {
     }
 }
 
-static ENTRIES: [Entry; 9] = [
+static ENTRIES: [Entry; 13] = [
     Entry {
         rows_per_workgroup: 64,
         ..entry(
@@ -105,6 +119,7 @@ static ENTRIES: [Entry; 9] = [
             "embed",
             shader!("embed"),
             &[PARAMS, STEP, ("tokens", Read), ("table", Read), ("x", Write)],
+            kernels::embed,
         )
     },
     entry(
@@ -120,30 +135,35 @@ static ENTRIES: [Entry; 9] = [
             ("weights", Read),
             ("ple", Write),
         ],
+        kernels::ple_combine,
     ),
     entry(
         Op::Norm,
         "norm",
         shader!("norm"),
         &[PARAMS, STEP, ("x", Read), ("weights", Read), ("out", Write)],
+        kernels::norm,
     ),
     entry(
         Op::ResidualNorm,
         "residual_norm",
         shader!("residual_norm"),
         &[PARAMS, STEP, ("branch", Read), ("weights", Read), ("x", Write), ("out", Write)],
+        kernels::residual_norm,
     ),
     matmul(entry(
         Op::MatmulBf16,
         "matmul_bf16",
         shader!("matmul_bf16"),
         &[PARAMS, STEP, ("x", Read), ("w", Read), ("gate", Read), ("y", Write)],
+        kernels::matmul_bf16,
     )),
     matmul(entry(
         Op::MatmulInt4,
         "matmul_int4",
         shader!("matmul_int4"),
         &[PARAMS, STEP, ("x", Read), ("w", Read), ("scales", Read), ("gate", Read), ("y", Write)],
+        kernels::matmul_int4,
     )),
     entry(
         Op::HeadNormRope,
@@ -159,12 +179,14 @@ static ENTRIES: [Entry; 9] = [
             ("k_cache", Write),
             ("v_cache", Write),
         ],
+        kernels::head_norm_rope,
     ),
     entry(
         Op::Attention,
         "attention",
         shader!("attention"),
         &[PARAMS, STEP, ("q", Read), ("k_cache", Read), ("v_cache", Read), ("out", Write)],
+        kernels::attention,
     ),
     Entry {
         mode_constant: Some("FEED"),
@@ -173,8 +195,58 @@ static ENTRIES: [Entry; 9] = [
             "argmax",
             shader!("argmax"),
             &[PARAMS, ("step", Write), ("logits", Read), ("next", Write), ("tokens", Write)],
+            kernels::argmax,
         )
     },
+    Entry {
+        rows_per_workgroup: 64,
+        ..entry(
+            Op::DraftInput,
+            "draft_input",
+            shader!("draft_input"),
+            &[PARAMS, STEP, ("tokens", Read), ("table", Read), ("hidden", Read), ("out", Write)],
+            kernels::draft_input,
+        )
+    },
+    Entry {
+        rows_per_workgroup: 64,
+        ..entry(
+            Op::CentroidTop,
+            "centroid_top",
+            shader!("centroid_top"),
+            &[PARAMS, STEP, ("scores", Read), ("chosen", Write)],
+            kernels::centroid_top,
+        )
+    },
+    entry(
+        Op::CentroidHead,
+        "centroid_head",
+        shader!("centroid_head"),
+        &[
+            PARAMS,
+            STEP,
+            ("chosen", Read),
+            ("ordering", Read),
+            ("table", Read),
+            ("y", Read),
+            ("logits", Write),
+        ],
+        kernels::centroid_head,
+    ),
+    entry(
+        Op::DraftChoose,
+        "draft_choose",
+        shader!("draft_choose"),
+        &[
+            PARAMS,
+            STEP,
+            ("chosen", Read),
+            ("ordering", Read),
+            ("logits", Read),
+            ("tokens", Write),
+        ],
+        kernels::draft_choose,
+    ),
 ];
 
 /// Every entry, in the order of [`Op`].

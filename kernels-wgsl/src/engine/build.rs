@@ -12,21 +12,38 @@ use crate::plan::{Buf, TargetInputs, norm_layout, target};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// Builds an engine. A per-layer embedding table of at most `table_bytes_max` goes to the device.
+/// How large tables may be before they are split or left on the host.
+pub(super) struct Placement {
+    /// Largest per-layer embedding table that goes to the device whole.
+    pub(super) ple_bytes_max: u64,
+    /// Largest part of the embedding table.
+    pub(super) embedding_part_bytes_max: u64,
+}
+
+impl Placement {
+    /// What `gpu` allows.
+    pub(super) fn of(gpu: &Gpu) -> Self {
+        let binding = gpu.info().binding_bytes_max.min(gpu.info().buffer_bytes_max);
+        // Small tables stay on the device, where the decode loop needs no host between steps.
+        Placement { ple_bytes_max: binding.min(256 << 20), embedding_part_bytes_max: binding }
+    }
+}
+
+/// Builds an engine.
 pub(super) fn engine(
     gpu: &Gpu,
     checkpoint: &Checkpoint,
     bundle: &Bundle,
     options: &EngineOptions,
-    table_bytes_max: u64,
+    placement: &Placement,
 ) -> Result<Engine> {
     let config = checkpoint.config();
     check_options(config, options)?;
     let mut weights = Weights::new(gpu);
     upload_layers(&mut weights, checkpoint)?;
     let Weights { mut buffers, formats, .. } = weights;
-    let embedding_parts = upload_embedding(gpu, checkpoint, &mut buffers)?;
-    let ple = upload_ple_table(gpu, checkpoint, options, table_bytes_max, &mut buffers)?;
+    let embedding_parts = upload_embedding(gpu, checkpoint, placement, &mut buffers)?;
+    let ple = upload_ple_table(gpu, checkpoint, options, placement, &mut buffers)?;
     upload_tables(gpu, checkpoint, options, &mut buffers)?;
     let rings = rings(config, options);
     make_work_buffers(gpu, config, options, &rings, &mut buffers)?;
@@ -51,7 +68,8 @@ pub(super) fn engine(
     gpu.device
         .poll(wgpu::PollType::wait_indefinitely())
         .map_err(|e| gpu.error(format!("uploading weights: {e}")))?;
-    let slot = 4 * options.batch_max as u64;
+    // A verification reads back its choices and its drafts.
+    let slot = 8 * options.batch_max as u64;
     Ok(Engine {
         gpu: gpu.clone(),
         config: config.clone(),
@@ -61,10 +79,14 @@ pub(super) fn engine(
         plan,
         resolved,
         ple,
+        bundle: bundle.clone(),
+        embedding_parts,
+        draft: None,
         tokens_back: [Readback::new(gpu, slot)?, Readback::new(gpu, slot)?],
         history: None,
         position: 0,
-        primed: false,
+        next: None,
+        hidden_row: 0,
     })
 }
 
@@ -83,7 +105,7 @@ fn check_options(config: &ModelConfig, options: &EngineOptions) -> Result<()> {
 
 /// Cache slots per layer kind. A sliding ring keeps the window of a batch's first row while its last row
 /// is written, so rows of one batch never overwrite each other's keys.
-fn rings(config: &ModelConfig, options: &EngineOptions) -> BTreeMap<LayerKind, usize> {
+pub(super) fn rings(config: &ModelConfig, options: &EngineOptions) -> BTreeMap<LayerKind, usize> {
     let sliding = (config.sliding_window - 1 + options.batch_max).min(options.context_tokens);
     BTreeMap::from([(LayerKind::Sliding, sliding), (LayerKind::Full, options.context_tokens)])
 }
@@ -125,13 +147,14 @@ fn upload_layers(weights: &mut Weights<'_>, checkpoint: &Checkpoint) -> Result<(
 fn upload_embedding(
     gpu: &Gpu,
     checkpoint: &Checkpoint,
+    placement: &Placement,
     buffers: &mut BTreeMap<Buf, wgpu::Buffer>,
 ) -> Result<Vec<Range<usize>>> {
     let c = checkpoint.config();
     let table = checkpoint.tensor("embed_tokens.weight", &[c.vocab, c.hidden])?;
     let bytes = table.to_bf16()?;
     let row_bytes = c.hidden * 2;
-    let limit = gpu.info().binding_bytes_max.min(gpu.info().buffer_bytes_max) as usize;
+    let limit = usize::try_from(placement.embedding_part_bytes_max).unwrap_or(usize::MAX);
     // Eight rows is one workgroup of the head kernel; every part but the last is whole workgroups.
     let rows = (limit / row_bytes / 8 * 8).clamp(8, 65_535 * 8);
     let mut parts = Vec::new();
@@ -149,7 +172,7 @@ fn upload_ple_table(
     gpu: &Gpu,
     checkpoint: &Checkpoint,
     options: &EngineOptions,
-    table_bytes_max: u64,
+    placement: &Placement,
     buffers: &mut BTreeMap<Buf, wgpu::Buffer>,
 ) -> Result<PleTable> {
     let c = checkpoint.config();
@@ -160,7 +183,7 @@ fn upload_ple_table(
     let table = checkpoint.tensor("embed_tokens_per_layer.weight", &[c.ple_vocab, width])?;
     let whole = table.to_bf16_len()?;
     // Tokens past a shorter table use row 0, which only the host path looks after.
-    if whole <= table_bytes_max.min(gpu.info().binding_bytes_max) && c.ple_vocab >= c.vocab {
+    if whole <= placement.ple_bytes_max && c.ple_vocab >= c.vocab {
         buffers.insert(Buf::PleTable, gpu.upload("per-layer table", &[&table.to_bf16()?])?);
         return Ok(PleTable::Device);
     }

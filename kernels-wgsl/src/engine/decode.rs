@@ -35,18 +35,22 @@ impl Engine {
         self.begin_batch(&[*last]);
         let submitted = self.submit_step(0, None, None);
         let next = self.read_token(0, submitted)?;
-        self.primed = true;
+        self.next = Some(next);
         Ok(Prefill { wall_ns: elapsed_ns(start), next })
     }
 
-    /// Decodes `count` tokens greedily from where prefill or the last decode stopped.
+    /// Decodes `count` tokens greedily from where prefill or the last decode stopped; with a drafter, the
+    /// same tokens in fewer passes of the target.
     ///
     /// Step N + 1 is submitted before the token of step N is read. Each step copies its logits on the
     /// device into a history buffer, whether they are kept or not, so the two cost the same; they are read
     /// after the clock has stopped.
     pub fn decode_greedy(&mut self, count: usize, keep_logits: bool) -> Result<Decode> {
-        if !self.primed {
+        let Some(next) = self.next else {
             return Err(Error::Input("nothing to decode from; prefill a prompt first".into()));
+        };
+        if self.draft.is_some() {
+            return self.decode_drafted(count, keep_logits, next);
         }
         self.decode(count, keep_logits, &Feed::Greedy)
     }
@@ -67,8 +71,8 @@ impl Engine {
         self.gpu.write(self.buffers.get(&Buf::Step), 0, bytemuck::cast_slice(&step));
         let on_host = matches!(self.ple, PleTable::Host(_));
         let mut known = match feed {
-            Feed::Greedy if on_host => Some(self.read_ready_token()?),
-            _ => None,
+            Feed::Greedy => self.next,
+            Feed::Forced(..) => None,
         };
         let mut tokens = Vec::with_capacity(count);
         let mut waiting = None;
@@ -99,12 +103,12 @@ impl Engine {
             tokens.push(self.read_token(slot, last)?);
         }
         let wall_ns = elapsed_ns(start);
-        self.primed = true;
+        self.next = tokens.last().copied().or(self.next);
         let logits = match keep_logits {
             true => Some(self.read_history(&history, count)?),
             false => None,
         };
-        Ok(Decode { tokens, wall_ns, logits })
+        Ok(Decode { tokens, wall_ns, logits, draft: None })
     }
 
     /// Writes tokens, position and, where the table is on the host, per-layer rows of a batch.
@@ -115,7 +119,7 @@ impl Engine {
         self.upload_ple_rows(tokens);
     }
 
-    fn upload_ple_rows(&self, tokens: &[u32]) {
+    pub(super) fn upload_ple_rows(&self, tokens: &[u32]) {
         let PleTable::Host(table) = &self.ple else { return };
         let row_bytes = 2 * self.config.layers.len() * self.config.ple_width;
         let data = table.data();
@@ -154,6 +158,7 @@ impl Engine {
         let back = &self.tokens_back[slot].buffer;
         encoder.copy_buffer_to_buffer(self.buffers.get(&Buf::Next), 0, back, 0, 4);
         self.position += 1;
+        self.hidden_row = 0;
         self.gpu.queue.submit([encoder.finish()])
     }
 
@@ -162,13 +167,8 @@ impl Engine {
         Ok(bytemuck::pod_read_unaligned(&bytes))
     }
 
-    fn read_ready_token(&self) -> Result<u32> {
-        let bytes = self.gpu.download(self.buffers.get(&Buf::Tokens), 4)?;
-        Ok(bytemuck::pod_read_unaligned(&bytes))
-    }
-
     /// A buffer for the logits of `count` steps; made outside the clock and kept for the next loop.
-    fn history_for(&mut self, count: usize) -> Result<wgpu::Buffer> {
+    pub(super) fn history_for(&mut self, count: usize) -> Result<wgpu::Buffer> {
         let size = 4 * (self.config.vocab * count.max(1)) as u64;
         if let Some(buffer) = self.history.as_ref().filter(|b| b.size() >= size) {
             return Ok(buffer.clone());
@@ -179,7 +179,7 @@ impl Engine {
         Ok(buffer)
     }
 
-    fn read_history(&self, history: &wgpu::Buffer, count: usize) -> Result<Vec<f32>> {
+    pub(super) fn read_history(&self, history: &wgpu::Buffer, count: usize) -> Result<Vec<f32>> {
         if count == 0 {
             return Ok(Vec::new());
         }

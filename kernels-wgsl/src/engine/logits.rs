@@ -100,14 +100,17 @@ impl Engine {
         self.check_room(tokens.len())?;
         self.begin_batch(tokens);
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        {
-            let mut pass = encoder.begin_compute_pass(&Default::default());
-            self.resolved.record(&mut pass, 0..self.feed_at, tokens.len() as u32);
-            let choose = self.feed_at + 1..self.feed_at + 2;
-            self.resolved.record(&mut pass, choose, tokens.len() as u32);
-        }
+        self.record_verification(&mut encoder, tokens.len());
         self.position += tokens.len();
         Ok(self.gpu.queue.submit([encoder.finish()]))
+    }
+
+    /// The whole forward pass of `rows` tokens and the greedy choice after each.
+    pub(super) fn record_verification(&self, encoder: &mut wgpu::CommandEncoder, rows: usize) {
+        let mut pass = encoder.begin_compute_pass(&Default::default());
+        self.resolved.record(&mut pass, 0..self.feed_at, rows as u32);
+        // The batch argmax is behind the single-token one, which is left out.
+        self.resolved.record(&mut pass, self.feed_at + 1..self.feed_at + 2, rows as u32);
     }
 
     fn read_rows(&self, role: Buf, count: usize, into: &mut Vec<f32>) -> Result<()> {

@@ -2,9 +2,12 @@
 
 mod build;
 mod decode;
+mod draft;
 mod logits;
 mod phases;
 mod state;
+#[cfg(test)]
+mod tests;
 mod weights;
 
 use crate::bundle::Bundle;
@@ -13,9 +16,13 @@ use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Readback, Resolved};
 use crate::load::{Checkpoint, Tensor};
 use crate::plan::Plan;
+use build::Placement;
+use draft::Draft;
+pub use draft::{DRAFT_LEN_MAX, DraftChain, DraftStats};
 pub use logits::{LogitRows, Path};
 pub use phases::Phase;
 use state::Buffers;
+use std::ops::Range;
 
 /// Sizes an engine is built for.
 #[derive(Debug, Clone)]
@@ -48,6 +55,8 @@ pub struct Decode {
     pub wall_ns: u64,
     /// Logits of every step `[count, vocab]`, after the soft-cap, where they were asked for.
     pub logits: Option<Vec<f32>>,
+    /// What the drafter did, where there is one.
+    pub draft: Option<DraftStats>,
 }
 
 /// Where the per-layer embedding table is.
@@ -69,11 +78,16 @@ pub struct Engine {
     /// The single-token and the batch argmax follow the plan's own dispatches.
     feed_at: usize,
     ple: PleTable,
+    bundle: Bundle,
+    embedding_parts: Vec<Range<usize>>,
+    draft: Option<Draft>,
     tokens_back: [Readback; 2],
     history: Option<wgpu::Buffer>,
     position: usize,
-    /// A greedy choice waits on the device to be fed to the next step.
-    primed: bool,
+    /// The greedy choice that waits on the device to be fed to the next step.
+    next: Option<u32>,
+    /// Row of the latest batch whose final hidden state produced `next`.
+    hidden_row: usize,
 }
 
 impl std::fmt::Debug for Engine {
@@ -97,9 +111,7 @@ impl Engine {
         bundle: &Bundle,
         options: &EngineOptions,
     ) -> Result<Engine> {
-        // Small tables stay on the device, where the decode loop needs no host between steps.
-        let table_bytes = 256 << 20;
-        build::engine(gpu, checkpoint, bundle, options, table_bytes)
+        build::engine(gpu, checkpoint, bundle, options, &Placement::of(gpu))
     }
 
     /// The model's geometry.
@@ -126,7 +138,7 @@ impl Engine {
         }
         self.gpu.queue.submit([encoder.finish()]);
         self.position = 0;
-        self.primed = false;
+        self.next = None;
     }
 
     /// The launches of one forward pass, one line each, as the plan has them.

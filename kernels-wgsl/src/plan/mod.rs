@@ -1,13 +1,17 @@
 //! The dispatch list of a forward pass as plain data, made and checked without a GPU.
 
+mod drafter;
+mod parts;
 mod target;
+#[cfg(test)]
+mod tests;
 
 use crate::config::LayerKind;
 use crate::load::Matrix;
 use crate::registry::Op;
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
+pub(crate) use drafter::{DraftInputs, DraftPlan, draft_norm_layout, drafter};
 pub(crate) use target::{TargetInputs, norm_layout, target};
 
 /// A buffer by its role.
@@ -57,6 +61,47 @@ pub(crate) enum Buf {
     Keys(usize),
     /// Values written by a layer `[ring, kv_heads, dim]`.
     Values(usize),
+    /// A buffer of the drafter.
+    Draft(DraftBuf),
+    /// A binding of a registry case.
+    Slot(usize),
+}
+
+/// A buffer of the drafter by its role; `h` is the drafter's width.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum DraftBuf {
+    /// `[position, 1]`: every draft of a round is at the position of the token it starts from.
+    Step,
+    /// `[embedding ; hidden]` `[2 * target hidden]`.
+    Input,
+    /// Residual `[h]`.
+    Residual,
+    /// Output of the latest norm `[h]`.
+    Normed,
+    /// Raw queries.
+    Projected,
+    /// Normed and rotated queries.
+    Queries,
+    /// Attention output.
+    Heads,
+    /// A branch's output before its post-norm `[h]`.
+    Branch,
+    /// `gelu(gate) * up`.
+    Product,
+    /// The hidden state that the next draft step is fed with `[target hidden]`.
+    Hidden,
+    /// Score of every centroid.
+    Scores,
+    /// Clusters searched.
+    Chosen,
+    /// Logits of the candidates.
+    Logits,
+    /// Every norm weight.
+    Norms,
+    /// Token ids in cluster order.
+    Ordering,
+    /// The drafter's output head `[vocab, h]`.
+    Head,
 }
 
 /// How a linear layer's weights are stored on the device.
@@ -108,46 +153,6 @@ pub(crate) struct Dispatch {
     pub(crate) items: u32,
 }
 
-/// Operands of one matmul.
-pub(crate) struct Matmul<'a> {
-    pub(crate) label: String,
-    pub(crate) weights: &'a str,
-    pub(crate) rows: usize,
-    pub(crate) cols: usize,
-    pub(crate) x: Buf,
-    pub(crate) y: Buf,
-    pub(crate) y_stride: usize,
-    pub(crate) epilogue: Epilogue,
-    /// For [`Epilogue::Gate`]: buffer, row stride and offset of the factors.
-    pub(crate) gate: Option<(Buf, usize, usize)>,
-}
-
-impl Matmul<'_> {
-    pub(crate) fn dispatch(self, formats: &BTreeMap<String, Format>) -> Dispatch {
-        let format = formats.get(self.weights).copied().unwrap_or(Format::Bf16);
-        let (gate, gate_stride, gate_at) = self.gate.unwrap_or((self.x.clone(), 0, 0));
-        let weights = Buf::Weights(self.weights.into());
-        let (op, chunk, bindings) = match format {
-            Format::Bf16 => (Op::MatmulBf16, 8, vec![Buf::Step, self.x, weights, gate, self.y]),
-            Format::Int4 => {
-                let scales = Buf::Scales(self.weights.into());
-                (Op::MatmulInt4, 32, vec![Buf::Step, self.x, weights, scales, gate, self.y])
-            }
-        };
-        let sizes = [self.rows, self.cols / chunk, self.y_stride, 0, gate_stride, gate_at];
-        let mut params: Vec<u32> = sizes.iter().map(|&n| n as u32).collect();
-        params.push(0);
-        Dispatch {
-            label: self.label,
-            op,
-            mode: self.epilogue as u32,
-            bindings,
-            params,
-            items: self.rows as u32,
-        }
-    }
-}
-
 /// The dispatches of one target forward pass and where its sections end.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Plan {
@@ -166,22 +171,21 @@ impl Plan {
     pub(crate) fn render(&self) -> String {
         let mut text = String::new();
         let tail = [&self.feed, &self.choose];
-        for (i, d) in self.dispatches.iter().chain(tail).enumerate() {
+        for (i, dispatch) in self.dispatches.iter().chain(tail).enumerate() {
             if i == self.cache_end {
                 text.push_str("-- cache complete --\n");
             }
-            let mode = d.op.entry().mode_constant.map(|m| format!(" {m}={}", d.mode));
-            let _ = writeln!(
-                text,
-                "{i:3} {} | {}{} | items {} | {:?} | {:?}",
-                d.label,
-                d.op.entry().name,
-                mode.unwrap_or_default(),
-                d.items,
-                d.bindings,
-                d.params
-            );
+            let _ = writeln!(text, "{i:3} {dispatch}");
         }
         text
+    }
+}
+
+impl fmt::Display for Dispatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Dispatch { label, op, mode, bindings, params, items } = self;
+        let name = op.entry().name;
+        let mode = op.entry().mode_constant.map(|m| format!(" {m}={mode}")).unwrap_or_default();
+        write!(f, "{label} | {name}{mode} | items {items} | {bindings:?} | {params:?}")
     }
 }

@@ -1,6 +1,7 @@
 //! The target model's forward pass.
 
-use super::{Buf, Dispatch, Epilogue, Format, Matmul, Plan};
+use super::parts::{Matmul, Residual, f32_bits, launch};
+use super::{Buf, Dispatch, Epilogue, Format, Plan};
 use crate::config::{LayerKind, ModelConfig};
 use crate::registry::Op;
 use std::collections::BTreeMap;
@@ -60,13 +61,10 @@ pub(crate) fn target(inputs: &TargetInputs<'_>) -> Plan {
         builder.feed_forward(i);
     }
     builder.head();
-    let argmax = |label: &str, mode| Dispatch {
-        label: label.into(),
-        op: Op::Argmax,
-        mode,
-        bindings: vec![Buf::Step, Buf::Logits, Buf::Next, Buf::Tokens],
-        params: vec![inputs.config.vocab as u32],
-        items: 1,
+    let argmax = |label: &str, mode| {
+        let bindings = vec![Buf::Step, Buf::Logits, Buf::Next, Buf::Tokens];
+        let params = vec![inputs.config.vocab as u32];
+        Dispatch { mode, ..launch(label, Op::Argmax, bindings, params, 1) }
     };
     Plan {
         dispatches: builder.list,
@@ -90,12 +88,11 @@ impl Builder<'_> {
     }
 
     fn epsilon(&self) -> u32 {
-        (self.inputs.config.norm_epsilon as f32).to_bits()
+        f32_bits(self.inputs.config.norm_epsilon)
     }
 
     fn push(&mut self, label: &str, op: Op, bindings: Vec<Buf>, params: Vec<u32>, items: usize) {
-        let items = items as u32;
-        self.list.push(Dispatch { label: label.into(), op, mode: 0, bindings, params, items });
+        self.list.push(launch(label, op, bindings, params, items));
     }
 
     fn matmul(&mut self, matmul: Matmul<'_>) {
@@ -132,6 +129,7 @@ impl Builder<'_> {
             weights: "ple_context",
             rows: all,
             cols: c.hidden,
+            step: Buf::Step,
             x: Buf::Residual,
             y: Buf::PleContext,
             y_stride: all,
@@ -143,8 +141,8 @@ impl Builder<'_> {
             c.ple_width as u32,
             u32::from(self.inputs.ple_on_device),
             self.norm_at("per_layer_projection_norm"),
-            (1.0 / (c.hidden as f64).sqrt()).to_f32_bits(),
-            (c.ple_width as f64).sqrt().to_f32_bits(),
+            f32_bits(1.0 / (c.hidden as f64).sqrt()),
+            f32_bits((c.ple_width as f64).sqrt()),
             self.epsilon(),
         ];
         let bindings = vec![
@@ -169,6 +167,7 @@ impl Builder<'_> {
             weights: &format!("layers.{i}.qkv"),
             rows: slots * layer.head_dim,
             cols: c.hidden,
+            step: Buf::Step,
             x: Buf::Normed,
             y: Buf::Qkv,
             y_stride: slots * layer.head_dim,
@@ -217,6 +216,7 @@ impl Builder<'_> {
             weights: &format!("layers.{i}.o_proj"),
             rows: c.hidden,
             cols: c.heads * layer.head_dim,
+            step: Buf::Step,
             x: Buf::Heads,
             y: Buf::Branch,
             y_stride: c.hidden,
@@ -235,6 +235,7 @@ impl Builder<'_> {
             weights: &format!("layers.{i}.gate_up"),
             rows: 2 * intermediate,
             cols: c.hidden,
+            step: Buf::Step,
             x: Buf::Normed,
             y: Buf::Product,
             y_stride: intermediate,
@@ -246,6 +247,7 @@ impl Builder<'_> {
             weights: &format!("layers.{i}.down"),
             rows: c.hidden,
             cols: intermediate,
+            step: Buf::Step,
             x: Buf::Product,
             y: Buf::Branch,
             y_stride: c.hidden,
@@ -268,6 +270,7 @@ impl Builder<'_> {
             weights: &format!("layers.{i}.ple_gate"),
             rows: c.ple_width,
             cols: c.hidden,
+            step: Buf::Step,
             x: Buf::Residual,
             y: Buf::PleGated,
             y_stride: c.ple_width,
@@ -279,6 +282,7 @@ impl Builder<'_> {
             weights: &format!("layers.{i}.ple_proj"),
             rows: c.hidden,
             cols: c.ple_width,
+            step: Buf::Step,
             x: Buf::PleGated,
             y: Buf::Branch,
             y_stride: c.hidden,
@@ -289,16 +293,17 @@ impl Builder<'_> {
     }
 
     fn residual(&mut self, i: usize, post: &str, next_at: Option<u32>, scale: f32) {
-        let name = format!("layers.{i}.{post}");
-        let params = vec![
-            self.inputs.config.hidden as u32 / 4,
-            self.norm_at(&name) / 4,
-            next_at.map_or(u32::MAX, |at| at / 4),
-            scale.to_bits(),
-            self.epsilon(),
-        ];
-        let bindings = vec![Buf::Step, Buf::Branch, Buf::Norms, Buf::Residual, Buf::Normed];
-        self.push(&name, Op::ResidualNorm, bindings, params, 1);
+        let label = format!("layers.{i}.{post}");
+        let residual = Residual {
+            width: self.inputs.config.hidden,
+            post_at: self.norms[&label],
+            next_at: next_at.map(|at| at as usize),
+            scale,
+            epsilon: self.inputs.config.norm_epsilon,
+            bindings: [Buf::Step, Buf::Branch, Buf::Norms, Buf::Residual, Buf::Normed],
+            label,
+        };
+        self.list.push(residual.dispatch());
     }
 
     fn head(&mut self) {
@@ -314,27 +319,11 @@ impl Builder<'_> {
                 range.start as u32,
                 0,
                 0,
-                c.logit_cap.unwrap_or(0.0).to_f32_bits(),
+                f32_bits(c.logit_cap.unwrap_or(0.0)),
             ];
-            self.list.push(Dispatch {
-                label: "head".into(),
-                op: Op::MatmulBf16,
-                mode: epilogue as u32,
-                bindings,
-                params,
-                items: range.len() as u32,
-            });
+            let mode = epilogue as u32;
+            let head = launch("head", Op::MatmulBf16, bindings, params, range.len());
+            self.list.push(Dispatch { mode, ..head });
         }
-    }
-}
-
-/// Rounds a host constant to the f32 word a kernel reads.
-trait ToF32Bits {
-    fn to_f32_bits(self) -> u32;
-}
-
-impl ToF32Bits for f64 {
-    fn to_f32_bits(self) -> u32 {
-        (self as f32).to_bits()
     }
 }

@@ -29,12 +29,13 @@ pub fn engine(checkpoint: &Checkpoint, context_tokens: usize, batch_max: usize) 
     Engine::new(gpu(), checkpoint, &Bundle::builtin(), &options).expect("the engine builds")
 }
 
-/// The files of a folder, by name.
+/// The files of a folder, by name; folders in it are passed over.
 pub fn folder(relative: &str) -> BTreeMap<String, Vec<u8>> {
     let entries = std::fs::read_dir(path(relative)).expect("the folder exists");
     entries
+        .map(|entry| entry.expect("readable"))
+        .filter(|entry| entry.path().is_file())
         .map(|entry| {
-            let entry = entry.expect("readable");
             let name = entry.file_name().into_string().expect("UTF-8");
             (name, std::fs::read(entry.path()).expect("readable"))
         })

@@ -1,0 +1,72 @@
+//! Placements that the embedded model is too small to need.
+
+use super::build::{Placement, engine};
+use super::{Engine, EngineOptions, Path, PleTable};
+use crate::bundle::Bundle;
+use crate::gpu::{AdapterRequest, Gpu};
+use crate::load::{Checkpoint, Drafter};
+
+const TOKENS: [u32; 12] = [2, 900, 17, 4000, 33, 8, 2047, 2048, 4095, 0, 5, 77];
+
+fn build(gpu: &Gpu, placement: &Placement) -> Engine {
+    let checkpoint = Checkpoint::embedded().unwrap();
+    let options = EngineOptions { context_tokens: 64, batch_max: 5 };
+    engine(gpu, &checkpoint, &Bundle::builtin(), &options, placement).unwrap()
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|v| v.to_bits()).collect()
+}
+
+#[test]
+fn split_and_host_tables_change_nothing() {
+    let gpu = Gpu::open(&AdapterRequest::default()).unwrap();
+    let mut whole = build(&gpu, &Placement::of(&gpu));
+    assert!(matches!(whole.ple, PleTable::Device));
+    // 1,000 vocabulary rows of 512 bytes: five parts, the last one shorter.
+    let parts = Placement { ple_bytes_max: 0, embedding_part_bytes_max: 512_000 };
+    let mut split = build(&gpu, &parts);
+    assert!(matches!(split.ple, PleTable::Host(_)));
+
+    for path in [Path::Prefill, Path::Decode] {
+        let expected = whole.logits(&TOKENS, path).unwrap();
+        let found = split.logits(&TOKENS, path).unwrap();
+        assert!(bits(&expected.logits) == bits(&found.logits), "{path}");
+    }
+    let run = |engine: &mut Engine| {
+        engine.reset();
+        let first = engine.prefill(&TOKENS).unwrap().next;
+        let greedy = engine.decode_greedy(9, true).unwrap();
+        let forced = engine.decode_forced(&TOKENS[..4]).unwrap();
+        (first, greedy.tokens, bits(&greedy.logits.unwrap()), forced.tokens, engine.position())
+    };
+    let expected = run(&mut whole);
+    assert!(expected == run(&mut split));
+    assert_eq!(expected.4, TOKENS.len() + 9 + 4);
+    // Drafts are known to the host before their per-layer rows are uploaded.
+    let mut split = split.with_drafter(&Drafter::embedded().unwrap(), 3).unwrap();
+    assert!(expected == run(&mut split));
+}
+
+#[test]
+fn wrong_calls_are_errors() {
+    let gpu = Gpu::open(&AdapterRequest::default()).unwrap();
+    let mut engine = build(&gpu, &Placement::of(&gpu));
+    assert!(engine.decode_greedy(1, false).is_err(), "nothing was prefilled");
+    assert!(engine.prefill(&[]).is_err());
+    assert!(engine.prefill(&[4096]).is_err(), "not a token");
+    assert!(engine.prefill(&[2; 65]).is_err(), "longer than the context");
+    assert!(engine.logits(&[2, 3], Path::Batch(6)).is_err(), "larger than batch_max");
+    engine.prefill(&[2; 60]).unwrap();
+    assert!(engine.decode_greedy(5, false).is_err(), "runs past the context");
+    assert_eq!(engine.decode_greedy(4, false).unwrap().tokens.len(), 4);
+    assert!(engine.decode_forced(&[2]).is_err(), "the context is full");
+    assert!(engine.decode_greedy(0, true).unwrap().tokens.is_empty());
+    engine.reset();
+    assert_eq!(engine.position(), 0);
+    let checkpoint = Checkpoint::embedded().unwrap();
+    for (context_tokens, batch_max) in [(0, 1), (1, 0), (1 << 20, 1), (16, 1 << 12)] {
+        let options = EngineOptions { context_tokens, batch_max };
+        assert!(Engine::new(&gpu, &checkpoint, &Bundle::builtin(), &options).is_err());
+    }
+}

@@ -1,0 +1,140 @@
+//! The MTP drafter: its chain against the reference, and decoding with it against decoding without.
+
+mod common;
+
+use assay_kernels::{Bundle, Checkpoint, Drafter, Engine, EngineOptions, embedded_drafter_files};
+use common::{bits, gpu, largest_difference};
+use safetensors::SafeTensors;
+use serde_json::json;
+use std::collections::BTreeMap;
+
+fn e_series_drafter() -> Drafter {
+    Drafter::open(&common::path("tests/fixtures/e-series/drafter")).expect("the fixture loads")
+}
+
+#[test]
+fn e_series_chain_matches_the_reference() {
+    let golden = common::golden("tests/fixtures/e-series/expected.safetensors");
+    let bytes = std::fs::read(common::path("tests/fixtures/e-series/drafter/expected.safetensors"));
+    let bytes = bytes.expect("the golden file exists");
+    let file = SafeTensors::deserialize(&bytes).expect("parses");
+    let (drafts, logits) = (common::ids(&file, "drafts"), common::floats(&file, "logits"));
+    let engine = common::engine(&common::e_series(), 128, 8);
+    let mut engine = engine.with_drafter(&e_series_drafter(), 4).expect("fits");
+    engine.prefill(&golden.tokens).expect("runs");
+    let chain = engine.draft_chain(4).expect("runs");
+    assert_eq!(chain.drafts, drafts);
+    let pairs = || chain.logits.iter().zip(&logits);
+    assert!(pairs().all(|(a, b)| a.is_finite() == b.is_finite()), "other clusters were searched");
+    let finite = |values: &[f32]| values.iter().copied().filter(|v| v.is_finite()).collect::<Vec<_>>();
+    let error = largest_difference(&finite(&chain.logits), &finite(&logits));
+    assert!(error < 2e-3, "draft logits differ by {error}");
+    // Asking for drafts changes nothing.
+    assert_eq!(engine.draft_chain(4).expect("runs"), chain);
+}
+
+/// Decodes a prompt in two calls of odd sizes and returns tokens and logit bits.
+fn run(engine: &mut Engine, prompt: &[u32], count: usize) -> (Vec<u32>, Vec<u32>) {
+    engine.reset();
+    let mut tokens = vec![engine.prefill(prompt).expect("runs").next];
+    let mut logits = Vec::new();
+    for count in [count / 3, count - count / 3] {
+        let decoded = engine.decode_greedy(count, true).expect("runs");
+        assert_eq!(decoded.tokens.len(), count);
+        tokens.extend(decoded.tokens);
+        logits.extend(bits(&decoded.logits.expect("kept")));
+    }
+    assert_eq!(engine.position(), prompt.len() + count);
+    (tokens, logits)
+}
+
+#[test]
+fn nano_decodes_the_same_tokens_with_every_draft_length() {
+    let checkpoint = Checkpoint::embedded().expect("loads");
+    let drafter = Drafter::embedded().expect("loads");
+    let golden = common::golden("data/nano/expected.safetensors");
+    let prompt = &golden.tokens[..100];
+    let options = EngineOptions { context_tokens: 192, batch_max: 7 };
+    let build = |bundle: &Bundle| Engine::new(gpu(), &checkpoint, bundle, &options).expect("builds");
+    let expected = run(&mut build(&Bundle::builtin()), prompt, 60);
+    let bundle = common::bundle("serial-rows");
+    for (len, bundle) in [1, 2, 3, 4, 5, 6].map(|len| (len, &bundle)) {
+        let mut engine = build(bundle).with_drafter(&drafter, len).expect("fits");
+        assert!(run(&mut engine, prompt, 60) == expected, "draft length {len}");
+        engine.reset();
+        engine.prefill(prompt).expect("runs");
+        let stats = engine.decode_greedy(60, false).expect("runs").draft.expect("drafted");
+        let emitted: usize = stats.rounds.iter().map(|(_, kept)| kept + 1).sum();
+        assert_eq!(emitted, 60);
+        assert!(stats.accepted_per_round() > 0.2, "{:?}", stats.acceptance());
+        assert!(stats.rounds.iter().all(|(drafted, kept)| kept <= drafted && *drafted <= len));
+    }
+    let mut engine = build(&Bundle::builtin()).with_drafter(&drafter, 4).expect("fits");
+    assert!(run(&mut engine, prompt, 60) == expected, "built-in kernels");
+}
+
+#[test]
+fn random_drafts_are_refused_without_a_trace() {
+    let tokens: Vec<u32> = (0..40).map(|i| (i * 37 + 2) % 1024).collect();
+    let expected = run(&mut common::engine(&common::e_series(), 128, 8), &tokens, 40);
+    let engine = common::engine(&common::e_series(), 128, 8);
+    let mut engine = engine.with_drafter(&e_series_drafter(), 6).expect("fits");
+    assert!(run(&mut engine, &tokens, 40) == expected);
+    // Plain single-token steps still work in between, and the draft goes on from them.
+    engine.decode_forced(&[3, 4, 5]).expect("runs");
+    let drafted = engine.decode_greedy(5, false).expect("runs").tokens;
+    let mut plain = common::engine(&common::e_series(), 128, 8);
+    run(&mut plain, &tokens, 40);
+    plain.decode_forced(&[3, 4, 5]).expect("runs");
+    assert_eq!(drafted, plain.decode_greedy(5, false).expect("runs").tokens);
+}
+
+#[test]
+fn unfitting_drafters_are_refused() {
+    let drafter = Drafter::embedded().expect("loads");
+    let small = || common::engine(&common::e_series(), 64, 4);
+    let error = small().with_drafter(&drafter, 2).unwrap_err().to_string();
+    assert!(error.contains("backbone_hidden_size"), "{error}");
+    for len in [0, 4, 100] {
+        assert!(small().with_drafter(&e_series_drafter(), len).is_err(), "draft length {len}");
+    }
+    assert!(small().draft_chain(1).is_err(), "no drafter, nothing prefilled");
+
+    let files = |change: &dyn Fn(&mut serde_json::Value)| -> BTreeMap<String, Vec<u8>> {
+        let mut files: BTreeMap<String, Vec<u8>> = embedded_drafter_files()
+            .into_iter()
+            .map(|(name, bytes)| (name.to_string(), bytes.to_vec()))
+            .collect();
+        let mut config = serde_json::from_slice(&files["config.json"]).expect("parses");
+        change(&mut config);
+        files.insert("config.json".into(), serde_json::to_vec(&config).expect("serialises"));
+        files
+    };
+    assert!(Drafter::from_files(files(&|_| ())).is_ok());
+    for (key, value) in [
+        ("model_type", json!("gemma4")),
+        ("num_centroids", json!(100)),
+        ("centroid_intermediate_top_k", json!(0)),
+        ("centroid_intermediate_top_k", json!(129)),
+        ("backbone_hidden_size", json!(null)),
+    ] {
+        let changed = files(&|config| config[key] = value.clone());
+        assert!(Drafter::from_files(changed).is_err(), "{key} = {value}");
+    }
+    let dense = Drafter::from_files(files(&|c| c["use_ordered_embeddings"] = json!(false)));
+    let engine = common::engine(&Checkpoint::embedded().expect("loads"), 64, 4);
+    let error = engine.with_drafter(&dense.expect("loads"), 2).unwrap_err().to_string();
+    assert!(error.contains("dense"), "{error}");
+    let mut foreign = files(&|_| ());
+    let weights = foreign.get_mut("model.safetensors").expect("present");
+    // The last eight bytes of the file are not a token id any more.
+    let end = weights.len();
+    let header = u64::from_le_bytes(weights[..8].try_into().unwrap()) as usize;
+    let file = SafeTensors::deserialize(&embedded_drafter_files()["model.safetensors"]).unwrap();
+    let ordering = file.tensor("masked_embedding.token_ordering").unwrap().data();
+    let at = weights.windows(64).skip(header).position(|w| *w == ordering[..64]).unwrap() + header;
+    assert!(at + 8 <= end);
+    weights[at..at + 8].copy_from_slice(&4096i64.to_le_bytes());
+    let error = Drafter::from_files(foreign).unwrap_err().to_string();
+    assert!(error.contains("token_ordering"), "{error}");
+}
