@@ -5,7 +5,7 @@ use super::{WorkerError, score};
 use crate::measure::files;
 use crate::measure::job::{Job, RecipeFiles};
 use crate::measure::worker::pool::Window;
-use assay_kernels::{Engine, EngineOptions, Error, Gpu};
+use assay_kernels::{Drafter, Engine, EngineOptions, Error, Gpu};
 use assay_protocol::draw::Draw;
 use assay_protocol::measurement::ArmReport;
 use assay_protocol::plan::Arm;
@@ -23,6 +23,10 @@ struct Lane {
     /// The built-in engine on the same checkpoint.
     reference: usize,
     report: ArmReport,
+    /// Weight bytes that one forward pass reads.
+    bytes_per_pass: u64,
+    /// Forward passes of the timed loops.
+    passes: u64,
 }
 
 /// One timed decode and what it was fed with.
@@ -35,6 +39,8 @@ pub(super) struct Timed {
     pub(super) wall_ns: u64,
     /// The prefill before it.
     prefill_ns: u64,
+    /// Forward passes of the decode loop: one a token, fewer with a drafter.
+    passes: u64,
     /// Logits of every timed step.
     logits: Rows,
 }
@@ -173,7 +179,7 @@ impl Arms {
 
     /// What was found, X before Y.
     pub(super) fn into_reports(self) -> (ArmReport, ArmReport) {
-        (self.x.report, self.y.report)
+        (self.x.into_report(), self.y.into_report())
     }
 }
 
@@ -187,11 +193,6 @@ impl Lane {
     ) -> Result<Self, WorkerError> {
         let unsupported = |reason: String| WorkerError::Unsupported { recipe: name, reason };
         let fail = |source| WorkerError::Recipe { recipe: name, source };
-        if files.drafter.is_some() {
-            let reason =
-                "this engine version does not run drafters; measure the recipe without one";
-            return Err(unsupported(reason.to_owned()));
-        }
         let checkpoint = files::checkpoint(Some(&files.checkpoint)).map_err(fail)?;
         let (vocab, base) = (checkpoint.config().vocab, references.vocab());
         if vocab != base {
@@ -201,16 +202,26 @@ impl Lane {
             )));
         }
         let bundle = files::bundle(files.bundle.as_deref()).map_err(fail)?;
-        let engine = Engine::new(gpu, &checkpoint, &bundle, options).map_err(fail)?;
+        let mut engine = Engine::new(gpu, &checkpoint, &bundle, options).map_err(fail)?;
+        if let Some((folder, draft_len)) = &files.drafter {
+            let drafter = Drafter::open(folder).map_err(fail)?;
+            engine = engine.with_drafter(&drafter, *draft_len as usize).map_err(fail)?;
+        }
         let reference = references
             .for_checkpoint(gpu, &files.checkpoint, &checkpoint, options)
             .map_err(fail)?;
-        let report = ArmReport {
-            shape: files::shape_digest(&checkpoint),
-            bytes_per_token: checkpoint.bytes_per_token(),
-            ..ArmReport::default()
-        };
-        Ok(Self { name, engine, reference, report })
+        let report = ArmReport { shape: files::shape_digest(&checkpoint), ..ArmReport::default() };
+        let bytes_per_pass = checkpoint.bytes_per_token();
+        Ok(Self { name, engine, reference, report, bytes_per_pass, passes: 0 })
+    }
+
+    /// What was found, with the weight bytes read per decoded token: a drafter's target is read once
+    /// for all tokens of a step. The drafter's own weights are left out, so that the floor on time
+    /// that follows from the figure stays a floor.
+    fn into_report(mut self) -> ArmReport {
+        let bytes = self.bytes_per_pass.saturating_mul(self.passes);
+        self.report.bytes_per_token = bytes.checked_div(self.report.decoded_tokens).unwrap_or(0);
+        self.report
     }
 
     /// An error of this arm's engine.
@@ -228,6 +239,7 @@ impl Lane {
             generated: std::iter::once(prefill.next).chain(decode.tokens).collect(),
             wall_ns: decode.wall_ns,
             prefill_ns: prefill.wall_ns,
+            passes: decode.draft.map_or(u64::from(count), |stats| stats.rounds.len() as u64),
             logits: Rows::new(logits, self.engine.config().vocab),
         })
     }
@@ -243,6 +255,7 @@ impl Lane {
     /// Adds a timed decode and its distance from the base, whose `rows` begin with the one that
     /// chooses the first generated token.
     fn add_timed(&mut self, timed: &Timed, rows: &Rows) {
+        self.passes += timed.passes;
         let report = &mut self.report;
         report.decoded_tokens += timed.tokens().len() as u64;
         report.prefill_ns = report.prefill_ns.saturating_add(timed.prefill_ns);
