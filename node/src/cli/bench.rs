@@ -1,8 +1,9 @@
 //! `assay bench`: decode and prefill speed on this machine.
 
-use super::engine::{EngineArgs, Opened, elapsed_ms, ms, progress};
+use super::engine::{DraftArgs, EngineArgs, Opened, elapsed_ms, ms, progress};
 use super::output::{Format, fields, print};
 use anyhow::{Context, ensure};
+use assay_kernels::engine::DraftStats;
 use assay_kernels::measure::{Samples, per_second};
 use assay_kernels::{Bundle, Engine, heldout_text};
 use serde::Serialize;
@@ -16,6 +17,7 @@ const OP_REPETITIONS: usize = 5;
 #[command(after_help = "Examples:
   assay bench
   assay bench --bundle testnet/bundles/serial-rows --against-builtin --runs 9
+  assay bench --draft nano --draft-len 3 --against-builtin
   assay bench --model ./gemma --format json
 
 Tokens per second are generated tokens by the wall time of the decode loop, batch 1.
@@ -24,6 +26,8 @@ Noise on a machine is mostly common to neighbouring runs: to compare kernels, le
 pub struct BenchArgs {
     #[command(flatten)]
     engine: EngineArgs,
+    #[command(flatten)]
+    draft: DraftArgs,
     /// Timed runs; one more goes before them untimed
     #[arg(long, default_value_t = 5, value_name = "R")]
     runs: usize,
@@ -33,7 +37,7 @@ pub struct BenchArgs {
     /// Decode steps of a run
     #[arg(long, default_value_t = 64, value_name = "N")]
     decode_tokens: usize,
-    /// Run the built-in kernels in between, and print the speed ratio
+    /// Run the built-in kernels without a drafter in between, and print the speed ratio
     #[arg(long)]
     against_builtin: bool,
     /// Time each op of a decode step by itself too
@@ -48,8 +52,11 @@ struct Report {
     bytes_per_token: u64,
     decode_tps: Samples,
     prefill_tps: Samples,
-    /// Weight bytes read per second of decoding by the measured bandwidth.
+    /// Weight bytes read per second of decoding by the measured bandwidth. With a drafter, the
+    /// target's weights are read once for all tokens of a step.
     roofline_fraction: f64,
+    /// Drafts kept per step, where there is a drafter.
+    accepted_per_step: Option<f64>,
     phases: Phases,
     #[serde(skip_serializing_if = "Option::is_none")]
     against: Option<Against>,
@@ -62,6 +69,7 @@ struct Config {
     runs: usize,
     prompt_tokens: usize,
     decode_tokens: usize,
+    draft_len: Option<usize>,
 }
 
 #[derive(Serialize)]
@@ -108,6 +116,7 @@ struct Lane {
     decode_ns: Vec<u64>,
     prefill_ns: Vec<u64>,
     tokens: Vec<u32>,
+    drafting: DraftStats,
 }
 
 /// Times the runs and prints.
@@ -121,7 +130,7 @@ pub fn run(args: BenchArgs, format: Format) -> anyhow::Result<()> {
     let opened = args.engine.open()?;
     let prompt = prompt(&opened, args.prompt_tokens)?;
     let context = prompt.len().saturating_add(args.decode_tokens);
-    let mut engine = opened.engine(context, None)?;
+    let mut engine = args.draft.equip(opened.engine(context, None)?)?;
     let load_ms = elapsed_ms(start);
     let mut lanes = vec![(&mut engine, Lane::default())];
     let mut other = match args.against_builtin {
@@ -141,10 +150,12 @@ pub fn run(args: BenchArgs, format: Format) -> anyhow::Result<()> {
     };
     let bandwidth_mb_s = opened.gpu.probe_bandwidth_mb_s()?;
     let bytes_per_token = opened.checkpoint.bytes_per_token();
+    let passes_per_second = decode_tps.median / (1.0 + own.drafting.accepted_per_round());
     let report = Report {
         adapter: adapter(&opened, bandwidth_mb_s),
         bytes_per_token,
-        roofline_fraction: roofline(bytes_per_token, decode_tps.median, bandwidth_mb_s),
+        roofline_fraction: roofline(bytes_per_token, passes_per_second, bandwidth_mb_s),
+        accepted_per_step: args.draft.len().map(|_| own.drafting.accepted_per_round()),
         phases: Phases {
             load_ms,
             prefill_ms: median_ms(&own.prefill_ns),
@@ -160,6 +171,7 @@ pub fn run(args: BenchArgs, format: Format) -> anyhow::Result<()> {
             runs: args.runs,
             prompt_tokens: args.prompt_tokens,
             decode_tokens: args.decode_tokens,
+            draft_len: args.draft.len(),
         },
     };
     print(format, &report, table)
@@ -191,6 +203,7 @@ fn interleave(
             if run > 0 {
                 lane.prefill_ns.push(prefill.wall_ns);
                 lane.decode_ns.push(decode.wall_ns);
+                lane.drafting.rounds.extend(decode.draft.into_iter().flat_map(|d| d.rounds));
             }
         }
         same_tokens &= lanes.windows(2).all(|two| two[0].1.tokens == two[1].1.tokens);
@@ -241,8 +254,8 @@ fn adapter(opened: &Opened, bandwidth_mb_s: u64) -> Adapter {
 }
 
 #[allow(clippy::cast_precision_loss)]
-fn roofline(bytes_per_token: u64, tps: f64, bandwidth_mb_s: u64) -> f64 {
-    bytes_per_token as f64 * tps / (bandwidth_mb_s.max(1) as f64 * 1e6)
+fn roofline(bytes_per_pass: u64, passes_per_second: f64, bandwidth_mb_s: u64) -> f64 {
+    bytes_per_pass as f64 * passes_per_second / (bandwidth_mb_s.max(1) as f64 * 1e6)
 }
 
 fn median_ms(times_ns: &[u64]) -> f64 {
@@ -272,6 +285,9 @@ fn table(report: &Report) -> String {
         ("roofline", format!("{:.1} %", report.roofline_fraction * 100.0)),
         ("load", format!("{:.0} ms", report.phases.load_ms)),
     ];
+    if let (Some(kept), Some(len)) = (report.accepted_per_step, report.config.draft_len) {
+        rows.push(("drafts", format!("{kept:.2} of {len} kept per step")));
+    }
     if let Some(against) = &report.against {
         let tokens = if against.same_tokens { "same tokens" } else { "OTHER tokens" };
         rows.push(("built-in decode", range(&against.decode_tps)));

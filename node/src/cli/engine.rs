@@ -3,7 +3,7 @@
 use crate::measure::files;
 use anyhow::{Context, bail};
 use assay_kernels::{
-    AdapterRequest, Bundle, Checkpoint, Engine, EngineOptions, Gpu, ModelConfig, Tokenizer,
+    AdapterRequest, Bundle, Checkpoint, Drafter, Engine, EngineOptions, Gpu, ModelConfig, Tokenizer,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 
 /// Most tokens that run through the model at once unless a path asks for more.
 const BATCH_MAX: usize = 32;
+
+/// Stands for what is inside this program where a folder is asked for.
+pub(super) const NANO: &str = "nano";
 
 /// Which engine a command runs.
 #[derive(Debug, clap::Args)]
@@ -24,6 +27,35 @@ pub(super) struct EngineArgs {
     /// Only adapters whose name contains this; without it the best one
     #[arg(long, value_name = "NAME")]
     adapter: Option<String>,
+}
+
+/// Which drafter speeds the decoding up.
+#[derive(Debug, clap::Args)]
+pub(super) struct DraftArgs {
+    /// Drafter folder, or `nano` for the one inside this program
+    #[arg(long, value_name = "DIR", requires = "draft_len")]
+    draft: Option<PathBuf>,
+    /// Tokens drafted per step
+    #[arg(long, value_name = "K", requires = "draft")]
+    draft_len: Option<usize>,
+}
+
+impl DraftArgs {
+    /// Tokens drafted per step, where there is a drafter.
+    pub(super) fn len(&self) -> Option<usize> {
+        self.draft_len
+    }
+
+    /// The engine with the drafter that was asked for.
+    pub(super) fn equip(&self, engine: Engine) -> anyhow::Result<Engine> {
+        let (Some(folder), Some(len)) = (&self.draft, self.draft_len) else { return Ok(engine) };
+        let drafter = match folder == Path::new(NANO) {
+            true => Drafter::embedded(),
+            false => Drafter::open(folder),
+        };
+        let drafter = drafter.with_context(|| folder.display().to_string())?;
+        Ok(engine.with_drafter(&drafter, len)?)
+    }
 }
 
 /// An open adapter and the files to make engines from.
@@ -85,7 +117,7 @@ impl Opened {
 
 /// How a model is called on the screen.
 pub(super) fn model_name(folder: Option<&Path>) -> String {
-    folder.map_or_else(|| "nano".to_owned(), |folder| folder.display().to_string())
+    folder.map_or_else(|| NANO.to_owned(), |folder| folder.display().to_string())
 }
 
 /// A text file in UTF-8.

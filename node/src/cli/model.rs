@@ -1,6 +1,6 @@
 //! `assay model`: look at and quantise checkpoints.
 
-use super::engine::{model_name, spinner};
+use super::engine::{NANO, model_name, spinner};
 use super::output::{Format, fields, print, table};
 use crate::measure::files;
 use anyhow::{Context, ensure};
@@ -9,8 +9,6 @@ use assay_kernels::{Checkpoint, LayerKind};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
-/// Stands for the checkpoint inside this program where a folder is asked for.
-const NANO: &str = "nano";
 /// Tensors that the table of a quantisation names.
 const WORST_SHOWN: usize = 8;
 

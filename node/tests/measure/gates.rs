@@ -83,3 +83,16 @@ async fn measure_int4_against_its_original() {
     assert!(measured.x.bytes_per_token < measured.y.bytes_per_token);
     assert_eq!(measured.x.shape, measured.y.shape);
 }
+
+#[tokio::test]
+async fn measure_a_drafter_against_its_target() {
+    let bench = Bench::new();
+    let job = bench.job(bench.with_drafter(2), bench.base());
+    let measured = run(&job, &bench.options(AMPLE)).await.unwrap();
+    for arm in [&measured.x, &measured.y] {
+        assert_nothing_broken(arm);
+        assert_same_quality_as_the_base(arm);
+    }
+    assert!(token_digests_agree(&measured));
+    assert!(measured.x.bytes_per_token <= measured.y.bytes_per_token);
+}

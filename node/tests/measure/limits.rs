@@ -74,11 +74,14 @@ async fn measure_says_what_is_missing() {
     no_bundle.x.bundle = Some(PathBuf::from("/no/such/bundle"));
     let mut short_pool = good.clone();
     short_pool.pool_prompts = 1_000_000;
+    let mut no_drafter = good.clone();
+    no_drafter.x.drafter = Some((PathBuf::from("/no/such/drafter"), 2));
     let mut no_adapter = good;
     no_adapter.adapter = Some("no such adapter".to_owned());
     for (job, reason) in [
         (no_checkpoint, "recipe Y: /no/such/checkpoint"),
         (no_bundle, "recipe X: cannot read /no/such/bundle"),
+        (no_drafter, "recipe X: /no/such/drafter"),
         (short_pool, "use a longer text"),
         (no_adapter, "no such adapter"),
     ] {
@@ -150,6 +153,7 @@ async fn measure_bounds_what_a_worker_says() {
     let bench = Bench::new();
     let job = bench.job(bench.base(), bench.base());
     let progress = r#"{"progress":{"done":0,"total":1,"what":""}}"#;
+    let soon = Duration::from_secs(30);
     let flood = format!("while true; do echo '{progress}'; done");
     for (script, reason) in [
         ("yes a | tr -d '\\n'", "longer than"),
@@ -160,7 +164,7 @@ async fn measure_bounds_what_a_worker_says() {
         ("echo out of memory >&2; exit 7", "it last said: out of memory"),
         ("printf '{\"error\":\"folder [%s]\"}\\n' \"$CARGO_MANIFEST_DIR\"", "folder []"),
     ] {
-        let options = bench.impostor(AMPLE, script);
+        let options = bench.impostor(soon, script);
         let error = run(&job, &options).await.unwrap_err();
         assert!(error.to_string().contains(reason), "{script}: {error}");
     }

@@ -1,6 +1,6 @@
 //! Folders with nano in them, small jobs, and a look at the processes that are left.
 
-use assay_kernels::{Checkpoint, embedded_files, heldout_text, quantize};
+use assay_kernels::{Checkpoint, embedded_drafter_files, embedded_files, heldout_text, quantize};
 use assay_node::measure::{self, Job, MeasureError, Options, RecipeFiles};
 use assay_protocol::ids::{BlobHash, ClaimId, PeerId};
 use assay_protocol::measurement::Measurement;
@@ -44,6 +44,14 @@ impl Bench {
     /// Nano with the built-in kernels.
     pub fn base(&self) -> RecipeFiles {
         RecipeFiles { checkpoint: self.path("nano"), bundle: None, drafter: None }
+    }
+
+    /// Nano with its drafter.
+    pub fn with_drafter(&self, draft_len: u32) -> RecipeFiles {
+        let files = embedded_drafter_files().into_iter();
+        let files = files.map(|(name, bytes)| (name.to_owned(), bytes.to_vec())).collect();
+        write(&self.path("drafter"), &files);
+        RecipeFiles { drafter: Some((self.path("drafter"), draft_len)), ..self.base() }
     }
 
     /// Nano with one of the testnet's bundles.

@@ -23,6 +23,10 @@ struct Lane {
     /// The built-in engine on the same checkpoint.
     reference: usize,
     report: ArmReport,
+    /// Weight bytes that one forward pass reads.
+    bytes_per_pass: u64,
+    /// Forward passes of the timed loops.
+    passes: u64,
 }
 
 /// One timed decode and what it was fed with.
@@ -35,6 +39,8 @@ pub(super) struct Timed {
     pub(super) wall_ns: u64,
     /// The prefill before it.
     prefill_ns: u64,
+    /// Forward passes of the decode loop: one a token, fewer with a drafter.
+    passes: u64,
     /// Logits of every timed step.
     logits: Rows,
 }
@@ -173,7 +179,7 @@ impl Arms {
 
     /// What was found, X before Y.
     pub(super) fn into_reports(self) -> (ArmReport, ArmReport) {
-        (self.x.report, self.y.report)
+        (self.x.into_report(), self.y.into_report())
     }
 }
 
@@ -204,12 +210,18 @@ impl Lane {
         let reference = references
             .for_checkpoint(gpu, &files.checkpoint, &checkpoint, options)
             .map_err(fail)?;
-        let report = ArmReport {
-            shape: files::shape_digest(&checkpoint),
-            bytes_per_token: checkpoint.bytes_per_token(),
-            ..ArmReport::default()
-        };
-        Ok(Self { name, engine, reference, report })
+        let report = ArmReport { shape: files::shape_digest(&checkpoint), ..ArmReport::default() };
+        let bytes_per_pass = checkpoint.bytes_per_token();
+        Ok(Self { name, engine, reference, report, bytes_per_pass, passes: 0 })
+    }
+
+    /// What was found, with the weight bytes read per decoded token: a drafter's target is read once
+    /// for all tokens of a step. The drafter's own weights are left out, so that the floor on time
+    /// that follows from the figure stays a floor.
+    fn into_report(mut self) -> ArmReport {
+        let bytes = self.bytes_per_pass.saturating_mul(self.passes);
+        self.report.bytes_per_token = bytes.checked_div(self.report.decoded_tokens).unwrap_or(0);
+        self.report
     }
 
     /// An error of this arm's engine.
@@ -227,6 +239,7 @@ impl Lane {
             generated: std::iter::once(prefill.next).chain(decode.tokens).collect(),
             wall_ns: decode.wall_ns,
             prefill_ns: prefill.wall_ns,
+            passes: decode.draft.map_or(u64::from(count), |stats| stats.rounds.len() as u64),
             logits: Rows::new(logits, self.engine.config().vocab),
         })
     }
@@ -242,6 +255,7 @@ impl Lane {
     /// Adds a timed decode and its distance from the base, whose `rows` begin with the one that
     /// chooses the first generated token.
     fn add_timed(&mut self, timed: &Timed, rows: &Rows) {
+        self.passes += timed.passes;
         let report = &mut self.report;
         report.decoded_tokens += timed.tokens().len() as u64;
         report.prefill_ns = report.prefill_ns.saturating_add(timed.prefill_ns);
