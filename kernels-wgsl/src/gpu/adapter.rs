@@ -1,7 +1,7 @@
 //! Choosing and opening an adapter.
 
 use crate::error::{Error, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::sync::{Arc, OnceLock};
 
 /// Which adapter to open.
@@ -13,7 +13,7 @@ pub struct AdapterRequest {
 }
 
 /// What an adapter says about itself, and the class derived from it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AdapterInfo {
     /// Name as the driver gives it.
     pub name: String,
