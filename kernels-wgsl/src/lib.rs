@@ -29,6 +29,9 @@
 //! value norm without a weight, proportional rotation in full layers, layer scalar on the whole residual).
 //! Layers from `first_shared_layer` on read the cache of the last layer of their kind before it.
 //!
+//! With a drafter ([`Engine::with_drafter`]) a round runs K small query-only steps over the target's cache,
+//! each feeding the next on the device, and one batch of the target that verifies all of them.
+//!
 //! # What is bit-exact, and why
 //!
 //! On one adapter, row r of a batch has the same bits as that row alone; so prefill, decode and
@@ -91,7 +94,9 @@ pub mod registry;
 
 pub use bundle::Bundle;
 pub use config::{DrafterConfig, LayerConfig, LayerKind, ModelConfig};
-pub use engine::{Decode, DraftChain, DraftStats, Engine, EngineOptions, LogitRows, Path, Prefill};
+pub use engine::{
+    Decode, DraftChain, DraftStats, Engine, EngineOptions, LogitRows, Path, Phase, Prefill,
+};
 pub use error::{Error, Result};
 pub use gpu::{AdapterInfo, AdapterRequest, Gpu};
 pub use load::{

@@ -2,10 +2,10 @@
 
 use crate::engine::{Engine, Path};
 use crate::error::{Error, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A perplexity.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Perplexity {
     /// Mean negative log-likelihood per scored token, in nats.
     pub nll: f64,
@@ -51,7 +51,7 @@ pub fn ppl(engine: &mut Engine, tokens: &[u32], context: usize, path: Path) -> R
 }
 
 /// Samples of one figure with their median and range.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Samples {
     /// Middle sample, or the mean of the two middle ones.
     pub median: f64,
@@ -90,7 +90,7 @@ pub struct BenchOptions {
 }
 
 /// Speed of an engine, in tokens per second of wall time.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Bench {
     /// Decode steps divided by the wall time of the decode loop.
     pub decode_tps: Samples,

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Pipelines, Resolved};
 use crate::load::Drafter;
 use crate::plan::{Buf, DraftBuf, DraftInputs, DraftPlan, draft_norm_layout, drafter};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -22,7 +22,7 @@ use std::time::Instant;
 pub const DRAFT_LEN_MAX: usize = 16;
 
 /// How a drafter did over one decode loop.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DraftStats {
     /// Drafts per round and how many of them were kept, in order.
     pub rounds: Vec<(usize, usize)>,

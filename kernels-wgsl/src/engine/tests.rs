@@ -49,6 +49,13 @@ fn split_and_host_tables_change_nothing() {
 }
 
 #[test]
+fn engines_may_move_between_threads() {
+    fn check<T: Send>() {}
+    check::<Engine>();
+    check::<Gpu>();
+}
+
+#[test]
 fn wrong_calls_are_errors() {
     let gpu = Gpu::open(&AdapterRequest::default()).unwrap();
     let mut engine = build(&gpu, &Placement::of(&gpu));
