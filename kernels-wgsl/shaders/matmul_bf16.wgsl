@@ -94,6 +94,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
         if BATCH_TILE > 2u {
             sum.z = dot8(a, b, x2 + chunk * 2u, sum.z);
+        }
+        if BATCH_TILE > 3u {
             sum.w = dot8(a, b, x3 + chunk * 2u, sum.w);
         }
     }
@@ -118,6 +120,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     if BATCH_TILE > 2u {
         store(first + 2u, out_row, a.z, b.z);
+    }
+    if BATCH_TILE > 3u {
         store(first + 3u, out_row, a.w, b.w);
     }
 }

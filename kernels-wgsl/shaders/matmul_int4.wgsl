@@ -112,6 +112,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
         if BATCH_TILE > 2u {
             sum.z = fma(scale, dot32(codes, x2 + group_at * 8u), sum.z);
+        }
+        if BATCH_TILE > 3u {
             sum.w = fma(scale, dot32(codes, x3 + group_at * 8u), sum.w);
         }
     }
@@ -136,6 +138,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     if BATCH_TILE > 2u {
         store(first + 2u, out_row, a.z, b.z);
+    }
+    if BATCH_TILE > 3u {
         store(first + 3u, out_row, a.w, b.w);
     }
 }

@@ -64,7 +64,9 @@ pub enum Error {
     #[error("tokenizer: {0}")]
     Tokenizer(String),
     /// No adapter answered the request.
-    #[error("no adapter {wanted}; found: {found}. Install a Vulkan driver (mesa-vulkan-drivers has a software one)")]
+    #[error(
+        "no adapter {wanted}; found: {found}. Install a Vulkan driver (mesa-vulkan-drivers has a software one)"
+    )]
     NoAdapter {
         /// What was asked for.
         wanted: String,

@@ -91,9 +91,7 @@ pub mod registry;
 
 pub use bundle::Bundle;
 pub use config::{DrafterConfig, LayerConfig, LayerKind, ModelConfig};
-pub use engine::{
-    Decode, DraftChain, DraftStats, Engine, EngineOptions, LogitRows, Path, Prefill,
-};
+pub use engine::{Decode, DraftChain, DraftStats, Engine, EngineOptions, LogitRows, Path, Prefill};
 pub use error::{Error, Result};
 pub use gpu::{AdapterInfo, AdapterRequest, Gpu};
 pub use load::{

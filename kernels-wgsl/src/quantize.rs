@@ -54,7 +54,8 @@ fn pack(name: &str, weights: &[f32]) -> Packed {
         scales.extend(scale.to_le_bytes());
         let scale = scale.to_f32();
         let mut quantise = |w: f32| {
-            let code = if scale > 0.0 { (w / scale).round_ties_even().clamp(-8.0, 7.0) } else { 0.0 };
+            let code =
+                if scale > 0.0 { (w / scale).round_ties_even().clamp(-8.0, 7.0) } else { 0.0 };
             let difference = f64::from(w) - f64::from(code * scale);
             squared += difference * difference;
             original += f64::from(w) * f64::from(w);
@@ -142,8 +143,7 @@ fn write_safetensors(stored: &BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>) ->
 
 /// The original configuration with a `quantization_config` as compressed-tensors writes it.
 fn quantised_config(checkpoint: &Checkpoint) -> Result<Vec<u8>> {
-    let corrupt =
-        |message: String| Error::Corrupt { file: "config.json".into(), message };
+    let corrupt = |message: String| Error::Corrupt { file: "config.json".into(), message };
     let original = checkpoint.file("config.json").unwrap_or_default();
     let mut value: serde_json::Value =
         serde_json::from_slice(original).map_err(|e| corrupt(e.to_string()))?;
@@ -168,10 +168,9 @@ fn quantised_config(checkpoint: &Checkpoint) -> Result<Vec<u8>> {
 /// The values a quantised matrix stands for, row by row, as f32: what the kernels multiply with.
 pub(crate) fn dequantise(matrix: &Matrix<'_>) -> Vec<f32> {
     match matrix {
-        Matrix::Bf16 { data, .. } => data
-            .chunks_exact(2)
-            .map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32())
-            .collect(),
+        Matrix::Bf16 { data, .. } => {
+            data.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
+        }
         Matrix::Int4 { codes, scales, .. } => {
             let scale = |i: usize| bf16::from_le_bytes([scales[2 * i], scales[2 * i + 1]]).to_f32();
             let nibbles = codes.iter().flat_map(|b| [b & 15, b >> 4]);
@@ -191,11 +190,8 @@ mod tests {
     fn a_group_comes_back_within_half_a_step() {
         let weights: Vec<f32> = (0..64).map(|i| (i as f32 - 31.5) * 0.01).collect();
         let packed = pack("w", &weights);
-        let matrix = Matrix::Int4 {
-            rows: 2,
-            codes: &packed.codes,
-            scales: packed.scales.as_slice().into(),
-        };
+        let matrix =
+            Matrix::Int4 { rows: 2, codes: &packed.codes, scales: packed.scales.as_slice().into() };
         for (group, (back, original)) in
             dequantise(&matrix).chunks(32).zip(weights.chunks(32)).enumerate()
         {

@@ -106,7 +106,7 @@ const fn matmul(entry: Entry) -> Entry {
     Entry {
         mode_constant: Some("EPILOGUE"),
         rows_per_workgroup: 8,
-        batch_tiles: &[1, 2, 4],
+        batch_tiles: &[1, 2, 3, 4],
         ..entry
     }
 }
@@ -181,13 +181,16 @@ static ENTRIES: [Entry; 13] = [
         ],
         kernels::head_norm_rope,
     ),
-    entry(
-        Op::Attention,
-        "attention",
-        shader!("attention"),
-        &[PARAMS, STEP, ("q", Read), ("k_cache", Read), ("v_cache", Read), ("out", Write)],
-        kernels::attention,
-    ),
+    Entry {
+        mode_constant: Some("HEAD_DIM"),
+        ..entry(
+            Op::Attention,
+            "attention",
+            shader!("attention"),
+            &[PARAMS, STEP, ("q", Read), ("k_cache", Read), ("v_cache", Read), ("out", Write)],
+            kernels::attention,
+        )
+    },
     Entry {
         mode_constant: Some("FEED"),
         ..entry(
@@ -237,14 +240,7 @@ static ENTRIES: [Entry; 13] = [
         Op::DraftChoose,
         "draft_choose",
         shader!("draft_choose"),
-        &[
-            PARAMS,
-            STEP,
-            ("chosen", Read),
-            ("ordering", Read),
-            ("logits", Read),
-            ("tokens", Write),
-        ],
+        &[PARAMS, STEP, ("chosen", Read), ("ordering", Read), ("logits", Read), ("tokens", Write)],
         kernels::draft_choose,
     ),
 ];

@@ -64,10 +64,14 @@ fn manifests_are_checked() {
 
 #[test]
 fn shaders_are_checked() {
-    let bind = |declaration: &str| format!("{declaration}\n@compute @workgroup_size(1) fn main() {{}}");
+    let bind =
+        |declaration: &str| format!("{declaration}\n@compute @workgroup_size(1) fn main() {{}}");
     let cases = [
         ("fn main() {".to_string(), "a.wgsl"),
-        ("@vertex fn main() -> @builtin(position) vec4<f32> { return vec4<f32>(); }".into(), "entry"),
+        (
+            "@vertex fn main() -> @builtin(position) vec4<f32> { return vec4<f32>(); }".into(),
+            "entry",
+        ),
         (bind("@group(1) @binding(0) var<uniform> p: vec4<u32>;"), "group 1"),
         (bind("@group(0) @binding(9) var<storage, read> p: array<u32>;"), "binding 9"),
         // The logits are the op's to read only.

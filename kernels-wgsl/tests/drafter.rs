@@ -26,7 +26,8 @@ fn e_series_chain_matches_the_reference() {
     assert_eq!(chain.drafts, drafts);
     let pairs = || chain.logits.iter().zip(&logits);
     assert!(pairs().all(|(a, b)| a.is_finite() == b.is_finite()), "other clusters were searched");
-    let finite = |values: &[f32]| values.iter().copied().filter(|v| v.is_finite()).collect::<Vec<_>>();
+    let finite =
+        |values: &[f32]| values.iter().copied().filter(|v| v.is_finite()).collect::<Vec<_>>();
     let error = largest_difference(&finite(&chain.logits), &finite(&logits));
     assert!(error < 2e-3, "draft logits differ by {error}");
     // Asking for drafts changes nothing.
@@ -55,7 +56,8 @@ fn nano_decodes_the_same_tokens_with_every_draft_length() {
     let golden = common::golden("data/nano/expected.safetensors");
     let prompt = &golden.tokens[..100];
     let options = EngineOptions { context_tokens: 192, batch_max: 7 };
-    let build = |bundle: &Bundle| Engine::new(gpu(), &checkpoint, bundle, &options).expect("builds");
+    let build =
+        |bundle: &Bundle| Engine::new(gpu(), &checkpoint, bundle, &options).expect("builds");
     let expected = run(&mut build(&Bundle::builtin()), prompt, 60);
     let bundle = common::bundle("serial-rows");
     for (len, bundle) in [1, 2, 3, 4, 5, 6].map(|len| (len, &bundle)) {
@@ -130,7 +132,7 @@ fn unfitting_drafters_are_refused() {
     // The last eight bytes of the file are not a token id any more.
     let end = weights.len();
     let header = u64::from_le_bytes(weights[..8].try_into().unwrap()) as usize;
-    let file = SafeTensors::deserialize(&embedded_drafter_files()["model.safetensors"]).unwrap();
+    let file = SafeTensors::deserialize(embedded_drafter_files()["model.safetensors"]).unwrap();
     let ordering = file.tensor("masked_embedding.token_ordering").unwrap().data();
     let at = weights.windows(64).skip(header).position(|w| *w == ordering[..64]).unwrap() + header;
     assert!(at + 8 <= end);

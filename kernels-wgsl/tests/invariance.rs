@@ -47,7 +47,9 @@ fn e_series_paths_agree_with_every_bundle_and_format() {
     for checkpoint in [&bf16, &int4(&bf16)] {
         let options = EngineOptions { context_tokens: 64, batch_max: 11 };
         let mut expected = None;
-        for bundle in [Bundle::builtin(), common::bundle("serial-rows"), common::bundle("same-again")] {
+        for bundle in
+            [Bundle::builtin(), common::bundle("serial-rows"), common::bundle("same-again")]
+        {
             let mut engine = Engine::new(gpu(), checkpoint, &bundle, &options).expect("builds");
             let found = check_paths(&mut engine, &tokens);
             let expected = expected.get_or_insert_with(|| found.clone());

@@ -2,7 +2,9 @@
 
 mod common;
 
-use assay_kernels::{Checkpoint, DrafterConfig, Error, LayerKind, ModelConfig, embedded_files, quantize};
+use assay_kernels::{
+    Checkpoint, DrafterConfig, Error, LayerKind, ModelConfig, embedded_files, quantize,
+};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -84,9 +86,8 @@ fn digests_and_byte_counts() {
 
 #[test]
 fn configurations_are_checked() {
-    let set = |key: &'static str, value: Value| {
-        refusal(with_config(nano(), move |c| c[key] = value))
-    };
+    let set =
+        |key: &'static str, value: Value| refusal(with_config(nano(), move |c| c[key] = value));
     for (key, value) in [
         ("hidden_size", json!(0)),
         ("hidden_size", json!(250)),
@@ -165,7 +166,10 @@ fn hostile_headers_are_errors() {
     hostile(safetensors("not json", 8));
     hostile(safetensors("[]", 8));
     let one = |shape: &str, offsets: &str| {
-        safetensors(&format!(r#"{{"a":{{"dtype":"F32","shape":{shape},"data_offsets":{offsets}}}}}"#), 16)
+        safetensors(
+            &format!(r#"{{"a":{{"dtype":"F32","shape":{shape},"data_offsets":{offsets}}}}}"#),
+            16,
+        )
     };
     hostile(one("[4]", "[0,17]"));
     hostile(one("[4]", "[8,4]"));

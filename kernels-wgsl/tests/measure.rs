@@ -48,6 +48,9 @@ fn benchmarks_report_every_sample() {
     assert_eq!(first.tokens, bench(&mut engine, &options).expect("runs").tokens);
     assert!(bench(&mut engine, &BenchOptions { runs: 0, ..options }).is_err());
     let phases = engine.phases(2).expect("runs");
-    assert_eq!(phases.iter().map(|p| p.launches).sum::<usize>(), engine.describe_plan().lines().count() - 2);
+    assert_eq!(
+        phases.iter().map(|p| p.launches).sum::<usize>(),
+        engine.describe_plan().lines().count() - 2
+    );
     assert_eq!(engine.position(), 0);
 }

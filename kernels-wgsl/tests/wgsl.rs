@@ -2,8 +2,8 @@
 
 mod common;
 
-use assay_kernels::registry::entries;
 use assay_kernels::Bundle;
+use assay_kernels::registry::entries;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use std::collections::BTreeMap;
 

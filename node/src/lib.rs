@@ -1,4 +1,31 @@
 //! Everything of Assay that touches the world: network, storage, workers, command line, pages.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`home`] | identity and the folder that keeps everything |
+//! | [`daemon`] | start-up order, supervised tasks, shutdown |
+//! | [`driver`] | interprets the effects of `assay-protocol`; connects network, ordering, ledger |
+//! | [`ledger`], [`ordering`], [`storage`] | the shared state, what the ordering engine needs of it, sled and blobs |
+//! | [`net`], [`fetch`] | libp2p, and files by hash over it |
+//! | [`consensus`] | the host of the ordering engine |
+//! | [`seat`], [`measure`], [`author`] | measuring claims in a worker process, and making them |
+//! | [`api`] | the pages and the local JSON API |
+//! | [`cli`] | the commands |
+//!
+//! No rule of the network lives here: what may be believed is decided in `assay-protocol`.
 
+pub mod api;
+pub mod author;
 pub mod cli;
+pub mod consensus;
+pub mod daemon;
+pub mod driver;
+pub mod embedded;
+pub mod fetch;
+pub mod home;
+pub mod ledger;
 pub mod measure;
+pub mod net;
+pub mod ordering;
+pub mod seat;
+pub mod storage;

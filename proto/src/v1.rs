@@ -324,3 +324,230 @@ pub struct BlobResponse {
     #[prost(bytes = "vec", tag = "2")]
     pub data: ::prost::alloc::vec::Vec<u8>,
 }
+/// The signatures here cover network and era too, which the messages therefore need not repeat.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConsensusVote {
+    #[prost(uint64, tag = "1")]
+    pub height: u64,
+    #[prost(uint32, tag = "2")]
+    pub round: u32,
+    #[prost(enumeration = "VoteKind", tag = "3")]
+    pub kind: i32,
+    /// empty: a vote against every block of the round
+    #[prost(bytes = "vec", tag = "4")]
+    pub block: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "5")]
+    pub validator: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "6")]
+    pub signature: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConsensusProposal {
+    #[prost(uint64, tag = "1")]
+    pub height: u64,
+    #[prost(uint32, tag = "2")]
+    pub round: u32,
+    #[prost(bytes = "vec", tag = "3")]
+    pub block: ::prost::alloc::vec::Vec<u8>,
+    /// earlier round in which the block had a quorum of prevotes
+    #[prost(uint32, optional, tag = "4")]
+    pub valid_round: ::core::option::Option<u32>,
+    #[prost(bytes = "vec", tag = "5")]
+    pub validator: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "6")]
+    pub signature: ::prost::alloc::vec::Vec<u8>,
+}
+/// A quorum of prevotes for one block.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PolkaCertificate {
+    #[prost(uint64, tag = "1")]
+    pub height: u64,
+    #[prost(uint32, tag = "2")]
+    pub round: u32,
+    #[prost(bytes = "vec", tag = "3")]
+    pub block: ::prost::alloc::vec::Vec<u8>,
+    #[prost(message, repeated, tag = "4")]
+    pub signatures: ::prost::alloc::vec::Vec<CommitSignature>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RoundSignature {
+    #[prost(enumeration = "VoteKind", tag = "1")]
+    pub kind: i32,
+    /// empty: a vote against every block of the round
+    #[prost(bytes = "vec", tag = "2")]
+    pub block: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub validator: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "4")]
+    pub signature: ::prost::alloc::vec::Vec<u8>,
+}
+/// Votes that justify leaving a round: a quorum of precommits, or with `skip` more than a third of
+/// any votes of a later round.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RoundCertificate {
+    #[prost(uint64, tag = "1")]
+    pub height: u64,
+    #[prost(uint32, tag = "2")]
+    pub round: u32,
+    #[prost(bool, tag = "3")]
+    pub skip: bool,
+    #[prost(message, repeated, tag = "4")]
+    pub signatures: ::prost::alloc::vec::Vec<RoundSignature>,
+}
+/// What the topics `consensus` and `liveness` carry.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ConsensusMessage {
+    #[prost(oneof = "consensus_message::Message", tags = "1, 2, 3, 4, 5")]
+    pub message: ::core::option::Option<consensus_message::Message>,
+}
+/// Nested message and enum types in `ConsensusMessage`.
+pub mod consensus_message {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Message {
+        #[prost(message, tag = "1")]
+        Vote(super::ConsensusVote),
+        #[prost(message, tag = "2")]
+        Proposal(super::ConsensusProposal),
+        #[prost(message, tag = "3")]
+        Polka(super::PolkaCertificate),
+        #[prost(message, tag = "4")]
+        Round(super::RoundCertificate),
+        /// the answer to a vote for a height decided long ago
+        #[prost(message, tag = "5")]
+        Commit(super::CommitCertificate),
+    }
+}
+/// What the topic `body` carries: a proposed block under the proposal that names it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProposedBody {
+    #[prost(message, optional, tag = "1")]
+    pub proposal: ::core::option::Option<ConsensusProposal>,
+    /// an encoded Block
+    #[prost(bytes = "vec", tag = "2")]
+    pub block: ::prost::alloc::vec::Vec<u8>,
+    /// counts re-sendings, which would otherwise be dropped as already seen
+    #[prost(uint32, tag = "3")]
+    pub repeat: u32,
+}
+/// First entry of a validator's write-ahead log: which height of which ledger it is for.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WalStart {
+    #[prost(bytes = "vec", tag = "1")]
+    pub network: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    pub era: u64,
+    #[prost(uint64, tag = "3")]
+    pub height: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WalBody {
+    #[prost(bytes = "vec", tag = "1")]
+    pub hash: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub block: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WalProposedValue {
+    #[prost(uint64, tag = "1")]
+    pub height: u64,
+    #[prost(uint32, tag = "2")]
+    pub round: u32,
+    #[prost(uint32, optional, tag = "3")]
+    pub valid_round: ::core::option::Option<u32>,
+    #[prost(bytes = "vec", tag = "4")]
+    pub proposer: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "5")]
+    pub block: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bool, tag = "6")]
+    pub valid: bool,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WalTimeout {
+    #[prost(enumeration = "TimeoutKind", tag = "1")]
+    pub kind: i32,
+    #[prost(uint32, tag = "2")]
+    pub round: u32,
+}
+/// One entry of a validator's write-ahead log. Never sent.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WalEntry {
+    #[prost(oneof = "wal_entry::Entry", tags = "1, 2, 3, 4, 5")]
+    pub entry: ::core::option::Option<wal_entry::Entry>,
+}
+/// Nested message and enum types in `WalEntry`.
+pub mod wal_entry {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Entry {
+        #[prost(message, tag = "1")]
+        Start(super::WalStart),
+        #[prost(message, tag = "2")]
+        Body(super::WalBody),
+        #[prost(message, tag = "3")]
+        Value(super::WalProposedValue),
+        #[prost(message, tag = "4")]
+        Timeout(super::WalTimeout),
+        #[prost(message, tag = "5")]
+        Message(super::ConsensusMessage),
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum VoteKind {
+    Unspecified = 0,
+    Prevote = 1,
+    Precommit = 2,
+}
+impl VoteKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "VOTE_KIND_UNSPECIFIED",
+            Self::Prevote => "VOTE_KIND_PREVOTE",
+            Self::Precommit => "VOTE_KIND_PRECOMMIT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "VOTE_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "VOTE_KIND_PREVOTE" => Some(Self::Prevote),
+            "VOTE_KIND_PRECOMMIT" => Some(Self::Precommit),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum TimeoutKind {
+    Unspecified = 0,
+    Propose = 1,
+    Prevote = 2,
+    Precommit = 3,
+}
+impl TimeoutKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "TIMEOUT_KIND_UNSPECIFIED",
+            Self::Propose => "TIMEOUT_KIND_PROPOSE",
+            Self::Prevote => "TIMEOUT_KIND_PREVOTE",
+            Self::Precommit => "TIMEOUT_KIND_PRECOMMIT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "TIMEOUT_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "TIMEOUT_KIND_PROPOSE" => Some(Self::Propose),
+            "TIMEOUT_KIND_PREVOTE" => Some(Self::Prevote),
+            "TIMEOUT_KIND_PRECOMMIT" => Some(Self::Precommit),
+            _ => None,
+        }
+    }
+}

@@ -4,8 +4,12 @@
 
 use std::path::Path;
 
-const FILES: [&str; 3] =
-    ["assay/v1/record.proto", "assay/v1/ledger.proto", "assay/v1/exchange.proto"];
+const FILES: [&str; 4] = [
+    "assay/v1/record.proto",
+    "assay/v1/ledger.proto",
+    "assay/v1/exchange.proto",
+    "assay/v1/consensus.proto",
+];
 
 #[test]
 fn generated_types_are_up_to_date() {

@@ -19,6 +19,29 @@ pub fn header_hash(header: &v1::Header) -> BlockHash {
     BlockHash(hash_parts("assay block v1", &[&header.encode_to_vec()]))
 }
 
+/// Merkle root over the records as they travel. The signatures are part of it, so that a header
+/// names exactly one sequence of bytes.
+fn body_root<'a>(records: impl IntoIterator<Item = &'a v1::SignedRecord>) -> [u8; 32] {
+    let leaves: Vec<Vec<u8>> = records.into_iter().map(Message::encode_to_vec).collect();
+    merkle::root(leaves.iter().map(Vec::as_slice))
+}
+
+/// Reads a block and names it, whatever the state: the hash of its header, which binds every byte
+/// of the records.
+///
+/// # Errors
+///
+/// [`BlockError`] when the bytes are no block or not the one that their header promises.
+pub fn identify(bytes: &[u8]) -> Result<(BlockHash, v1::Block), BlockError> {
+    let block: v1::Block = decode_canonical(bytes, limits::BLOCK_BYTES_MAX)?;
+    let header = block.header.as_ref().ok_or(BlockError::NoHeader)?;
+    let (expected, found) = (body_root(&block.records), field32("body_root", &header.body_root)?);
+    if expected != found {
+        return Err(mismatch("body_root", hex::encode(expected), hex::encode(found)));
+    }
+    Ok((header_hash(header), block))
+}
+
 /// What a proposer brings to a block besides the records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proposer {
@@ -67,7 +90,7 @@ impl State {
             height: next.height,
             parent: self.head.to_vec(),
             time_ms,
-            body_root: merkle::root(chosen.iter().map(|r| r.id.0.as_slice())).to_vec(),
+            body_root: body_root(chosen.iter().map(|record| &record.signed)).to_vec(),
             state_root: next.root().to_vec(),
             index_root: next.index.root().to_vec(),
             next_validators: next.validators_hash().to_vec(),
@@ -108,17 +131,15 @@ impl State {
         if block.records.is_empty() && !self.wants_block(header.time_ms) {
             return Err(BlockError::Empty);
         }
-        let mut ids = Vec::with_capacity(block.records.len());
         for (index, signed) in block.records.iter().enumerate() {
             let at = |reason: Reject| BlockError::Record { index, reason };
             let record = wire::open_signed(self.network, signed.clone()).map_err(at)?;
             self.apply_record(&record, header.height).map_err(at)?;
             self.index.push(&record.id.0);
-            ids.push(record.id);
         }
         self.finish(header.time_ms, &header.vrf_output);
         let roots = [
-            ("body_root", merkle::root(ids.iter().map(|id| id.0.as_slice())), &header.body_root),
+            ("body_root", body_root(&block.records), &header.body_root),
             ("state_root", self.root(), &header.state_root),
             ("index_root", self.index.root(), &header.index_root),
             ("next_validators", self.validators_hash(), &header.next_validators),

@@ -256,6 +256,11 @@ impl Peer {
         apply_item(&mut next, item)?;
         let open: Vec<ClaimId> = self.state.docket().map(|claim| claim.id).collect();
         self.state = next;
+        for signed in item.block.iter().flat_map(|block| &block.records) {
+            if let Some(id) = wire::id_of(self.network(), signed) {
+                self.pool.remove(id);
+            }
+        }
         self.pool.refresh(&self.state);
         for id in open {
             if self.state.claim(id).is_some_and(|claim| !claim.is_open()) {

@@ -78,7 +78,14 @@ impl Pool {
         self.records().filter(move |record| record.author == author)
     }
 
-    /// Forgets what was ordered, can never apply any more, or waited too long.
+    /// Forgets a record, because it was ordered.
+    pub fn remove(&mut self, id: RecordId) {
+        if let Some(arrival) = self.arrivals.remove(&id) {
+            self.by_arrival.remove(&arrival);
+        }
+    }
+
+    /// Forgets what can never apply any more or waited too long.
     pub fn refresh(&mut self, state: &State) {
         self.by_arrival.retain(|_, waiting| match applies(state, &waiting.record) {
             Ok(()) => {
@@ -102,7 +109,12 @@ impl Pool {
     }
 }
 
-fn applies(state: &State, record: &Record) -> Result<(), Reject> {
+/// Whether a record could be ordered next.
+///
+/// # Errors
+///
+/// The [`Reject`] with which the ledger would refuse it.
+pub fn applies(state: &State, record: &Record) -> Result<(), Reject> {
     // The clone shares every claim with the original, so it costs a few pointers a claim.
     state.clone().apply_record(record, state.height() + 1)
 }

@@ -47,6 +47,13 @@ pub fn sign(network: NetworkId, key: &SigningKey, body: Body) -> Record {
     Record { id, author, body, signed }
 }
 
+/// The id of a signed record, whether or not its signature verifies; `None` without a proper key.
+#[must_use]
+pub fn id_of(network: NetworkId, signed: &v1::SignedRecord) -> Option<RecordId> {
+    let author = PeerId::from_slice(&signed.author).ok()?;
+    Some(record_id(network, author, &signed.payload))
+}
+
 fn record_id(network: NetworkId, author: PeerId, payload: &[u8]) -> RecordId {
     RecordId(hash_parts("assay record id v1", &[&network.0, &author.0, payload]))
 }

@@ -1,1 +1,13 @@
-//! assay-testnet
+//! A network on one machine: real node processes on loopback, real claims, real measurements.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`layout`] | folders, keys, ports and the genesis of a local network |
+//! | [`nodes`] | starting, watching and stopping the node processes |
+//! | [`claims`] | the claims that the demonstration makes, and what must become of them |
+//! | [`up`] | `assay-testnet up`, from an empty folder to an audited ledger |
+
+pub mod claims;
+pub mod layout;
+pub mod nodes;
+pub mod up;

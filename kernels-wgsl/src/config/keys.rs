@@ -47,7 +47,11 @@ impl<'a> Keys<'a> {
             Some(n) if range.contains(&n) => Ok(Some(n)),
             _ => Err(self.error(
                 key,
-                format!("is {value}; expected an integer from {} to {}", range.start(), range.end()),
+                format!(
+                    "is {value}; expected an integer from {} to {}",
+                    range.start(),
+                    range.end()
+                ),
             )),
         }
     }

@@ -35,7 +35,8 @@ impl ModelConfig {
         let (text, nested) = text_of(&top, &value)?;
         let quantised = top.get("quantization_config").or_else(|| text.get("quantization_config"));
         let mut config = parse_text(&text)?;
-        let tied = text.boolean("tie_word_embeddings", top.boolean("tie_word_embeddings", true)?)?;
+        let tied =
+            text.boolean("tie_word_embeddings", top.boolean("tie_word_embeddings", true)?)?;
         if !tied {
             return Err(unsupported("an untied output head (tie_word_embeddings = false)"));
         }
@@ -210,7 +211,7 @@ fn parse_layers(text: &Keys<'_>, heads: usize) -> Result<Vec<LayerConfig>> {
             }
         }
         let widths = [layer.head_dim, layer.intermediate];
-        if widths.iter().any(|w| w % 32 != 0) || heads % layer.kv_heads != 0 {
+        if widths.iter().any(|w| w % 32 != 0) || !heads.is_multiple_of(layer.kv_heads) {
             return Err(text.error(
                 "head_dim",
                 format!("layer {i}: widths must be divisible by 32 and heads by kv heads"),
@@ -267,7 +268,8 @@ fn check_quantisation(value: &Value) -> Result<bool> {
     if method != "compressed-tensors" || format != "pack-quantized" {
         return Err(unsupported(format!("quantisation `{method}` in format `{format}`")));
     }
-    let groups = top.get("config_groups").ok_or_else(|| top.error("config_groups", "is missing"))?;
+    let groups =
+        top.get("config_groups").ok_or_else(|| top.error("config_groups", "is missing"))?;
     let groups = groups
         .as_object()
         .filter(|m| !m.is_empty())

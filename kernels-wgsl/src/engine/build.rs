@@ -124,7 +124,8 @@ fn upload_layers(weights: &mut Weights<'_>, checkpoint: &Checkpoint) -> Result<(
             parts.insert(short, checkpoint.matrix(&name, rows, cols)?);
         }
         let mut take = |name: &str| parts.remove(name);
-        let qkv: Vec<_> = ["q_proj", "k_proj", "v_proj"].into_iter().filter_map(&mut take).collect();
+        let qkv: Vec<_> =
+            ["q_proj", "k_proj", "v_proj"].into_iter().filter_map(&mut take).collect();
         weights.stack(&format!("layers.{i}.qkv"), &qkv)?;
         for (name, part) in [
             ("o_proj", "o_proj"),

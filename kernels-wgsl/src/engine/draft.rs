@@ -89,8 +89,7 @@ impl Engine {
         }
         let formats = upload(&self.gpu, drafter, &mut self.buffers.0)?;
         let config = drafter.config();
-        let scalar =
-            |i| Ok(drafter.vector(&format!("layers.{i}.layer_scalar"), 1)?[0]);
+        let scalar = |i| Ok(drafter.vector(&format!("layers.{i}.layer_scalar"), 1)?[0]);
         let layer_scalars: Vec<f32> =
             (0..config.text.layers.len()).map(scalar).collect::<Result<_>>()?;
         let plan = self::drafter(&DraftInputs {
@@ -103,8 +102,7 @@ impl Engine {
             len: draft_len,
         });
         let mut pipelines = Pipelines::new(&self.gpu, &self.bundle);
-        let resolved =
-            Resolved::new(&self.gpu, &mut pipelines, &self.buffers.0, &plan.dispatches)?;
+        let resolved = Resolved::new(&self.gpu, &mut pipelines, &self.buffers.0, &plan.dispatches)?;
         self.draft = Some(Draft {
             plan,
             resolved,
@@ -282,9 +280,8 @@ fn upload(
     let centroids = drafter.matrix("masked_embedding.centroids", config.centroids, h)?;
     weights.stack("draft.centroids", &[centroids])?;
     for (i, layer) in c.layers.iter().enumerate() {
-        let matrix = |name: &str, rows, cols| {
-            drafter.matrix(&format!("layers.{i}.{name}"), rows, cols)
-        };
+        let matrix =
+            |name: &str, rows, cols| drafter.matrix(&format!("layers.{i}.{name}"), rows, cols);
         let (q, wide) = (c.heads * layer.head_dim, layer.intermediate);
         weights.stack(&format!("draft.layers.{i}.q"), &[matrix("self_attn.q_proj", q, h)?])?;
         weights.stack(&format!("draft.layers.{i}.o"), &[matrix("self_attn.o_proj", h, q)?])?;

@@ -33,7 +33,12 @@ impl<'a> Weights<'a> {
         let rows = a.rows();
         let alternate = |a: &[u8], b: &[u8]| -> Vec<u8> {
             let width = (a.len() / rows).max(1);
-            a.chunks(width).zip(b.chunks(width)).flat_map(|(a, b)| [a, b]).flatten().copied().collect()
+            a.chunks(width)
+                .zip(b.chunks(width))
+                .flat_map(|(a, b)| [a, b])
+                .flatten()
+                .copied()
+                .collect()
         };
         let format = match (a, b) {
             (Matrix::Bf16 { .. }, Matrix::Bf16 { .. }) => Format::Bf16,

@@ -49,8 +49,7 @@ impl Gpu {
         descriptor.backends = wgpu::Backends::PRIMARY;
         descriptor.flags = wgpu::InstanceFlags::empty();
         let instance = wgpu::Instance::new(descriptor);
-        let adapters =
-            pollster::block_on(instance.enumerate_adapters(wgpu::Backends::PRIMARY));
+        let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::PRIMARY));
         let wanted = request.name_contains.as_deref().map(str::to_lowercase);
         let found: Vec<String> = adapters.iter().map(|a| a.get_info().name).collect();
         let matches = |name: &str| match &wanted {
@@ -165,8 +164,14 @@ mod tests {
     fn classes_come_from_the_family() {
         assert_eq!(class("llvmpipe (LLVM 15.0.6, 256 bits)", "cpu"), "cpu-llvmpipe-8wide");
         assert_eq!(class("llvmpipe", "cpu"), "cpu-llvmpipe");
-        assert_eq!(class("NVIDIA GeForce RTX 4090", "discrete"), "discrete-nvidia-geforce-rtx-4090");
-        assert_eq!(class("AMD Radeon 780M (RADV PHOENIX)", "integrated"), "integrated-amd-radeon-780m");
+        assert_eq!(
+            class("NVIDIA GeForce RTX 4090", "discrete"),
+            "discrete-nvidia-geforce-rtx-4090"
+        );
+        assert_eq!(
+            class("AMD Radeon 780M (RADV PHOENIX)", "integrated"),
+            "integrated-amd-radeon-780m"
+        );
         assert_eq!(class("", "other"), "other-");
     }
 }

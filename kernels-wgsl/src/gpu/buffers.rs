@@ -7,7 +7,12 @@ use wgpu::{BufferDescriptor, BufferUsages, MapMode, PollType};
 
 impl Gpu {
     /// An empty buffer of `size` bytes (rounded up to a word) with `usage`, zeroed by the interface.
-    pub(crate) fn buffer(&self, label: &str, size: u64, usage: BufferUsages) -> Result<wgpu::Buffer> {
+    pub(crate) fn buffer(
+        &self,
+        label: &str,
+        size: u64,
+        usage: BufferUsages,
+    ) -> Result<wgpu::Buffer> {
         let size = size.max(16).next_multiple_of(4);
         if size > self.info().buffer_bytes_max {
             return Err(self.error(format!(
@@ -15,7 +20,8 @@ impl Gpu {
                 self.info().buffer_bytes_max
             )));
         }
-        let descriptor = BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
+        let descriptor =
+            BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
         self.checked(|| self.device.create_buffer(&descriptor)).map_err(|e| self.error(e))
     }
 

@@ -17,10 +17,12 @@ pub(crate) struct Variant {
 }
 
 impl Variant {
-    /// The smallest tile that holds `rows` batch rows, or the largest there is.
+    /// The tile that runs `rows` batch rows at the least cost, where a workgroup costs two for reading its
+    /// weights and one for every batch row of its tile, whether the row exists or not.
     pub(crate) fn tile_for(&self, rows: u32) -> &(u32, wgpu::ComputePipeline) {
-        let fitting = self.tiles.iter().find(|(tile, _)| *tile >= rows);
-        fitting.or(self.tiles.last()).expect("a kernel has at least one tile: Bundle checks it")
+        let cost = |tile: u32| u64::from(rows.div_ceil(tile)) * u64::from(tile + 2);
+        let best = self.tiles.iter().min_by_key(|(tile, _)| cost(*tile));
+        best.expect("a kernel has at least one tile: Bundle checks it")
     }
 }
 

@@ -42,20 +42,14 @@ impl Resolved {
                     hint: format!("cover more rows per workgroup; the limit is {WORKGROUPS_MAX}"),
                 });
             }
-            let bind_group =
-                bind(gpu, pipelines, dispatch, (&arena, slot * SLOT_BYTES), buffers)?;
+            let bind_group = bind(gpu, pipelines, dispatch, (&arena, slot * SLOT_BYTES), buffers)?;
             launches.push(Launch { variant, bind_group, groups_x });
         }
         Ok(Resolved { launches })
     }
 
     /// Records the dispatches in `range` for `rows` batch rows into one pass.
-    pub(crate) fn record(
-        &self,
-        pass: &mut wgpu::ComputePass<'_>,
-        range: Range<usize>,
-        rows: u32,
-    ) {
+    pub(crate) fn record(&self, pass: &mut wgpu::ComputePass<'_>, range: Range<usize>, rows: u32) {
         for launch in &self.launches[range] {
             let (tile, pipeline) = launch.variant.tile_for(rows);
             pass.set_pipeline(pipeline);

@@ -70,13 +70,13 @@ fn case(shape: &Shape, rows: &Range<usize>) -> Case {
         (out, TOLERANCE)
     };
     let window_words = window.map_or(u32::MAX, |w| w as u32);
-    let sizes = [heads, kv_heads, dim / 4, ring].map(|n| n as u32);
+    let sizes = [heads, kv_heads, ring].map(|n| n as u32);
     let view = if hides_own { " without its own key" } else { "" };
     Case {
         name: format!("{heads} heads of {dim} from {first}, window {window:?}{view}"),
         why: WHY,
         op: Op::Attention,
-        mode: 0,
+        mode: dim as u32,
         params: sizes.into_iter().chain([window_words, u32::from(hides_own)]).collect(),
         items: heads,
         position: first + rows.start,

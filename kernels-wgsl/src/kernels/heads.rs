@@ -67,8 +67,7 @@ fn case(shape: &Shape, rows: &Range<usize>) -> Case {
     let mut outputs = vec![output(5, rows.clone().map(queries).collect())];
     if owns_cache {
         let cell = |row: usize| (FIRST + row) % RING * kv_heads * dim;
-        let keys =
-            |row| (cell(row), turned(row, heads..heads + kv_heads, dim..2 * dim));
+        let keys = |row| (cell(row), turned(row, heads..heads + kv_heads, dim..2 * dim));
         let cached = |row: usize| {
             let values = &qkv[(row - rows.start) * slots * dim..][..slots * dim];
             let values = wide(&values[(heads + kv_heads) * dim..]);

@@ -32,8 +32,10 @@ fn weights_bf16(rows: usize, cols: usize) -> Weights {
 }
 
 fn weights_int4(rows: usize, cols: usize) -> Weights {
-    let codes: Vec<u8> =
-        values(3 + rows as u64, rows * cols / 2).iter().map(|v| (v * 128.0 + 128.0) as u8).collect();
+    let codes: Vec<u8> = values(3 + rows as u64, rows * cols / 2)
+        .iter()
+        .map(|v| (v * 128.0 + 128.0) as u8)
+        .collect();
     let (_, scales) = bf16_values(5, rows * cols / 32);
     let matrix = Matrix::Int4 { rows, codes: &codes, scales: scales.as_slice().into() };
     let values = wide(&dequantise(&matrix));
@@ -112,11 +114,7 @@ fn case(
         items: out,
         position: rows.start,
         rows: rows.len(),
-        outputs: vec![Output {
-            binding: buffers.len() + 1,
-            integer: false,
-            rows: rows_of_y,
-        }],
+        outputs: vec![Output { binding: buffers.len() + 1, integer: false, rows: rows_of_y }],
         buffers,
     }
 }

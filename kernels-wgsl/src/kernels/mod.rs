@@ -118,8 +118,8 @@ pub fn batch_dependent(gpu: &Gpu, bundle: &Bundle) -> Result<Vec<String>> {
             for (i, case) in (entry.cases)(0..batch).iter().enumerate() {
                 let together = run(gpu, &mut pipelines, case)?;
                 let same = |row: &usize| {
-                    let pairs = together.iter().zip(&alone[*row][i]);
-                    pairs.map(|(batch, single)| batch[*row] == single[0]).all(|same| same)
+                    let mut pairs = together.iter().zip(&alone[*row][i]);
+                    pairs.all(|(batch, single)| batch[*row] == single[0])
                 };
                 if !(0..batch).all(|row| same(&row)) {
                     found.push(format!("{} {} in a batch of {batch}", entry.name, case.name));
@@ -175,7 +175,8 @@ fn report(case: &Case, found: &[Vec<Vec<u32>>]) -> CaseReport {
                 let error = (value - expected).abs();
                 // A NaN compares false, so it fails here.
                 passed &= error <= row.tolerance;
-                largest_error = largest_error.max(if error.is_nan() { f64::INFINITY } else { error });
+                largest_error =
+                    largest_error.max(if error.is_nan() { f64::INFINITY } else { error });
             }
         }
     }

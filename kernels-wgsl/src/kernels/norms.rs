@@ -42,11 +42,7 @@ pub(crate) fn norm(rows: Range<usize>) -> Vec<Case> {
             items: 1,
             position: rows.start,
             rows: rows.len(),
-            outputs: vec![Output {
-                binding: 4,
-                integer: false,
-                rows: dense_rows(&rows, expected),
-            }],
+            outputs: vec![Output { binding: 4, integer: false, rows: dense_rows(&rows, expected) }],
             buffers: vec![bytes(&x), bytes(&weights), zeros(rows.len() * width)],
         }
     };

@@ -96,10 +96,9 @@ impl Tensor {
         Ok(match self.dtype {
             Dtype::BF16 => pairs().map(|b| bf16::from_bits(b).to_f32()).collect(),
             Dtype::F16 => pairs().map(|b| f16::from_bits(b).to_f32()).collect(),
-            Dtype::F32 => data
-                .chunks_exact(4)
-                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-                .collect(),
+            Dtype::F32 => {
+                data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+            }
             _ => return Err(self.not_floating()),
         })
     }
@@ -155,8 +154,7 @@ pub(crate) fn read_safetensors(
     let corrupt = |message: String| Error::Corrupt { file: file.into(), message };
     let all = bytes.as_slice();
     check_offsets(all).map_err(corrupt)?;
-    let (header, metadata) =
-        SafeTensors::read_metadata(all).map_err(|e| corrupt(e.to_string()))?;
+    let (header, metadata) = SafeTensors::read_metadata(all).map_err(|e| corrupt(e.to_string()))?;
     let start = header + 8;
     let name: Arc<str> = file.into();
     for (tensor, info) in metadata.tensors() {

@@ -201,7 +201,8 @@ pub(super) fn missing_tensor(name: &str) -> Error {
 fn required<'a>(files: &'a BTreeMap<String, Bytes>, name: &str) -> Result<&'a Bytes> {
     files.get(name).ok_or_else(|| Error::MissingFile {
         file: name.into(),
-        hint: "a checkpoint has config.json, model.safetensors and, for text, tokenizer.json".into(),
+        hint: "a checkpoint has config.json, model.safetensors and, for text, tokenizer.json"
+            .into(),
     })
 }
 

@@ -79,7 +79,7 @@ impl Drafter {
             if layer.head_dim != source.head_dim {
                 return mismatch("head_dim", layer.head_dim, source.head_dim);
             }
-            if text.heads % source.kv_heads != 0 {
+            if !text.heads.is_multiple_of(source.kv_heads) {
                 return mismatch("query heads", text.heads, source.kv_heads);
             }
         }

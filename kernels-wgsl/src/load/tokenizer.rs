@@ -23,9 +23,7 @@ impl Tokenizer {
 
     /// Text of `tokens`; `keep_special` writes special tokens out by name instead of dropping them.
     pub fn decode(&self, tokens: &[u32], keep_special: bool) -> Result<String> {
-        self.0
-            .decode(tokens, !keep_special)
-            .map_err(|e| Error::Tokenizer(format!("decoding: {e}")))
+        self.0.decode(tokens, !keep_special).map_err(|e| Error::Tokenizer(format!("decoding: {e}")))
     }
 
     /// The id of the token spelt exactly `token`.

@@ -173,12 +173,12 @@ impl Builder<'_> {
             LayerKind::Sliding => c.sliding_window as u32,
             LayerKind::Full => u32::MAX,
         };
-        let bindings =
-            vec![STEP, draft(DraftBuf::Queries), keys, values, draft(DraftBuf::Heads)];
+        let bindings = vec![STEP, draft(DraftBuf::Queries), keys, values, draft(DraftBuf::Heads)];
         // The token at the drafter's own position has no key yet.
-        let params = vec![heads, kv_heads, dim / 4, ring, window, 1];
+        let params = vec![heads, kv_heads, ring, window, 1];
         let label = format!("draft.layers.{i}.attention");
-        self.list.push(launch(label, Op::Attention, bindings, params, c.heads));
+        let attention = launch(label, Op::Attention, bindings, params, c.heads);
+        self.list.push(Dispatch { mode: dim, ..attention });
         let buffers = (DraftBuf::Heads, DraftBuf::Branch);
         self.matmul(&format!("layers.{i}.o"), (c.hidden, width), buffers, Epilogue::Store);
         let next = self.norms[&format!("layers.{i}.pre_feedforward_layernorm")];

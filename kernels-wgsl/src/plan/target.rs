@@ -112,11 +112,8 @@ impl Builder<'_> {
         if c.ple_width > 0 {
             self.per_layer_embeddings();
         }
-        let params = vec![
-            c.hidden as u32 / 4,
-            self.norm_at("layers.0.input_layernorm") / 4,
-            self.epsilon(),
-        ];
+        let params =
+            vec![c.hidden as u32 / 4, self.norm_at("layers.0.input_layernorm") / 4, self.epsilon()];
         let bindings = vec![Buf::Step, Buf::Residual, Buf::Norms, Buf::Normed];
         self.push("layers.0.input_layernorm", Op::Norm, bindings, params, 1);
     }
@@ -145,14 +142,8 @@ impl Builder<'_> {
             f32_bits((c.ple_width as f64).sqrt()),
             self.epsilon(),
         ];
-        let bindings = vec![
-            Buf::Step,
-            Buf::Tokens,
-            Buf::PleTable,
-            Buf::PleContext,
-            Buf::Norms,
-            Buf::Ple,
-        ];
+        let bindings =
+            vec![Buf::Step, Buf::Tokens, Buf::PleTable, Buf::PleContext, Buf::Norms, Buf::Ple];
         self.push("per-layer embeddings", Op::PleCombine, bindings, params, c.layers.len());
     }
 
@@ -207,10 +198,12 @@ impl Builder<'_> {
             LayerKind::Sliding => c.sliding_window as u32,
             LayerKind::Full => u32::MAX,
         };
-        let params =
-            vec![c.heads as u32, layer.kv_heads as u32, layer.head_dim as u32 / 4, ring, window, 0];
+        let params = vec![c.heads as u32, layer.kv_heads as u32, ring, window, 0];
         let bindings = vec![Buf::Step, Buf::Queries, keys, values, Buf::Heads];
-        self.push(&format!("layers.{i}.attention"), Op::Attention, bindings, params, c.heads);
+        let label = format!("layers.{i}.attention");
+        let mode = layer.head_dim as u32;
+        let attention = launch(label, Op::Attention, bindings, params, c.heads);
+        self.list.push(Dispatch { mode, ..attention });
         self.matmul(Matmul {
             label: format!("layers.{i}.o_proj"),
             weights: &format!("layers.{i}.o_proj"),

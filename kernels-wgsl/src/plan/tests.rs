@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 fn render(formats: &BTreeMap<String, Format>) -> String {
     let checkpoint = Checkpoint::embedded().unwrap();
     let config = checkpoint.config();
+    let whole_table = std::iter::once(0..config.vocab).collect::<Vec<_>>();
     let inputs = TargetInputs {
         config,
         formats,
         layer_scalars: &[1.0; 8],
         rings: BTreeMap::from([(LayerKind::Sliding, 79), (LayerKind::Full, 256)]),
-        embedding_parts: &[0..config.vocab],
+        embedding_parts: &whole_table,
         ple_on_device: true,
     };
     target(&inputs).render()

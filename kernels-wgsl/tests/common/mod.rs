@@ -10,7 +10,9 @@ use std::sync::OnceLock;
 /// The adapter every test runs on.
 pub fn gpu() -> &'static Gpu {
     static GPU: OnceLock<Gpu> = OnceLock::new();
-    GPU.get_or_init(|| Gpu::open(&AdapterRequest::default()).expect("a Vulkan, Metal or DX12 adapter"))
+    GPU.get_or_init(|| {
+        Gpu::open(&AdapterRequest::default()).expect("a Vulkan, Metal or DX12 adapter")
+    })
 }
 
 /// A path inside this crate.

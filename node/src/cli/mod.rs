@@ -1,10 +1,146 @@
 //! The command line: one file a command, each with its arguments and a `run`.
 
+pub mod audit;
 pub mod bench;
+pub mod claim;
+pub mod client;
 mod engine;
 pub mod generate;
+pub mod init;
+pub mod ledger;
 pub mod logits;
 pub mod model;
 pub mod output;
 pub mod ppl;
+pub mod run;
+pub mod status;
 pub mod worker;
+
+pub use audit::AuditReport;
+pub use claim::claims_table;
+
+use output::Format;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// Agents make Gemma 4 inference faster, and nobody has to be believed.
+#[derive(Debug, clap::Parser)]
+#[command(
+    name = "assay",
+    version,
+    after_help = "Start here:
+  assay init                          make an identity
+  assay run --network network.json    join a network
+  assay generate --prompt 'In the beginning'
+  assay audit ledger.assay --genesis network.json"
+)]
+pub struct Cli {
+    /// The node's folder: key, ledger, blobs
+    #[arg(long, global = true, value_name = "DIR", env = "ASSAY_HOME")]
+    home: Option<PathBuf>,
+    /// How to print the result
+    #[arg(long, global = true, value_enum, default_value_t)]
+    format: Format,
+    /// What to log on stderr, as in RUST_LOG
+    #[arg(long, global = true, value_name = "FILTER", env = "ASSAY_LOG")]
+    log: Option<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Make a home folder with a fresh identity
+    Init,
+    /// Run a node until Ctrl-C
+    Run(run::RunArgs),
+    /// Print what the running node is and does
+    Status,
+    /// Print the running node's connections
+    Peers,
+    /// Make and look at claims
+    #[command(subcommand)]
+    Claim(claim::ClaimCommand),
+    /// Show or export the ledger
+    #[command(subcommand)]
+    Ledger(ledger::LedgerCommand),
+    /// Check an exported ledger without any node
+    Audit(audit::AuditArgs),
+    /// Generate text
+    Generate(generate::GenerateArgs),
+    /// Write logits and hidden states of given tokens
+    Logits(logits::LogitsArgs),
+    /// Measure perplexity on a text
+    Ppl(ppl::PplArgs),
+    /// Measure decode and prefill speed
+    Bench(bench::BenchArgs),
+    /// Look at, check and quantise checkpoints
+    #[command(subcommand)]
+    Model(model::ModelCommand),
+    /// Measure one job from stdin; started by the node itself
+    #[command(hide = true)]
+    Worker(worker::WorkerArgs),
+}
+
+/// Runs a command line and turns its result into an exit code: 0 done, 1 failed, 2 misused (by the
+/// argument parser).
+#[must_use]
+pub fn execute(cli: Cli) -> ExitCode {
+    set_up_logs(&cli);
+    match dispatch(cli) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> anyhow::Result<bool> {
+    let format = cli.format;
+    let home = || match cli.home.clone() {
+        Some(home) => Ok(home),
+        None => default_home(),
+    };
+    match cli.command {
+        Command::Init => init::run(&home()?, format)?,
+        Command::Run(args) => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            runtime.block_on(run::run(&home()?, args, format))?;
+        }
+        Command::Status => status::status(&home()?, format)?,
+        Command::Peers => status::peers(&home()?, format)?,
+        Command::Claim(command) => claim::run(&home()?, command, format)?,
+        Command::Ledger(command) => ledger::run(&home()?, command, format)?,
+        Command::Audit(args) => return audit::run(&args, format),
+        Command::Generate(args) => generate::run(args, format)?,
+        Command::Logits(args) => logits::run(args, format)?,
+        Command::Ppl(args) => ppl::run(args, format)?,
+        Command::Bench(args) => bench::run(args, format)?,
+        Command::Model(command) => model::run(command, format)?,
+        Command::Worker(args) => worker::run(args, format)?,
+    }
+    Ok(true)
+}
+
+fn default_home() -> anyhow::Result<PathBuf> {
+    let user = std::env::home_dir()
+        .ok_or_else(|| anyhow::anyhow!("no home directory is set; give a folder with --home"))?;
+    Ok(user.join(".assay"))
+}
+
+/// Logs go to stderr; a running node says more by default than a command.
+fn set_up_logs(cli: &Cli) {
+    let default = match cli.command {
+        Command::Run(_) => "warn,assay_node=info,libp2p_gossipsub=error,yamux=error",
+        _ => "error",
+    };
+    let filter = cli.log.as_deref().unwrap_or(default);
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|error| {
+        eprintln!("--log {filter}: {error}; logging warnings only");
+        EnvFilter::new("warn")
+    });
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}

@@ -11,12 +11,12 @@ use crate::merkle::Frontier;
 use crate::plan::{Plan, Subject, plan};
 use crate::record::{Claim, Opening, Recipe};
 use crate::verdict::{Outcome, Verdict};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Where a claim is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "phase")]
 pub enum Phase {
     /// Waits for its beacon and for a free place.

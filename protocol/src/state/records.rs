@@ -54,14 +54,15 @@ impl State {
 
     fn apply_seal(&mut self, author: PeerId, seal: &Seal) -> Result<(), Reject> {
         let claim = self.open_claim(seal.claim)?;
+        // Asked first, because a repeated record never applies again while the others may.
+        if claim.seals.contains_key(&author) {
+            return Err(Reject::Repeated(author));
+        }
         if !matches!(claim.phase, Phase::Sealing { .. }) {
             return Err(Reject::Phase { claim: seal.claim, what: "seal" });
         }
         if !claim.active_seats().any(|seat| seat == author) {
             return Err(Reject::NotSeated(author));
-        }
-        if claim.seals.contains_key(&author) {
-            return Err(Reject::Repeated(author));
         }
         Arc::make_mut(claim).seals.insert(author, seal.commitment);
         Ok(())
@@ -69,13 +70,13 @@ impl State {
 
     fn apply_reveal(&mut self, author: PeerId, reveal: &Reveal) -> Result<(), Reject> {
         let claim = self.open_claim(reveal.claim)?;
+        if claim.reveals.contains_key(&author) {
+            return Err(Reject::Repeated(author));
+        }
         if !matches!(claim.phase, Phase::Revealing { .. }) {
             return Err(Reject::Phase { claim: reveal.claim, what: "reveal" });
         }
         let sealed = *claim.seals.get(&author).ok_or(Reject::NotSeated(author))?;
-        if claim.reveals.contains_key(&author) {
-            return Err(Reject::Repeated(author));
-        }
         if reveal_seal(reveal.claim, author, &reveal.salt, &reveal.measurement) != sealed {
             return Err(Reject::SealBroken(author));
         }

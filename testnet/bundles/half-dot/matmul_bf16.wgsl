@@ -147,6 +147,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             }
             if BATCH_TILE > 2u {
                 s2 = add_chunk(chunk, x_at.z + at * 2u, s2);
+            }
+            if BATCH_TILE > 3u {
                 s3 = add_chunk(chunk, x_at.w + at * 2u, s3);
             }
         }
@@ -156,6 +158,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
         if BATCH_TILE > 2u {
             t2 = Rows(t2.a + s2.a, t2.b + s2.b);
+        }
+        if BATCH_TILE > 3u {
             t3 = Rows(t3.a + s3.a, t3.b + s3.b);
         }
     }
@@ -165,6 +169,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     if BATCH_TILE > 2u {
         store_rows(first + 2u, row, t2);
+    }
+    if BATCH_TILE > 3u {
         store_rows(first + 3u, row, t3);
     }
 }

@@ -176,6 +176,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             }
             if BATCH_TILE > 2u {
                 s2 = add_group(weights, x_at.z + at * 8u, s2);
+            }
+            if BATCH_TILE > 3u {
                 s3 = add_group(weights, x_at.w + at * 8u, s3);
             }
         }
@@ -185,6 +187,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
         if BATCH_TILE > 2u {
             t2 = Rows(t2.a + s2.a, t2.b + s2.b);
+        }
+        if BATCH_TILE > 3u {
             t3 = Rows(t3.a + s3.a, t3.b + s3.b);
         }
     }
@@ -194,6 +198,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     if BATCH_TILE > 2u {
         store_rows(first + 2u, row, t2);
+    }
+    if BATCH_TILE > 3u {
         store_rows(first + 3u, row, t3);
     }
 }

@@ -7,10 +7,13 @@
 //           the query's own among them; `first_seen` = 1 hides the query's own position (the drafter has no key there).
 // Sum order scores over vec4s then x, y, z, w; values and normaliser key by key.
 
+// Values per head; one pipeline per head size, so that loops over a head have constant bounds.
+override HEAD_DIM: u32 = 64u;
+override DIM4: u32 = HEAD_DIM / 4u;
+
 struct Params {
     heads: u32,
     kv_heads: u32,
-    dim4: u32,
     ring: u32,
     window: u32,
     first_seen: u32,
@@ -36,7 +39,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let query = step[0] + row;
     let end = query + 1u - params.first_seen;
     let begin = select(0u, query + 1u - params.window, query + 1u > params.window);
-    let q_at = (row * params.heads + head) * params.dim4;
+    let q_at = (row * params.heads + head) * DIM4;
 
     var highest = LOWEST;
     var total = 0.0;
@@ -46,9 +49,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let key = tile + lane;
         var score = LOWEST;
         if key >= begin && key < end {
-            let k_at = ((key % params.ring) * params.kv_heads + kv_head) * params.dim4;
+            let k_at = ((key % params.ring) * params.kv_heads + kv_head) * DIM4;
             var sum = vec4<f32>();
-            for (var i = 0u; i < params.dim4; i += 1u) {
+            for (var i = 0u; i < DIM4; i += 1u) {
                 sum = fma(q[q_at + i], k_cache[k_at + i], sum);
             }
             score = ((sum.x + sum.y) + sum.z) + sum.w;
@@ -69,20 +72,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let last = min(tile + 64u, end);
         for (var at = max(tile, begin); at < last; at += 1u) {
             let share = shares[at - tile];
-            let v_at = ((at % params.ring) * params.kv_heads + kv_head) * params.dim4 + lane;
+            let v_at = ((at % params.ring) * params.kv_heads + kv_head) * DIM4 + lane;
             total += share;
-            if lane < params.dim4 {
+            if lane < DIM4 {
                 near = fma(vec4<f32>(share), v_cache[v_at], near);
             }
-            if lane + 64u < params.dim4 {
+            if lane + 64u < DIM4 {
                 far = fma(vec4<f32>(share), v_cache[v_at + 64u], far);
             }
         }
     }
-    if lane < params.dim4 {
+    if lane < DIM4 {
         out[q_at + lane] = near / total;
     }
-    if lane + 64u < params.dim4 {
+    if lane + 64u < DIM4 {
         out[q_at + lane + 64u] = far / total;
     }
 }

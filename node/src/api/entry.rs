@@ -1,0 +1,218 @@
+//! Everything about one claim: its seats with their samples, and its lineage.
+
+use super::claims::{ClaimRow, Named};
+use assay_protocol::gates::Evidence;
+use assay_protocol::ids::{ClaimId, PeerId, RecipeId};
+use assay_protocol::measurement::{ArmReport, Environment, Measurement};
+use assay_protocol::plan::Arm;
+use assay_protocol::record::Recipe;
+use assay_protocol::state::{ClaimState, Phase, State};
+use assay_protocol::verdict::{Estimate, Outcome};
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// Most ancestors shown; a longer lineage says that it was cut.
+const LINEAGE_MAX: usize = 64;
+
+/// Everything about one claim.
+#[derive(Debug, Serialize)]
+pub(super) struct Entry {
+    pub(super) claim: ClaimRow,
+    pub(super) recipe_id: RecipeId,
+    pub(super) parent_recipe: Option<Recipe>,
+    pub(super) seats: Vec<SeatRow>,
+    pub(super) lineage: Lineage,
+    /// The claim as the ledger has it, raw samples included.
+    pub(super) ledger: ClaimState,
+}
+
+/// The accepted claims that a claim builds on.
+#[derive(Debug, Serialize)]
+pub(super) struct Lineage {
+    /// The parent first, the oldest last.
+    pub(super) ancestors: Vec<Ancestor>,
+    /// Whether older ancestors were left out.
+    pub(super) cut: bool,
+}
+
+/// One step of a lineage.
+#[derive(Debug, Serialize)]
+pub(super) struct Ancestor {
+    pub(super) claim: ClaimId,
+    pub(super) summary: String,
+    pub(super) author: Named,
+    pub(super) ratio: Option<Estimate>,
+}
+
+/// Where a seat stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum SeatStage {
+    /// A reserve that nobody called.
+    Uncalled,
+    /// Has not sealed yet.
+    Measuring,
+    /// Has sealed and not revealed yet.
+    Sealed,
+    /// Has revealed.
+    Revealed,
+    /// Missed a deadline.
+    Silent,
+}
+
+impl SeatStage {
+    /// The stage as words for people.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Uncalled => "reserve, not called",
+            Self::Measuring => "measuring",
+            Self::Sealed => "sealed",
+            Self::Revealed => "revealed",
+            Self::Silent => "silent",
+        }
+    }
+}
+
+/// One seat.
+#[derive(Debug, Serialize)]
+pub(super) struct SeatRow {
+    pub(super) seat: Named,
+    pub(super) reserve: bool,
+    /// Standing on the ledger's last block.
+    pub(super) standing: Option<u64>,
+    pub(super) stage: SeatStage,
+    pub(super) samples: Option<Samples>,
+}
+
+/// What a seat measured, with its labels resolved.
+#[derive(Debug, Serialize)]
+pub(super) struct Samples {
+    /// The label of the child.
+    pub(super) child: Arm,
+    /// Geometric mean over the pairs of child speed over parent speed.
+    pub(super) ratio: f64,
+    pub(super) pairs: Vec<PairRow>,
+    /// Decoded tokens over the wall time of the decode loop.
+    pub(super) child_tps: f64,
+    pub(super) parent_tps: f64,
+    pub(super) environment: Environment,
+}
+
+/// One prompt.
+#[derive(Debug, Serialize)]
+pub(super) struct PairRow {
+    pub(super) prompt: u32,
+    pub(super) parent_ns: u64,
+    pub(super) child_ns: u64,
+    /// Child speed over parent speed.
+    pub(super) ratio: f64,
+    pub(super) same_tokens: bool,
+}
+
+impl Entry {
+    pub(super) fn new(state: &State, claim: &ClaimState) -> Self {
+        Self {
+            claim: ClaimRow::new(state, claim),
+            recipe_id: claim.recipe.id(),
+            parent_recipe: state.recipe(claim.parent),
+            seats: seats(state, claim),
+            lineage: lineage(state, claim),
+            ledger: claim.clone(),
+        }
+    }
+}
+
+fn lineage(state: &State, claim: &ClaimState) -> Lineage {
+    let mut ancestors = Vec::new();
+    let mut next = state.claim(claim.parent);
+    while let Some(step) = next
+        && ancestors.len() < LINEAGE_MAX
+    {
+        ancestors.push(Ancestor {
+            claim: step.id,
+            summary: step.summary.clone(),
+            author: Named::new(state, step.author),
+            ratio: step.verdict.as_ref().and_then(|verdict| verdict.ratio),
+        });
+        next = state.claim(step.parent);
+    }
+    Lineage { ancestors, cut: next.is_some() }
+}
+
+/// The seats in the order drawn, then the reserves in theirs.
+pub(super) fn seats(state: &State, claim: &ClaimState) -> Vec<SeatRow> {
+    let active: BTreeSet<PeerId> = claim.active_seats().collect();
+    let drawn = claim.committee.seats.iter().map(|peer| (*peer, false));
+    let reserves = claim.committee.reserves.iter().map(|peer| (*peer, true));
+    drawn
+        .chain(reserves)
+        .map(|(peer, reserve)| SeatRow {
+            seat: Named::new(state, peer),
+            reserve,
+            standing: state.members().get(&peer).map(|member| member.standing),
+            stage: stage(claim, peer, active.contains(&peer)),
+            samples: claim.reveals.get(&peer).and_then(|m| samples(state, claim, peer, m)),
+        })
+        .collect()
+}
+
+fn stage(claim: &ClaimState, peer: PeerId, active: bool) -> SeatStage {
+    if claim.reveals.contains_key(&peer) {
+        return SeatStage::Revealed;
+    }
+    match (claim.phase, claim.seals.contains_key(&peer)) {
+        _ if !active => SeatStage::Uncalled,
+        (Phase::Docketed | Phase::Sealing { .. }, false) => SeatStage::Measuring,
+        (Phase::Docketed | Phase::Sealing { .. } | Phase::Revealing { .. }, true) => {
+            SeatStage::Sealed
+        }
+        // Sealed seats of a claim that ended without a quorum were never asked to reveal.
+        (Phase::Settled, true) if claim.outcome() == Some(Outcome::Inconclusive) => {
+            SeatStage::Sealed
+        }
+        (Phase::Revealing { .. }, false) | (Phase::Settled, _) => SeatStage::Silent,
+    }
+}
+
+fn samples(
+    state: &State,
+    claim: &ClaimState,
+    seat: PeerId,
+    measurement: &Measurement,
+) -> Option<Samples> {
+    let plan = state.plan(claim, seat)?;
+    let evidence = Evidence { plan: &plan, measurement };
+    let logs = evidence.log_ratios();
+    let pairs: Vec<PairRow> = measurement
+        .pairs
+        .iter()
+        .zip(&logs)
+        .map(|(pair, log)| {
+            let (child_ns, parent_ns) = match plan.child {
+                Arm::X => (pair.x_ns, pair.y_ns),
+                Arm::Y => (pair.y_ns, pair.x_ns),
+            };
+            PairRow {
+                prompt: pair.prompt,
+                parent_ns,
+                child_ns,
+                ratio: log.exp(),
+                same_tokens: pair.x_tokens == pair.y_tokens,
+            }
+        })
+        .collect();
+    let mean = logs.iter().sum::<f64>() / logs.len().max(1) as f64;
+    Some(Samples {
+        child: plan.child,
+        ratio: mean.exp(),
+        child_tps: tokens_per_second(evidence.child(), pairs.iter().map(|pair| pair.child_ns)),
+        parent_tps: tokens_per_second(evidence.parent(), pairs.iter().map(|pair| pair.parent_ns)),
+        pairs,
+        environment: measurement.environment.clone(),
+    })
+}
+
+fn tokens_per_second(arm: &ArmReport, times_ns: impl Iterator<Item = u64>) -> f64 {
+    let total_ns: f64 = times_ns.map(|ns| ns as f64).sum();
+    arm.decoded_tokens as f64 * 1e9 / total_ns.max(1.0)
+}

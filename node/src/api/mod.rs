@@ -1,0 +1,123 @@
+//! The node's page, its live updates and its JSON API, over HTTP on loopback.
+//!
+//! ```text
+//! GET  /                     the page                      GET  /live          server-sent events
+//! GET  /claims/{id}          everything about a claim      GET  /healthz       "ok"
+//! GET  /api/status           GET /api/peers                GET  /api/genesis
+//! GET  /api/claims           GET /api/claims.csv           GET  /api/claims/{id}
+//! GET  /api/ledger           GET /api/ledger/export        POST /api/claims    with the token
+//! ```
+//!
+//! The daemon implements [`View`] and calls [`serve`]; nothing here changes anything except through
+//! it. `{id}` may be the unambiguous beginning of an id. Lists take `?offset=` and `?limit=`.
+//!
+//! - `view` is what is asked of the daemon, `guard` who may ask.
+//! - `claims` and `entry` turn the ledger's state into rows; `page`, `csv` and JSON print them, so
+//!   that all of them say the same.
+//! - `live` tells pages that something changed. Pages work without it, by reloading.
+//!
+//! Everything on the ledger was written by strangers: text reaches a page through `maud`'s escaping
+//! only, pages load nothing from elsewhere, and numbers are clamped before they become geometry.
+
+mod claims;
+mod csv;
+mod entry;
+mod guard;
+mod live;
+mod page;
+mod reply;
+mod routes;
+mod view;
+
+pub use claims::{ClaimRow, Named, Progress};
+pub use guard::{TOKEN_CHARS_MIN, Token, TokenError};
+pub use live::LIVE_CLIENTS_MAX;
+pub use routes::Claims;
+pub use view::{ClaimAccepted, ClaimRequest, MeasuringLock, PeerRow, Status, SubmitError, View};
+
+use axum::extract::DefaultBodyLimit;
+use axum::http::header;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{MethodRouter, get, post};
+use axum::{Router, serve as serve_http};
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+
+/// Largest body of a request.
+pub const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// What the handlers share.
+struct Shared {
+    view: Arc<dyn View>,
+    token: Token,
+    /// Places for pages with live updates.
+    live: Arc<Semaphore>,
+    /// Becomes true when the server stops, so that live updates end.
+    closing: watch::Sender<bool>,
+}
+
+impl Shared {
+    fn new(view: Arc<dyn View>, token: Token) -> Arc<Self> {
+        let live = Arc::new(Semaphore::new(LIVE_CLIENTS_MAX));
+        Arc::new(Self { view, token, live, closing: watch::Sender::new(false) })
+    }
+}
+
+/// All routes, for a server of the caller's own.
+pub fn router(view: Arc<dyn View>, token: Token) -> Router {
+    routes(&Shared::new(view, token))
+}
+
+fn routes(shared: &Arc<Shared>) -> Router {
+    let submit = post(routes::submit).layer(from_fn_with_state(Arc::clone(shared), guard::token));
+    Router::new()
+        .route("/", get(routes::home))
+        .route("/claims/{id}", get(routes::claim_page))
+        .route("/live", get(live::events))
+        .route("/healthz", get(routes::health))
+        .route("/api/status", get(routes::status))
+        .route("/api/peers", get(routes::peers))
+        .route("/api/genesis", get(routes::genesis))
+        .route("/api/claims", get(routes::claims_json).merge(submit))
+        .route("/api/claims.csv", get(routes::claims_csv))
+        .route("/api/claims/{id}", get(routes::claim_json))
+        .route("/api/ledger", get(routes::ledger))
+        .route("/api/ledger/export", get(routes::export))
+        .route("/assets/style.css", asset("text/css", include_str!("assets/style.css")))
+        .route("/assets/live.js", asset("text/javascript", include_str!("assets/live.js")))
+        .route("/assets/icon.svg", asset("image/svg+xml", include_str!("assets/icon.svg")))
+        .fallback(routes::not_found)
+        .method_not_allowed_fallback(routes::wrong_method)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn(guard::origin))
+        .with_state(Arc::clone(shared))
+}
+
+/// A file that is part of the program.
+fn asset(content_type: &'static str, text: &'static str) -> MethodRouter<Arc<Shared>> {
+    get(move || async move { ([(header::CONTENT_TYPE, content_type)], text) })
+}
+
+/// Serves until `stop` is ready, then lets requests in flight finish and ends live updates.
+///
+/// # Errors
+///
+/// When the listener fails.
+pub async fn serve(
+    listener: TcpListener,
+    view: Arc<dyn View>,
+    token: Token,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let shared = Shared::new(view, token);
+    let closing = Arc::clone(&shared);
+    serve_http(listener, routes(&shared))
+        .with_graceful_shutdown(async move {
+            stop.await;
+            closing.closing.send_replace(true);
+        })
+        .await
+}

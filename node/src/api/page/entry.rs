@@ -1,0 +1,437 @@
+//! The page of one claim: everything that the ledger knows about it.
+
+use super::format::{duration, millionths, percent, quoted, ratio, significant, summary};
+use super::home::{key, perplexity, speed, standing, tokens};
+use super::plot::{Mark, Scale, from_ppm};
+use super::{Snapshot, badge, document};
+use crate::api::entry::{Entry, PairRow, SeatRow};
+use assay_protocol::gates::{Gate, GateResult};
+use assay_protocol::ids::BlobHash;
+use assay_protocol::record::Recipe;
+use assay_protocol::verdict::{Estimate, Outcome};
+use maud::{Markup, html};
+
+/// The page.
+pub(in crate::api) fn entry(snapshot: &Snapshot, entry: &Entry) -> Markup {
+    let row = &entry.claim;
+    let main = html! {
+        nav.trail aria-label="Where you are" { a href="/#claims" { "Claims" } " / " (row.id.short()) }
+        (verdict(snapshot, entry))
+        (samples(snapshot, entry))
+        (gates(entry))
+        (seats(entry))
+        div.columns {
+            (recipe(entry))
+            (lineage(snapshot, entry))
+        }
+        (reproduce(snapshot, entry))
+    };
+    document(snapshot, &format!("Claim {} · Assay", row.id.short()), &main)
+}
+
+fn verdict(snapshot: &Snapshot, entry: &Entry) -> Markup {
+    let row = &entry.claim;
+    html! {
+        section #verdict data-live aria-labelledby="claim-title" {
+            h1 #claim-title { (summary(&row.summary)) }
+            p.sub {
+                "Claim " code.id { (row.id) } " by "
+                span title=(row.author.peer) { (quoted(&row.author.name)) }
+                ", docketed in block " (row.docketed_at)
+                @if let Some(height) = row.settled_at { ", settled in block " (height) }
+            }
+            dl.figures.large {
+                div { dt { "Outcome" } dd { (standing(snapshot, row)) } }
+                div { dt { "Speed, × parent" } dd { (speed(row.ratio.as_ref())) } }
+                div { dt { "Author's own figure" } dd { (own_result(entry)) } }
+                div { dt { "Perplexity, parent → child" } dd { (perplexity(row)) } }
+                div { dt { "Tokens" } dd { (tokens(row.lossless)) } }
+                div { dt { "Forged quorum" } dd { (forged(snapshot, entry)) } }
+            }
+            @if row.outcome == Some(Outcome::Inconclusive) {
+                p {
+                    "Too few seats revealed: " (row.progress.revealed) " of the "
+                    (row.progress.quorum) " that a verdict needs. Nothing was decided about the recipe."
+                }
+            }
+        }
+    }
+}
+
+/// What the author sealed beforehand, and how far it was off.
+fn own_result(entry: &Entry) -> Markup {
+    let Some(own_ppm) = entry.claim.author_ratio_ppm else {
+        let seal = hex::encode(entry.ledger.result_seal);
+        return html! {
+            span.lead { "sealed" }
+            span.sub title=(seal) { "opened after the verdict" }
+        };
+    };
+    let off = entry.claim.ratio.map(|pooled| from_ppm(own_ppm) / from_ppm(pooled.ppm) - 1.0);
+    html! {
+        span.lead { (ratio(own_ppm)) }
+        @if let Some(off) = off.filter(|off| off.is_finite()) {
+            span.sub {
+                (format!("{:.1}", off.abs() * 100.0)) " % "
+                @if off > 0.0 { "above" } @else { "below" }
+                " the committee's"
+            }
+        }
+    }
+}
+
+/// How likely dishonest seats alone make a quorum.
+fn forged(snapshot: &Snapshot, entry: &Entry) -> Markup {
+    let assumed = snapshot.state.genesis().committee.assumed_dishonest_ppm;
+    match &entry.ledger.verdict {
+        Some(verdict) => {
+            let probability = verdict.forged_quorum_ppb as f64 / 1e7;
+            html! {
+                span.lead { (significant(probability)) " %" }
+                span.sub { "if " (percent(assumed)) " of seats are dishonest" }
+            }
+        }
+        None => html! { span.muted { "–" } },
+    }
+}
+
+fn samples(snapshot: &Snapshot, entry: &Entry) -> Markup {
+    let rules = &snapshot.state.genesis().significance;
+    let needed = 1.0 + from_ppm(rules.eta_ppm);
+    let measured: Vec<_> =
+        entry.seats.iter().filter_map(|seat| seat.samples.as_ref().map(|s| (seat, s))).collect();
+    let pooled = entry.claim.ratio.as_ref();
+    let dots = measured.iter().flat_map(|(_, s)| s.pairs.iter().map(|pair| pair.ratio));
+    let ends = pooled.into_iter().flat_map(|e| [e.low_ppm, e.high_ppm]).map(from_ppm);
+    let scale = Scale::over(dots.chain(ends).chain([needed]));
+    html! {
+        section #samples data-live aria-labelledby="samples-title" {
+            h2 #samples-title { "Samples" }
+            @if measured.is_empty() {
+                p.empty {
+                    "No seat has revealed. Measurements stay sealed until all seats have sealed or "
+                    "the deadline has passed, so that nobody can copy."
+                }
+            } @else {
+                ol.plot.by-seat {
+                    @for (seat, samples) in &measured {
+                        li {
+                            span.name { (quoted(&seat.seat.name)) }
+                            (scale.strip(needed, &spoken(seat, &samples.pairs), &html! {
+                                @if let Some(pooled) = pooled { (scale.band(pooled)) }
+                                (scale.dots(samples.pairs.iter().map(|p| p.ratio), samples.ratio))
+                            }))
+                            span.value { (significant(samples.ratio)) "×" }
+                        }
+                    }
+                    @if let Some(pooled) = pooled { (pooled_line(scale, needed, entry, pooled)) }
+                    li.foot aria-hidden="true" { span.name {} (scale.axis()) span.value {} }
+                }
+                p.key {
+                    "A dot is one prompt, decoded by parent and child in turn on the seat's machine: "
+                    "child speed over parent speed. The stroke is the seat's geometric mean."
+                }
+                (key(needed, rules.alpha_ppm))
+            }
+        }
+    }
+}
+
+fn pooled_line(scale: Scale, needed: f64, entry: &Entry, pooled: &Estimate) -> Markup {
+    let mark = Mark::of(entry.claim.outcome);
+    html! {
+        li.pooled {
+            span.name { "Pooled" }
+            (scale.strip(needed, &format!("pooled ratio {}", ratio(pooled.ppm)), &html! {
+                (scale.band(pooled))
+                (scale.estimate(mark, pooled))
+            }))
+            span.value { (ratio(pooled.ppm)) }
+        }
+    }
+}
+
+fn spoken(seat: &SeatRow, pairs: &[PairRow]) -> String {
+    let ratios = pairs.iter().map(|pair| pair.ratio);
+    let low = ratios.clone().fold(f64::INFINITY, f64::min);
+    let high = ratios.fold(0.0, f64::max);
+    format!("{} pairs of {}, ratios {low:.3} to {high:.3}", pairs.len(), seat.seat.name)
+}
+
+fn gates(entry: &Entry) -> Markup {
+    let results = entry.ledger.verdict.as_ref().map(|v| v.gates.as_slice()).unwrap_or_default();
+    html! {
+        section #gates data-live aria-labelledby="gates-title" {
+            h2 #gates-title { "Gates" }
+            @if results.is_empty() {
+                p.empty { "The gates are applied to the revealed measurements of a quorum." }
+            } @else {
+                div.scroll tabindex="0" role="region" aria-labelledby="gates-title" {
+                    table.gates {
+                        thead {
+                            tr {
+                                th scope="col" { "Gate" }
+                                th scope="col" { "Result" }
+                                th scope="col" { "Found" }
+                                th scope="col" { "Passes when" }
+                            }
+                        }
+                        tbody { @for result in results { (gate_line(result)) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn gate_line(result: &GateResult) -> Markup {
+    let (name, rule) = meaning(result.gate);
+    let verdict = match (result.pass, result.gate) {
+        (true, Gate::Physics) => badge(Mark::Accepted, "advisory"),
+        (true, _) => badge(Mark::Accepted, "pass"),
+        // Identity decides between lossless and lossy; it does not fail a claim.
+        (false, Gate::Identity) => badge(Mark::Inconclusive, "lossy"),
+        (false, _) => badge(Mark::Refuted, "fail"),
+    };
+    html! {
+        tr {
+            th scope="row" { (name) }
+            td { (verdict) }
+            td { (quoted(&result.detail)) }
+            td.muted { (rule) }
+        }
+    }
+}
+
+/// A gate's name and when it passes.
+fn meaning(gate: Gate) -> (&'static str, &'static str) {
+    match gate {
+        Gate::Identity => {
+            ("identity", "the built-in bundle emits the same tokens, near-ties excused")
+        }
+        Gate::Path => ("path", "prefill and decode give the same logits"),
+        Gate::Quality => ("quality", "KL, agreement and perplexity stay close to the base"),
+        Gate::Reach => ("reach", "random tokens of the whole vocabulary have their logits"),
+        Gate::Shape => ("shape", "layers, widths, window and vocabulary are the parent's"),
+        Gate::Physics => {
+            ("physics", "always; reading weights faster than memory allows is flagged")
+        }
+        Gate::Speed => ("speed", "the lower bound of the pooled ratio exceeds the gain needed"),
+        Gate::Repeat => ("repeat", "the same prompt decodes to the same tokens again"),
+    }
+}
+
+fn seats(entry: &Entry) -> Markup {
+    html! {
+        section #seats data-live aria-labelledby="seats-title" {
+            h2 #seats-title { "Seats" }
+            @if entry.seats.is_empty() {
+                p.empty {
+                    "No committee yet. It is drawn from the beacon that the ledger fixes two blocks "
+                    "after docketing."
+                }
+            } @else {
+                div.scroll tabindex="0" role="region" aria-labelledby="seats-title" {
+                    table.seats-table {
+                        thead {
+                            tr {
+                                th scope="col" { "Seat" }
+                                th.number scope="col" { "Standing" }
+                                th scope="col" { "State" }
+                                th.number scope="col" { "Parent, tok/s" }
+                                th.number scope="col" { "Child, tok/s" }
+                                th.number scope="col" { "Memory, GB/s" }
+                                th.number scope="col" { "Load, before → after" }
+                                th scope="col" { "Adapter" }
+                            }
+                        }
+                        tbody { @for seat in &entry.seats { (seat_line(seat)) } }
+                    }
+                }
+                @for seat in &entry.seats {
+                    @if let Some(samples) = &seat.samples { (pairs(seat, &samples.pairs)) }
+                }
+            }
+        }
+    }
+}
+
+fn seat_line(seat: &SeatRow) -> Markup {
+    let standing = seat.standing.map_or_else(|| "–".to_owned(), |standing| standing.to_string());
+    html! {
+        tr {
+            th scope="row" {
+                (quoted(&seat.seat.name)) " " code.muted title=(seat.seat.peer) { (seat.seat.peer.short()) }
+                @if seat.reserve { " " span.muted { "reserve" } }
+            }
+            td.number { (standing) }
+            td { (seat.stage.word()) }
+            @if let Some(samples) = &seat.samples {
+                @let environment = &samples.environment;
+                td.number { (significant(samples.parent_tps)) }
+                td.number { (significant(samples.child_tps)) }
+                td.number { (significant(environment.bandwidth_mb_s as f64 / 1e3)) }
+                td.number {
+                    (format!("{:.2}", f64::from(environment.load_before_milli) / 1e3)) " → "
+                    (format!("{:.2}", f64::from(environment.load_after_milli) / 1e3))
+                }
+                td.adapter {
+                    (quoted(&environment.adapter))
+                    span.sub {
+                        (quoted(&environment.backend)) " " (quoted(&environment.driver))
+                        @if environment.repeats > 0 {
+                            ", repeated " (environment.repeats) " times after disturbance"
+                        }
+                    }
+                }
+            } @else {
+                td.muted colspan="5" { "nothing revealed" }
+            }
+        }
+    }
+}
+
+fn pairs(seat: &SeatRow, pairs: &[PairRow]) -> Markup {
+    html! {
+        details id={ "pairs-" (seat.seat.peer.short()) } {
+            summary { "Raw pairs of " (quoted(&seat.seat.name)) " (" (pairs.len()) ")" }
+            div.scroll {
+                table {
+                    thead {
+                        tr {
+                            th.number scope="col" { "Prompt" }
+                            th.number scope="col" { "Parent, ms" }
+                            th.number scope="col" { "Child, ms" }
+                            th.number scope="col" { "Ratio" }
+                            th scope="col" { "Tokens" }
+                        }
+                    }
+                    tbody { @for pair in pairs { (pair_line(pair)) } }
+                }
+            }
+        }
+    }
+}
+
+fn pair_line(pair: &PairRow) -> Markup {
+    html! {
+        tr {
+            td.number { (pair.prompt) }
+            td.number { (format!("{:.2}", pair.parent_ns as f64 / 1e6)) }
+            td.number { (format!("{:.2}", pair.child_ns as f64 / 1e6)) }
+            td.number { (significant(pair.ratio)) "×" }
+            td { @if pair.same_tokens { "same" } @else { "differ" } }
+        }
+    }
+}
+
+fn recipe(entry: &Entry) -> Markup {
+    let recipe = &entry.ledger.recipe;
+    let parts = |recipe: &Recipe| {
+        [
+            blob(Some(recipe.checkpoint), ""),
+            blob(recipe.bundle, "built-in"),
+            blob(recipe.drafter.map(|drafter| drafter.checkpoint), "none"),
+            html! { (recipe.drafter.map_or_else(|| "–".to_owned(), |d| d.draft_len.to_string())) },
+        ]
+    };
+    let names = ["Checkpoint", "Kernel bundle", "Drafter", "Drafts a step"];
+    let parents = entry.parent_recipe.as_ref().map(parts);
+    html! {
+        section #recipe data-live aria-labelledby="recipe-title" {
+            h2 #recipe-title { "Recipe" }
+            p.sub { code.id { (entry.recipe_id) } }
+            table.recipe {
+                thead {
+                    tr { th scope="col" {} th scope="col" { "Parent" } th scope="col" { "This claim" } }
+                }
+                tbody {
+                    @for (index, (name, value)) in names.iter().zip(parts(recipe)).enumerate() {
+                        @let parent = parents.as_ref().and_then(|parts| parts.get(index));
+                        @let same = parent.is_some_and(|p| p.0 == value.0);
+                        tr {
+                            th scope="row" { (name) }
+                            td { @if let Some(parent) = parent { (parent) } }
+                            td { @if same { span.muted { "the same" } } @else { (value) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn blob(hash: Option<BlobHash>, none: &str) -> Markup {
+    match hash {
+        Some(hash) => html! { code title=(hash) { (hash.short()) } },
+        None => html! { (none) },
+    }
+}
+
+fn lineage(snapshot: &Snapshot, entry: &Entry) -> Markup {
+    let lineage = &entry.lineage;
+    let base = &snapshot.state.genesis().challenge;
+    html! {
+        section #lineage data-live aria-labelledby="lineage-title" {
+            h2 #lineage-title { "Lineage" }
+            ol.lineage {
+                li {
+                    strong { "This claim" } " "
+                    span.muted { @if let Some(r) = &entry.claim.ratio { (ratio(r.ppm)) } }
+                }
+                @for step in &lineage.ancestors {
+                    li {
+                        a.id href={ "/claims/" (step.claim) } { (step.claim.short()) } " "
+                        (summary(&step.summary)) " "
+                        span.muted {
+                            "by " (quoted(&step.author.name))
+                            @if let Some(r) = &step.ratio { ", " (ratio(r.ppm)) }
+                        }
+                    }
+                }
+                @if lineage.cut { li.muted { "older claims left out" } }
+                li { "Base recipe of " (quoted(&base.name)) " " (blob(Some(base.base.checkpoint), "")) }
+            }
+        }
+    }
+}
+
+fn reproduce(snapshot: &Snapshot, entry: &Entry) -> Markup {
+    let id = entry.claim.id;
+    let genesis = snapshot.state.genesis();
+    let rules = &genesis.measurement;
+    let pool = &genesis.challenge.pool;
+    html! {
+        section #reproduce data-live aria-labelledby="reproduce-title" {
+            h2 #reproduce-title { "Reproduce" }
+            p {
+                "Check the decision: export the ledger and replay it. The audit draws this committee "
+                "again and recomputes this verdict from the raw samples."
+            }
+            pre { code {
+                "assay ledger export --out ledger.bin\nassay audit ledger.bin --genesis genesis.json"
+            } }
+            p {
+                "Measure it yourself: each seat decoded " (rules.pairs) " prompts of "
+                (pool.prompt_tokens) " tokens, " (rules.decode_tokens) " tokens each, by parent and "
+                "child in ABBA order, and had " (duration(genesis.committee.seal_ms)) " to seal. "
+                @match entry.ledger.beacon {
+                    Some(beacon) => {
+                        "The prompts follow from beacon " code title=(beacon) { (beacon.short()) }
+                        ", the claim and the seat's key, over the pool "
+                        (blob(Some(pool.text), "")) "."
+                    }
+                    None => { "The prompts are drawn when the beacon is fixed." }
+                }
+            }
+            p {
+                "Everything on this page, samples included: "
+                a href={ "/api/claims/" (id) } { "JSON" } ". The network's rules and quality bounds ("
+                "KL ≤ " (millionths(genesis.challenge.kl_max_micronats)) " nat, agreement ≥ "
+                (percent(genesis.challenge.agreement_min_ppm)) ", perplexity ratio ≤ "
+                (millionths(genesis.challenge.perplexity_ratio_max_ppm)) "): "
+                a href="/api/genesis" { "genesis" } "."
+            }
+        }
+    }
+}

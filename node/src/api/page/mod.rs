@@ -1,0 +1,154 @@
+//! The pages: plain HTML that reads without JavaScript.
+
+mod entry;
+mod format;
+mod home;
+mod plot;
+
+pub(super) use entry::entry;
+pub(super) use home::home;
+
+use super::view::Status;
+use assay_protocol::state::State;
+use format::{count, moment, quoted};
+use indicatif::HumanBytes;
+use maud::{DOCTYPE, Markup, html};
+use plot::Mark;
+use std::sync::Arc;
+
+/// What a page shows, taken at one moment.
+pub(super) struct Snapshot {
+    /// The change counter before the rest was read.
+    pub(super) version: u64,
+    /// Unix time.
+    pub(super) now_ms: u64,
+    /// The ledger's state.
+    pub(super) state: Arc<State>,
+    /// The node.
+    pub(super) status: Status,
+}
+
+/// A whole page. Parts marked `data-live` are what the script brings up to date.
+fn document(snapshot: &Snapshot, title: &str, main: &Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) }
+                link rel="icon" href="/assets/icon.svg" type="image/svg+xml";
+                link rel="stylesheet" href="/assets/style.css";
+                script src="/assets/live.js" defer {}
+            }
+            body data-version=(snapshot.version) {
+                a.skip href="#main" { "Skip to the content" }
+                (header(snapshot))
+                main #main tabindex="-1" { (main) }
+                (footer(snapshot))
+            }
+        }
+    }
+}
+
+fn header(snapshot: &Snapshot) -> Markup {
+    let (state, status) = (&snapshot.state, &snapshot.status);
+    html! {
+        header {
+            div.masthead {
+                p.brand {
+                    a href="/" { "Assay" }
+                    span.network { (quoted(&state.genesis().name)) }
+                }
+                p.link-state role="status" {
+                    span.when-off { "reload to update" }
+                    span.when-on { "live" }
+                    span.when-lost { "reconnecting" }
+                }
+            }
+            div #now data-live {
+                p.now {
+                    strong { (quoted(&status.doing)) }
+                    @if !status.reason.is_empty() { " " span.why { (quoted(&status.reason)) } }
+                }
+                dl.figures {
+                    div { dt { "Height" } dd { (state.height()) } }
+                    div { dt { "Head" } dd { (head(state)) } }
+                    div { dt { "Last block" } dd { (last_block(snapshot)) } }
+                    div { dt { "Peers" } dd { (status.peers) " connected" } }
+                    div { dt { "Node" } dd { (quoted(&status.name)) } }
+                    div { dt { "Standing" } dd {
+                        @match status.standing {
+                            Some(standing) => (standing),
+                            None => "not a member",
+                        }
+                    } }
+                    div { dt { "Hardware class" } dd {
+                        @match &status.class {
+                            Some(class) => (quoted(class)),
+                            None => span.muted { "not measured" },
+                        }
+                    } }
+                    div { dt { "Measuring lock" } dd { (status.measuring_lock.word()) } }
+                    div { dt { "Disk" } dd { (HumanBytes(status.disk_bytes)) } }
+                }
+            }
+        }
+    }
+}
+
+fn head(state: &State) -> Markup {
+    let head = state.head();
+    match state.height() {
+        0 => html! { span.muted { "none" } },
+        _ => html! { code title=(head) { (head.short()) } },
+    }
+}
+
+fn last_block(snapshot: &Snapshot) -> Markup {
+    match snapshot.state.height() {
+        0 => html! { span.muted { "none" } },
+        _ => moment(snapshot.now_ms, snapshot.state.time_ms()),
+    }
+}
+
+fn footer(snapshot: &Snapshot) -> Markup {
+    let records = usize::try_from(snapshot.state.records()).unwrap_or(usize::MAX);
+    html! {
+        footer {
+            p {
+                "Network " code.id { (snapshot.state.network()) }
+            }
+            p {
+                "The claims as " a href="/api/claims.csv" { "CSV" }
+                " or " a href="/api/claims" { "JSON" }
+                ". The ledger, " (count(records, "record", "records")) ", for an offline audit: "
+                a href="/api/ledger/export" { "export" } " and "
+                a href="/api/genesis" { "genesis" } "."
+            }
+            p { "assay " (snapshot.status.version) }
+        }
+    }
+}
+
+/// The page for addresses that lead nowhere.
+pub(super) fn not_found(snapshot: &Snapshot, message: &str) -> Markup {
+    let main = html! {
+        section {
+            h1 { "Not found" }
+            p { (quoted(message)) }
+            ul.plain {
+                li { a href="/" { "All claims, the docket and the members" } }
+                li { a href="/api/status" { "This node's status as JSON" } }
+                li { a href="/api/claims" { "The claims as JSON" } }
+            }
+        }
+    };
+    document(snapshot, "Not found · Assay", &main)
+}
+
+/// An outcome or a phase as a sign and a word.
+fn badge(mark: Mark, word: &str) -> Markup {
+    html! { span class={ "badge " (mark.class()) } { (mark.icon()) (word) } }
+}

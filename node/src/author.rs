@@ -1,0 +1,137 @@
+//! The author's side of a claim: measure it oneself, seal the result, publish.
+
+use crate::api::{ClaimAccepted, ClaimRequest, SubmitError};
+use crate::ledger::Ledger;
+use crate::seat::{OWN_CLAIM, Seat};
+use assay_protocol::gates::Evidence;
+use assay_protocol::genesis::Genesis;
+use assay_protocol::ids::{Beacon, ClaimId, PeerId};
+use assay_protocol::measurement::Measurement;
+use assay_protocol::peer::{Input, Secret};
+use assay_protocol::plan::{Plan, Subject, plan};
+use assay_protocol::pool::applies;
+use assay_protocol::record::{Body, Claim, Opening, Recipe, opening_seal};
+use assay_protocol::verdict::{Outcome, Verdict, decide};
+use assay_protocol::wire;
+use ed25519_dalek::SigningKey;
+use std::sync::Arc;
+
+/// Makes claims in this node's name.
+#[derive(Clone)]
+pub struct Author {
+    /// State, pool and store.
+    pub ledger: Arc<Ledger>,
+    /// What measures.
+    pub seat: Arc<Seat>,
+    /// This peer's key.
+    pub key: SigningKey,
+}
+
+impl Author {
+    /// Measures a claim unless the request brings a result, seals the result, and publishes.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError`] when the ledger would refuse the claim, when the own measurement fails, or
+    /// when it shows that a committee would refute the claim and the request does not insist.
+    pub async fn submit(&self, request: ClaimRequest) -> Result<ClaimAccepted, SubmitError> {
+        request.check()?;
+        let me = PeerId(self.key.verifying_key().to_bytes());
+        let state = self.ledger.state();
+        let parent = request.parent.unwrap_or_else(|| state.base_claim());
+        let parent_recipe = state
+            .recipe(parent)
+            .ok_or_else(|| SubmitError::Refused(format!("claim {parent} is not on the ledger")))?;
+        // Refused claims are refused before minutes are spent on measuring them.
+        self.check(&request, parent, [0; 32])?;
+
+        let (ratio_ppm, own_verdict) = match request.ratio_ppm {
+            Some(ratio_ppm) => (ratio_ppm, None),
+            None => {
+                let genesis = state.genesis();
+                let plan = self.own_plan(genesis, parent_recipe, request.recipe, me)?;
+                let measured = self.seat.raw_data(plan.clone(), "as its author").await;
+                let measured = measured.map_err(|e| SubmitError::Unavailable(e.to_string()))?;
+                let verdict = own_verdict(genesis, me, &plan, &measured);
+                if verdict.outcome != Outcome::Accepted && !request.insist {
+                    return Err(SubmitError::Refused(failed_gates(&verdict)));
+                }
+                (verdict.ratio.map_or(0, |ratio| ratio.ppm), Some(verdict))
+            }
+        };
+
+        let salt = random().map_err(SubmitError::Unavailable)?;
+        let result_seal = opening_seal(me, request.recipe.id(), &salt, ratio_ppm);
+        let claim = self.check(&request, parent, result_seal)?;
+        let secret = Secret::Result(Opening { claim, salt, ratio_ppm });
+        self.ledger
+            .store()
+            .put_secret(&secret)
+            .map_err(|e| SubmitError::Unavailable(e.to_string()))?;
+        self.ledger.step(Input::Restore(secret));
+        let record = self.record(&request, parent, result_seal);
+        self.ledger.step(Input::Own(Box::new(record)));
+        Ok(ClaimAccepted { claim, ratio_ppm, own_verdict })
+    }
+
+    /// The id that the claim will have, if the ledger takes it as it stands.
+    fn check(
+        &self,
+        request: &ClaimRequest,
+        parent: ClaimId,
+        result_seal: [u8; 32],
+    ) -> Result<ClaimId, SubmitError> {
+        let record = self.record(request, parent, result_seal);
+        self.ledger
+            .with(|peer| applies(peer.state(), &record))
+            .map_err(|reject| SubmitError::Refused(reject.to_string()))?;
+        Ok(ClaimId(record.id.0))
+    }
+
+    fn record(
+        &self,
+        request: &ClaimRequest,
+        parent: ClaimId,
+        result_seal: [u8; 32],
+    ) -> assay_protocol::record::Record {
+        let (recipe, summary) = (request.recipe, request.summary.clone());
+        let body = Body::Claim(Claim { recipe, parent, result_seal, summary });
+        wire::sign(self.ledger.with(|peer| peer.network()), &self.key, body)
+    }
+
+    /// A plan like a seat's, on prompts that nobody drew for this claim.
+    fn own_plan(
+        &self,
+        genesis: &Genesis,
+        parent: Recipe,
+        child: Recipe,
+        me: PeerId,
+    ) -> Result<Plan, SubmitError> {
+        let beacon = Beacon(random().map_err(SubmitError::Unavailable)?);
+        Ok(plan(genesis, &Subject { beacon, claim: OWN_CLAIM, parent, child }, me))
+    }
+}
+
+/// What a committee of this author alone would decide.
+fn own_verdict(genesis: &Genesis, me: PeerId, plan: &Plan, measurement: &Measurement) -> Verdict {
+    let mut alone = genesis.clone();
+    alone.committee.seats = 1;
+    alone.committee.quorum = 1;
+    decide(&alone, &[(me, Evidence { plan, measurement })])
+}
+
+fn failed_gates(verdict: &Verdict) -> String {
+    let failed = verdict.gates.iter().filter(|gate| !gate.pass);
+    let failed: Vec<String> =
+        failed.map(|gate| format!("{:?}: {}", gate.gate, gate.detail).to_lowercase()).collect();
+    format!(
+        "your own measurement would be refuted ({}); repeat with --insist to claim it all the same",
+        failed.join("; ")
+    )
+}
+
+fn random() -> Result<[u8; 32], String> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|e| format!("no randomness: {e}"))?;
+    Ok(bytes)
+}

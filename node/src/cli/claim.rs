@@ -1,0 +1,209 @@
+//! `assay claim`: make a claim, look at claims.
+
+use super::client::Client;
+use super::output::{Format, fields, print, table};
+use crate::api::{ClaimAccepted, ClaimRequest, ClaimRow, Claims};
+use crate::embedded::Embedded;
+use crate::home::Home;
+use crate::storage::Blobs;
+use anyhow::Context;
+use assay_protocol::ids::{BlobHash, ClaimId};
+use assay_protocol::manifest::Kind;
+use assay_protocol::record::{Drafter, Recipe};
+use assay_protocol::verdict::{Estimate, Outcome, to_ppm};
+use indicatif::ProgressBar;
+use std::path::Path;
+use std::time::Duration;
+
+/// Reading answers at once; making a claim measures first and may wait for other measurements.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+const MEASURE_TIMEOUT: Duration = Duration::from_secs(3_600);
+
+/// `assay claim …`
+#[derive(Debug, clap::Subcommand)]
+pub enum ClaimCommand {
+    /// Measure a recipe against its parent and claim that it is faster
+    New(NewArgs),
+    /// List the claims on the ledger
+    List,
+    /// Print everything about one claim
+    Show {
+        /// The claim's id, or the first digits of it
+        claim: String,
+    },
+}
+
+/// Arguments of `assay claim new`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Checkpoints, bundles and drafters are given as folders or by the hash of \
+their manifest; `nano` is the embedded model.
+
+Examples:
+  assay claim new --bundle my-kernels/ --summary 'one row per invocation'
+  assay claim new --checkpoint nano-int4/ --parent 3fa9c0d1… --summary 'int4 weights'")]
+pub struct NewArgs {
+    /// The checkpoint
+    #[arg(long, value_name = "DIR|HASH|nano", default_value = "nano")]
+    checkpoint: String,
+    /// The kernel bundle; the built-in one without this
+    #[arg(long, value_name = "DIR|HASH")]
+    bundle: Option<String>,
+    /// The drafter of speculative decoding
+    #[arg(long, value_name = "DIR|HASH|nano", requires = "draft_len")]
+    drafter: Option<String>,
+    /// Drafts per step
+    #[arg(long, value_name = "K", requires = "drafter")]
+    draft_len: Option<u32>,
+    /// The claim that this one improves on; the base recipe without this
+    #[arg(long, value_name = "CLAIM")]
+    parent: Option<ClaimId>,
+    /// One line that says what was done
+    #[arg(long, value_name = "TEXT")]
+    summary: String,
+    /// Seal this speed ratio instead of measuring one; everyone will see what it was
+    #[arg(long, value_name = "RATIO")]
+    ratio: Option<f64>,
+    /// Publish although the own measurement says that a committee would refute the claim
+    #[arg(long)]
+    insist: bool,
+}
+
+/// Runs `assay claim …`.
+///
+/// # Errors
+///
+/// When no node runs in the home folder, files cannot be read, or the claim is refused.
+pub fn run(home: &Path, command: ClaimCommand, format: Format) -> anyhow::Result<()> {
+    match command {
+        ClaimCommand::New(args) => new(home, args, format),
+        ClaimCommand::List => list(home, format),
+        ClaimCommand::Show { claim } => show(home, &claim, format),
+    }
+}
+
+fn new(home: &Path, args: NewArgs, format: Format) -> anyhow::Result<()> {
+    let client = Client::find(home, MEASURE_TIMEOUT)?;
+    let home = Home::open(home)?;
+    let blobs = Blobs::open(&home.path().join("blobs"), u64::MAX)?;
+    let recipe = Recipe {
+        checkpoint: source(&blobs, Kind::Checkpoint, &args.checkpoint)?,
+        bundle: args.bundle.map(|bundle| source(&blobs, Kind::Bundle, &bundle)).transpose()?,
+        drafter: match (args.drafter, args.draft_len) {
+            (Some(drafter), Some(draft_len)) => {
+                Some(Drafter { checkpoint: source(&blobs, Kind::Drafter, &drafter)?, draft_len })
+            }
+            _ => None,
+        },
+    };
+    let request = ClaimRequest {
+        recipe,
+        parent: args.parent,
+        ratio_ppm: args.ratio.map(to_ppm),
+        insist: args.insist,
+        summary: args.summary,
+    };
+    let spinner = ProgressBar::new_spinner();
+    spinner.enable_steady_tick(Duration::from_millis(200));
+    spinner.set_message("measuring child and parent on this machine, then publishing");
+    let accepted: anyhow::Result<ClaimAccepted> = client.post("/api/claims", &request);
+    spinner.finish_and_clear();
+    print(format, &accepted?, |accepted| {
+        let measured = accepted.own_verdict.as_ref().and_then(|verdict| verdict.ratio);
+        let ratio = match measured {
+            Some(ratio) => format!("{} (sealed until the verdict)", ratio_text(ratio)),
+            None => format!("{} (sealed, not measured)", times(accepted.ratio_ppm)),
+        };
+        fields(&[("claim", accepted.claim.to_string()), ("own ratio", ratio)])
+    })
+}
+
+/// A manifest from what the user typed: `nano`, a hash, or a folder to import.
+fn source(blobs: &Blobs, kind: Kind, text: &str) -> anyhow::Result<BlobHash> {
+    if text == "nano" {
+        let embedded = Embedded::names();
+        return match kind {
+            Kind::Checkpoint => Ok(embedded.checkpoint),
+            Kind::Drafter => Ok(embedded.drafter),
+            Kind::Bundle => {
+                anyhow::bail!("no bundle is embedded; leave --bundle out for the built-in one")
+            }
+        };
+    }
+    if let Ok(hash) = text.parse() {
+        return Ok(hash);
+    }
+    let folder = Path::new(text);
+    anyhow::ensure!(folder.is_dir(), "{text} is neither a folder nor a manifest hash of 64 digits");
+    blobs
+        .import_folder(kind, folder)
+        .with_context(|| format!("cannot import {} {text}", kind.name()))
+}
+
+fn list(home: &Path, format: Format) -> anyhow::Result<()> {
+    let claims: Claims = Client::find(home, READ_TIMEOUT)?.get("/api/claims")?;
+    print(format, &claims, |claims| match claims.claims.as_slice() {
+        [] => "No claims yet. Make one: assay claim new --help".to_owned(),
+        claims => claims_table(claims),
+    })
+}
+
+/// The table that `claim list` and the testnet print.
+#[must_use]
+pub fn claims_table(claims: &[ClaimRow]) -> String {
+    let ppl = |ppm: Option<u64>| ppm.map(|ppm| format!("{:.3}", millionths(ppm)));
+    table(
+        &["claim", "summary", "author", "parent", "ratio", "ppl", "verdict", "attested by"],
+        claims.iter().map(|claim| {
+            let parent =
+                if claim.parent_is_base { "base".to_owned() } else { claim.parent.short() };
+            let perplexity =
+                match (ppl(claim.perplexity_parent_ppm), ppl(claim.perplexity_child_ppm)) {
+                    (Some(parent), Some(child)) => format!("{parent} → {child}"),
+                    _ => "-".to_owned(),
+                };
+            let attested: Vec<&str> = claim.attested_by.iter().map(|n| n.name.as_str()).collect();
+            vec![
+                claim.id.short(),
+                claim.summary.clone(),
+                claim.author.name.clone(),
+                parent,
+                claim.ratio.map_or_else(|| "-".to_owned(), ratio_text),
+                perplexity,
+                verdict_text(claim),
+                attested.join(", "),
+            ]
+        }),
+    )
+}
+
+fn verdict_text(claim: &ClaimRow) -> String {
+    match (claim.outcome, claim.lossless) {
+        (None, _) => "pending".to_owned(),
+        (Some(Outcome::Accepted), Some(true)) => "accepted, lossless".to_owned(),
+        (Some(Outcome::Accepted), _) => "accepted, lossy".to_owned(),
+        (Some(Outcome::Refuted), _) => "refuted".to_owned(),
+        (Some(Outcome::Inconclusive), _) => "inconclusive".to_owned(),
+    }
+}
+
+fn show(home: &Path, claim: &str, format: Format) -> anyhow::Result<()> {
+    let client = Client::find(home, READ_TIMEOUT)?;
+    let whole: serde_json::Value = client.get(&format!("/api/claims/{claim}"))?;
+    print(format, &whole, |whole| {
+        serde_json::to_string_pretty(whole).unwrap_or_else(|_| whole.to_string())
+    })
+}
+
+fn ratio_text(ratio: Estimate) -> String {
+    let (low, high) = (millionths(ratio.low_ppm), millionths(ratio.high_ppm));
+    format!("{} [{low:.3}, {high:.3}]", times(ratio.ppm))
+}
+
+fn times(ppm: u64) -> String {
+    format!("{:.3}×", millionths(ppm))
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn millionths(ppm: u64) -> f64 {
+    ppm as f64 / 1e6
+}

@@ -1,0 +1,36 @@
+//! `assay init`: a home folder with a fresh identity.
+
+use super::output::{Format, fields, print};
+use crate::home::Home;
+use assay_protocol::ids::PeerId;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+#[derive(Serialize)]
+struct Made {
+    home: PathBuf,
+    peer: PeerId,
+    vrf: PeerId,
+}
+
+/// Makes the home folder and prints the keys that a genesis or a vouching member needs.
+///
+/// # Errors
+///
+/// When there is a key already or the folder cannot be written.
+pub fn run(home: &Path, format: Format) -> anyhow::Result<()> {
+    let made = Home::create(home)?;
+    let made = Made { home: home.to_owned(), peer: made.peer(), vrf: made.vrf() };
+    print(format, &made, |made| {
+        let table = fields(&[
+            ("home", made.home.display().to_string()),
+            ("peer", made.peer.to_string()),
+            ("vrf", made.vrf.to_string()),
+        ]);
+        let home = made.home.display();
+        format!(
+            "{table}\n\nThe key in {home}/key is this peer's identity: keep a copy of it.\n\
+             Next: assay run --home {home} --network FILE"
+        )
+    })
+}

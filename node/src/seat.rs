@@ -1,0 +1,193 @@
+//! A seat's measurement from plan to raw data: fetch what the recipes name, then measure it.
+
+use crate::api::MeasuringLock;
+use crate::fetch::{FetchError, Fetcher};
+use crate::ledger::Ledger;
+use crate::measure::lock::HostLock;
+use crate::measure::{self, Job, MeasureError, RecipeFiles};
+use crate::storage::{BlobError, Blobs};
+use assay_protocol::ids::{BlobHash, ClaimId};
+use assay_protocol::manifest::Kind;
+use assay_protocol::measurement::Measurement;
+use assay_protocol::peer::{Input, Secret};
+use assay_protocol::plan::Plan;
+use assay_protocol::record::Recipe;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How the description of a running measurement begins.
+const MEASURING: &str = "measuring";
+
+/// What a node does when it does nothing for the network.
+pub const IDLE: &str = "idle: no claim needs this node";
+
+/// Why a measurement did not come about.
+#[derive(Debug, thiserror::Error)]
+pub enum SeatError {
+    /// Something that the recipes name could not be brought here.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// The pool text could not be put where the worker reads it.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// The worker failed.
+    #[error(transparent)]
+    Measure(#[from] MeasureError),
+}
+
+/// Measures claims on this machine.
+pub struct Seat {
+    ledger: Arc<Ledger>,
+    fetcher: Fetcher,
+    blobs: Blobs,
+    measuring: Measuring,
+    doing: watch::Sender<String>,
+    class: watch::Sender<Option<String>>,
+}
+
+/// How this machine measures.
+#[derive(Debug, Clone)]
+pub struct Measuring {
+    /// Deadline, lock and worker program.
+    pub options: measure::Options,
+    /// Only adapters whose name contains this; none means the best one.
+    pub adapter: Option<String>,
+}
+
+impl Seat {
+    /// A seat that fetches with `fetcher` and measures by `options`.
+    #[must_use]
+    pub fn new(ledger: Arc<Ledger>, fetcher: Fetcher, blobs: Blobs, measuring: Measuring) -> Self {
+        let doing = watch::Sender::new(IDLE.to_owned());
+        let class = watch::Sender::new(None);
+        Self { ledger, fetcher, blobs, measuring, doing, class }
+    }
+
+    /// What the machine is doing, for people.
+    #[must_use]
+    pub fn doing(&self) -> watch::Receiver<String> {
+        self.doing.subscribe()
+    }
+
+    /// The hardware class as last measured.
+    #[must_use]
+    pub fn class(&self) -> Option<String> {
+        self.class.borrow().clone()
+    }
+
+    /// Who holds the host's measuring lock.
+    #[must_use]
+    pub fn lock(&self) -> MeasuringLock {
+        match HostLock::is_held(&self.measuring.options.lock_path) {
+            false => MeasuringLock::Free,
+            true if self.doing.borrow().starts_with(MEASURING) => MeasuringLock::Held,
+            true => MeasuringLock::Elsewhere,
+        }
+    }
+
+    /// Measures one claim and tells the ledger how it went.
+    pub async fn measure(&self, plan: Plan) {
+        let claim = plan.claim;
+        let input = match self.raw_data(plan, "as a seat").await {
+            Ok(measurement) => {
+                let mut salt = [0; 32];
+                match getrandom::fill(&mut salt) {
+                    Ok(()) => Input::Measured(Secret::Measurement {
+                        claim,
+                        salt,
+                        measurement: Box::new(measurement),
+                    }),
+                    Err(error) => {
+                        tracing::error!(%error, "no randomness for a salt");
+                        Input::MeasureFailed(claim)
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, claim = %claim.short(), "measurement failed");
+                Input::MeasureFailed(claim)
+            }
+        };
+        self.ledger.step(input);
+    }
+
+    /// Fetches and measures by a plan, saying what it does `role`.
+    ///
+    /// # Errors
+    ///
+    /// [`SeatError`].
+    pub async fn raw_data(&self, plan: Plan, role: &str) -> Result<Measurement, SeatError> {
+        let claim = plan.claim;
+        let result = self.fetch_and_measure(plan, role).await;
+        self.say(IDLE.to_owned());
+        if let Ok(measurement) = &result {
+            let environment = &measurement.environment;
+            self.class.send_replace(Some(environment.hardware_class.clone()));
+            tracing::info!(
+                claim = %claim.short(),
+                adapter = environment.adapter,
+                repeats = environment.repeats,
+                "measured {role}"
+            );
+        }
+        result
+    }
+
+    async fn fetch_and_measure(&self, plan: Plan, role: &str) -> Result<Measurement, SeatError> {
+        let claim = plan.claim.short();
+        let genesis = self.ledger.with(|peer| peer.state().genesis().clone());
+        self.say(format!("fetching the recipes of claim {claim}"));
+        let base = self.files(&genesis.challenge.base).await?;
+        let x = self.files(&plan.x).await?;
+        let y = self.files(&plan.y).await?;
+        let pool = self.pool(genesis.challenge.pool.text).await?;
+        let job = Job::new(&genesis, plan, pool, [x, y, base], self.measuring.adapter.clone());
+        let progress = |progress: measure::Progress| {
+            let what = match progress.total {
+                0 => format!("waiting to measure claim {claim} {role}: {}", progress.what),
+                total => format!(
+                    "{MEASURING} claim {claim} {role}: step {} of {total}, {}",
+                    progress.done, progress.what
+                ),
+            };
+            self.say(what);
+        };
+        let never = std::future::pending();
+        Ok(measure::run(&job, &self.measuring.options, progress, never).await?)
+    }
+
+    async fn files(&self, recipe: &Recipe) -> Result<RecipeFiles, FetchError> {
+        let checkpoint = self.fetcher.files(recipe.checkpoint, Kind::Checkpoint).await?;
+        let bundle = match recipe.bundle {
+            Some(hash) => Some(self.fetcher.files(hash, Kind::Bundle).await?),
+            None => None,
+        };
+        let drafter = match recipe.drafter {
+            Some(drafter) => {
+                let folder = self.fetcher.files(drafter.checkpoint, Kind::Drafter).await?;
+                Some((folder, drafter.draft_len))
+            }
+            None => None,
+        };
+        Ok(RecipeFiles { checkpoint, bundle, drafter })
+    }
+
+    /// The pool's text as a file of its own.
+    async fn pool(&self, text: BlobHash) -> Result<PathBuf, SeatError> {
+        self.fetcher.blob(text).await?;
+        Ok(self.blobs.path_of(text)?)
+    }
+
+    fn say(&self, what: String) {
+        self.doing.send_replace(what);
+        self.ledger.touch();
+    }
+}
+
+/// Longest time that a claim's blobs are waited for.
+pub const FETCH_PATIENCE: Duration = Duration::from_secs(120);
+
+/// The claim id under which an author measures its own claim before it has one.
+pub const OWN_CLAIM: ClaimId = ClaimId([0; 32]);

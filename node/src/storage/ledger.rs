@@ -1,0 +1,200 @@
+//! Blocks with their certificates, and the secrets of unfinished claims, in sled.
+
+use assay_proto::{decode_canonical, limits, v1};
+use assay_protocol::ids::ClaimId;
+use assay_protocol::measurement::Measurement;
+use assay_protocol::peer::Secret;
+use assay_protocol::record::Opening;
+use prost::Message;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// Why the store cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database failed.
+    #[error("ledger store: {0}; check the disk, or move the folder away to sync afresh")]
+    Database(#[from] sled::Error),
+    /// Something stored does not read back.
+    #[error("ledger store: {what} is damaged ({reason}); move the folder away to sync afresh")]
+    Damaged {
+        /// What was read.
+        what: String,
+        /// Why it cannot be used.
+        reason: String,
+    },
+}
+
+/// The node's database.
+#[derive(Debug, Clone)]
+pub struct Store {
+    items: sled::Tree,
+    secrets: sled::Tree,
+}
+
+/// A secret as it is stored.
+#[derive(Serialize, Deserialize)]
+enum StoredSecret {
+    Measurement { claim: ClaimId, salt: [u8; 32], measurement: Box<Measurement> },
+    Result(Opening),
+}
+
+impl Store {
+    /// Opens or makes the database in `folder`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Database`].
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        // A ledger is small; the default cache of a gigabyte is not.
+        let database = sled::Config::new().path(folder).cache_capacity(32 << 20).open()?;
+        Ok(Self { items: database.open_tree("items")?, secrets: database.open_tree("secrets")? })
+    }
+
+    /// Stores a final block; it is on disk when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Database`].
+    pub fn put_item(&self, height: u64, item: &v1::LedgerItem) -> Result<(), StoreError> {
+        self.items.insert(height.to_be_bytes(), item.encode_to_vec())?;
+        self.items.flush()?;
+        Ok(())
+    }
+
+    /// Height of the last stored block; 0 without any.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the database fails or holds something else.
+    pub fn height(&self) -> Result<u64, StoreError> {
+        let Some((key, _)) = self.items.last()? else { return Ok(0) };
+        let key: [u8; 8] = key.as_ref().try_into().map_err(|_| StoreError::Damaged {
+            what: "a block's height".to_owned(),
+            reason: format!("it has {} bytes", key.len()),
+        })?;
+        Ok(u64::from_be_bytes(key))
+    }
+
+    /// The final block at a height.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the database fails or holds something else.
+    pub fn item(&self, height: u64) -> Result<Option<v1::LedgerItem>, StoreError> {
+        let Some(bytes) = self.items.get(height.to_be_bytes())? else { return Ok(None) };
+        decode_canonical(&bytes, limits::LEDGER_ITEM_BYTES_MAX).map(Some).map_err(|e| {
+            StoreError::Damaged { what: format!("block {height}"), reason: e.to_string() }
+        })
+    }
+
+    /// Stores a secret; it is on disk when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub fn put_secret(&self, secret: &Secret) -> Result<(), StoreError> {
+        let (claim, kind, stored) = match secret {
+            Secret::Measurement { claim, salt, measurement } => (
+                *claim,
+                b'm',
+                StoredSecret::Measurement {
+                    claim: *claim,
+                    salt: *salt,
+                    measurement: measurement.clone(),
+                },
+            ),
+            Secret::Result(opening) => (opening.claim, b'r', StoredSecret::Result(opening.clone())),
+        };
+        let bytes = serde_json::to_vec(&stored).map_err(|e| damaged(claim, &e))?;
+        self.secrets.insert(secret_key(claim, kind), bytes)?;
+        self.secrets.flush()?;
+        Ok(())
+    }
+
+    /// Removes the measurement of a claim that is settled.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Database`].
+    pub fn forget_measurement(&self, claim: ClaimId) -> Result<(), StoreError> {
+        self.secrets.remove(secret_key(claim, b'm'))?;
+        Ok(())
+    }
+
+    /// Removes the own result of a claim once it is opened.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Database`].
+    pub fn forget_result(&self, claim: ClaimId) -> Result<(), StoreError> {
+        self.secrets.remove(secret_key(claim, b'r'))?;
+        Ok(())
+    }
+
+    /// All secrets kept.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the database fails or holds something else.
+    pub fn secrets(&self) -> Result<Vec<Secret>, StoreError> {
+        let mut secrets = Vec::new();
+        for row in self.secrets.iter() {
+            let (_, bytes) = row?;
+            let stored = serde_json::from_slice(&bytes).map_err(|e| StoreError::Damaged {
+                what: "a secret".to_owned(),
+                reason: e.to_string(),
+            })?;
+            secrets.push(match stored {
+                StoredSecret::Measurement { claim, salt, measurement } => {
+                    Secret::Measurement { claim, salt, measurement }
+                }
+                StoredSecret::Result(opening) => Secret::Result(opening),
+            });
+        }
+        Ok(secrets)
+    }
+}
+
+fn secret_key(claim: ClaimId, kind: u8) -> Vec<u8> {
+    let mut key = claim.to_vec();
+    key.push(kind);
+    key
+}
+
+fn damaged(claim: ClaimId, error: &serde_json::Error) -> StoreError {
+    StoreError::Damaged { what: format!("secret of claim {claim}"), reason: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_stored_reads_back_after_reopening() {
+        let folder = tempfile::tempdir().unwrap();
+        let opening = Opening { claim: ClaimId([1; 32]), salt: [2; 32], ratio_ppm: 3 };
+        let item =
+            v1::LedgerItem { block: None, certificate: Some(v1::CommitCertificate::default()) };
+        {
+            let store = Store::open(folder.path()).unwrap();
+            store.put_item(1, &item).unwrap();
+            store.put_secret(&Secret::Result(opening.clone())).unwrap();
+        }
+        let store = Store::open(folder.path()).unwrap();
+        assert_eq!(store.item(1).unwrap(), Some(item));
+        assert_eq!(store.item(2).unwrap(), None);
+        assert_eq!(store.secrets().unwrap(), [Secret::Result(opening)]);
+        store.forget_result(ClaimId([1; 32])).unwrap();
+        assert!(store.secrets().unwrap().is_empty());
+    }
+
+    #[test]
+    fn damage_is_reported() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        store.items.insert(7_u64.to_be_bytes(), b"garbage").unwrap();
+        let error = store.item(7).unwrap_err().to_string();
+        assert!(error.contains("block 7 is damaged"), "{error}");
+    }
+}

@@ -1,0 +1,390 @@
+//! A ledger made to order, and a daemon that shows it.
+
+use assay_node::api::{
+    ClaimAccepted, ClaimRequest, MeasuringLock, PeerRow, Status, SubmitError, View,
+};
+use assay_protocol::block::Proposer;
+use assay_protocol::genesis::{
+    Challenge, CommitteeRules, Genesis, MeasurementRules, Member, PromptPool, SignificanceRules,
+};
+use assay_protocol::ids::{BlobHash, ClaimId, PeerId};
+use assay_protocol::measurement::{ArmReport, Environment, Measurement, Pair, token_digest};
+use assay_protocol::plan::{Arm, Plan};
+use assay_protocol::randomness::{evaluate, vrf_keypair, vrf_public};
+use assay_protocol::record::{
+    Body, Claim, Opening, Recipe, Record, Reveal, Seal, opening_seal, reveal_seal,
+};
+use assay_protocol::state::State;
+use assay_protocol::wire;
+use axum::body::Bytes;
+use ed25519_dalek::SigningKey;
+use futures::future::BoxFuture;
+use futures::stream::{self, BoxStream, StreamExt};
+use std::io;
+use std::sync::{Arc, Mutex};
+use tokio::sync::watch;
+
+const NAMES: [&str; 7] = ["ada", "bell", "curie", "dirac", "euler", "fermi", "gauss"];
+
+fn key(index: usize) -> SigningKey {
+    SigningKey::from_bytes(&[u8::try_from(index).unwrap() + 1; 32])
+}
+
+pub(crate) fn peer(index: usize) -> PeerId {
+    PeerId(key(index).verifying_key().to_bytes())
+}
+
+fn genesis(time_ms: u64) -> Genesis {
+    let members = NAMES.iter().enumerate().map(|(index, name)| Member {
+        name: (*name).to_owned(),
+        operator: format!("operator-{index}"),
+        peer: peer(index),
+        vrf: vrf_public(&vrf_keypair(&key(index).to_bytes())),
+        standing: 10,
+    });
+    Genesis {
+        name: "testnet-local".to_owned(),
+        time_ms,
+        members: members.collect(),
+        challenge: Challenge {
+            name: "gemma4-nano decode".to_owned(),
+            base: Recipe { checkpoint: BlobHash([0xb1; 32]), bundle: None, drafter: None },
+            pool: PromptPool {
+                text: BlobHash([0xc2; 32]),
+                prompts: 400,
+                prompt_tokens: 32,
+                scored_tokens: 32,
+            },
+            kl_max_micronats: 50_000,
+            agreement_min_ppm: 900_000,
+            perplexity_ratio_max_ppm: 1_050_000,
+        },
+        committee: CommitteeRules {
+            seats: 5,
+            reserves: 1,
+            quorum: 3,
+            seal_ms: 600_000,
+            reveal_ms: 60_000,
+            measuring_max: 1,
+            docket_max: 16,
+            assumed_dishonest_ppm: 200_000,
+        },
+        measurement: MeasurementRules { pairs: 12, decode_tokens: 64, reach_tokens: 32 },
+        significance: SignificanceRules {
+            alpha_ppm: 1_000,
+            eta_ppm: 10_000,
+            tau_ppm: 10_000,
+            tau_df: 20,
+        },
+    }
+}
+
+/// What a claim's seats will find.
+#[derive(Clone, Copy)]
+pub(crate) struct Truth {
+    /// Child speed over parent speed.
+    pub(crate) ratio: f64,
+    /// Whether the child emits other tokens.
+    pub(crate) lossy: bool,
+    /// Perplexity of the child.
+    pub(crate) perplexity: f64,
+}
+
+impl Truth {
+    pub(crate) fn faster(ratio: f64) -> Self {
+        Self { ratio, lossy: false, perplexity: 33.12 }
+    }
+}
+
+/// A ledger.
+#[derive(Clone)]
+pub(crate) struct World {
+    pub(crate) state: State,
+    now_ms: u64,
+}
+
+impl World {
+    pub(crate) fn new(time_ms: u64) -> Self {
+        Self { state: State::new(genesis(time_ms)), now_ms: time_ms }
+    }
+
+    fn base(&self) -> Recipe {
+        self.state.genesis().challenge.base
+    }
+
+    pub(crate) fn base_with_bundle(&self, bundle: u8) -> Recipe {
+        Recipe { bundle: Some(BlobHash([bundle; 32])), ..self.base() }
+    }
+
+    fn sign(&self, index: usize, body: Body) -> Record {
+        wire::sign(self.state.network(), &key(index), body)
+    }
+
+    fn block(&mut self, records: &[Record]) {
+        self.now_ms += 1_500;
+        let height = self.state.height() + 1;
+        let index = usize::try_from(height).unwrap() % NAMES.len();
+        let keypair = vrf_keypair(&key(index).to_bytes());
+        let (vrf_output, vrf_proof) = evaluate(&keypair, self.state.network(), height);
+        let proposer = Proposer { peer: peer(index), vrf_output, vrf_proof };
+        let block = self.state.build(records, self.now_ms, proposer).unwrap();
+        assert_eq!(block.records.len(), records.len(), "a record was refused");
+        self.state.apply(&block, None).unwrap();
+    }
+
+    /// Dockets a claim whose author measured `own_ppm`.
+    pub(crate) fn docket(
+        &mut self,
+        author: usize,
+        recipe: Recipe,
+        parent: Option<ClaimId>,
+        summary: &str,
+        own_ppm: u64,
+    ) -> ClaimId {
+        let parent = parent.unwrap_or_else(|| self.state.base_claim());
+        let result_seal = opening_seal(peer(author), recipe.id(), &[7; 32], own_ppm);
+        let summary = summary.to_owned();
+        let record = self.sign(author, Body::Claim(Claim { recipe, parent, result_seal, summary }));
+        let id = ClaimId(record.id.0);
+        self.block(&[record]);
+        id
+    }
+
+    /// Orders blocks until the claim has its committee.
+    pub(crate) fn draw(&mut self, claim: ClaimId) {
+        for _ in 0..2 {
+            if self.state.claim(claim).unwrap().committee.seats.is_empty() {
+                self.block(&[]);
+            }
+        }
+    }
+
+    fn measurements(&self, claim: ClaimId, truth: Truth) -> Vec<(usize, Measurement)> {
+        let claim = self.state.claim(claim).unwrap();
+        let seats = claim.committee.seats.iter().map(|seat| {
+            let index = (0..NAMES.len()).find(|index| peer(*index) == *seat).unwrap();
+            (index, measurement(&self.state.plan(claim, *seat).unwrap(), index, truth))
+        });
+        seats.collect()
+    }
+
+    /// Lets the first `count` seats seal.
+    pub(crate) fn seal(&mut self, claim: ClaimId, truth: Truth, count: usize) {
+        for (index, measurement) in self.measurements(claim, truth).into_iter().take(count) {
+            let commitment = reveal_seal(claim, peer(index), &[9; 32], &measurement);
+            let record = self.sign(index, Body::Seal(Seal { claim, commitment }));
+            self.block(&[record]);
+        }
+    }
+
+    /// Lets the first `count` seats reveal.
+    pub(crate) fn reveal(&mut self, claim: ClaimId, truth: Truth, count: usize) {
+        for (index, measurement) in self.measurements(claim, truth).into_iter().take(count) {
+            let reveal = Reveal { claim, salt: [9; 32], measurement };
+            let record = self.sign(index, Body::Reveal(Box::new(reveal)));
+            self.block(&[record]);
+        }
+    }
+
+    /// The whole life of a claim.
+    pub(crate) fn settle(&mut self, claim: ClaimId, truth: Truth) {
+        self.draw(claim);
+        self.seal(claim, truth, 5);
+        self.reveal(claim, truth, 5);
+    }
+
+    /// Lets the author open its result.
+    pub(crate) fn open(&mut self, author: usize, claim: ClaimId, ratio_ppm: u64) {
+        let opening = Opening { claim, salt: [7; 32], ratio_ppm };
+        let record = self.sign(author, Body::Opening(opening));
+        self.block(&[record]);
+    }
+
+    /// Lets the sealing deadline pass.
+    pub(crate) fn run_out(&mut self) {
+        self.now_ms += 600_000;
+        self.block(&[]);
+    }
+
+    /// A ledger with a claim of every kind, the last ones still open. Returns the claims in the
+    /// order docketed.
+    pub(crate) fn lively(time_ms: u64) -> (Self, Vec<ClaimId>) {
+        let mut world = Self::new(time_ms);
+        let base = world.base();
+        let bundle = |n: u8| Recipe { bundle: Some(BlobHash([n; 32])), ..base };
+        let mut claims = Vec::new();
+        let mut life = |world: &mut Self, author, recipe, parent, summary, own, truth| {
+            let id = world.docket(author, recipe, parent, summary, own);
+            world.settle(id, truth);
+            world.open(author, id, own);
+            claims.push(id);
+            id
+        };
+        let fused = "fuse RMSNorm into the gate and up projections";
+        let first = life(&mut world, 0, bundle(1), None, fused, 1_320_000, Truth::faster(1.304));
+        let text = "wider workgroups for the attention softmax";
+        life(&mut world, 1, bundle(2), None, text, 1_050_000, Truth::faster(1.002));
+        let int4 = Recipe { checkpoint: BlobHash([0xd4; 32]), ..bundle(1) };
+        let truth = Truth { ratio: 1.62, lossy: true, perplexity: 33.98 };
+        let text = "int4 checkpoint, group 32, scales in f16";
+        let second = life(&mut world, 2, int4, Some(first), text, 1_600_000, truth);
+        let pruned = Recipe { checkpoint: BlobHash([0xe5; 32]), ..base };
+        let truth = Truth { ratio: 2.41, lossy: true, perplexity: 88.4 };
+        let text = "prune the head to the 16k most frequent tokens";
+        life(&mut world, 3, pruned, None, text, 2_400_000, truth);
+        let text = "<script>alert(1)</script>\" onload=x \u{202e}desrever ='A1";
+        life(&mut world, 4, bundle(5), None, text, 3_000_000, Truth::faster(0.93));
+        let text = "three-row tiles for the down projection";
+        let silent = world.docket(5, bundle(6), Some(second), text, 1_100_000);
+        world.draw(silent);
+        world.seal(silent, Truth::faster(1.0), 2);
+        world.run_out();
+        claims.push(silent);
+        let text = "draft four tokens a step with the MTP drafter";
+        let now = world.docket(0, bundle(7), Some(second), text, 1_400_000);
+        world.draw(now);
+        world.seal(now, Truth::faster(1.4), 3);
+        claims.push(now);
+        let text = "skip the copy of the last hidden state";
+        claims.push(world.docket(1, bundle(8), Some(first), text, 1_020_000));
+        (world, claims)
+    }
+}
+
+/// A repeatable number in 0..1000.
+fn noise(seed: u32) -> f64 {
+    f64::from(seed.wrapping_mul(2_654_435_761) >> 8 & 0xffff) / 65.536
+}
+
+fn measurement(plan: &Plan, index: usize, truth: Truth) -> Measurement {
+    let machine = 1.0 + 0.15 * index as f64;
+    let pairs = plan.prompts.iter().map(|prompt| {
+        let parent = 410e6 * machine * (1.0 + noise(*prompt) * 2e-5);
+        let child = parent / truth.ratio * (1.0 + (noise(*prompt + 7) - 500.0) * 3e-5);
+        let (child, parent) = (child as u64, parent as u64);
+        let (x_ns, y_ns) = if plan.child == Arm::X { (child, parent) } else { (parent, child) };
+        let tokens = token_digest(&[*prompt]);
+        Pair { prompt: *prompt, x_ns, y_ns, x_tokens: tokens, y_tokens: tokens }
+    });
+    let pairs: Vec<Pair> = pairs.collect();
+    let parent = arm(33.12, false);
+    let child = arm(truth.perplexity, truth.lossy);
+    let (x, y) = if plan.child == Arm::X { (child, parent) } else { (parent, child) };
+    let environment = Environment {
+        adapter: "llvmpipe (LLVM 15.0.6, 256 bits)".to_owned(),
+        backend: "Vulkan".to_owned(),
+        driver: "Mesa 22.3.6".to_owned(),
+        hardware_class: "cpu-llvmpipe-20".to_owned(),
+        bandwidth_mb_s: 21_480,
+        load_before_milli: 310,
+        load_after_milli: 1_120,
+        repeats: u32::from(index == 2),
+        engine: "assay-kernels 0.1.0".to_owned(),
+    };
+    Measurement { pairs, x, y, environment }
+}
+
+fn arm(perplexity: f64, lossy: bool) -> ArmReport {
+    let (decoded, scored) = (12 * 64, 12 * 32);
+    let nll = |perplexity: f64| (perplexity.ln() * f64::from(scored) * 1e9) as u64;
+    ArmReport {
+        decoded_tokens: 12 * 64,
+        prefill_ns: 80_000_000,
+        scored_tokens: 12 * 32,
+        nll_nanonats: nll(perplexity),
+        base_nll_nanonats: nll(33.12),
+        kl_nanonats: if lossy { u64::from(decoded as u32) * 9_000_000 } else { 0 },
+        agreements: if lossy { 740 } else { 768 },
+        identity_breaks: if lossy { 28 } else { 0 },
+        path_positions: 64,
+        shape: [3; 32],
+        bytes_per_token: 17_000_000,
+        reach_positions: 32,
+        ..ArmReport::default()
+    }
+}
+
+/// The daemon's side of the pages, over a fixed ledger.
+pub(crate) struct Daemon {
+    state: Mutex<Arc<State>>,
+    pub(crate) submitted: Mutex<Vec<ClaimRequest>>,
+    changes: watch::Sender<u64>,
+}
+
+impl Daemon {
+    pub(crate) fn new(world: World) -> Self {
+        let state = Mutex::new(Arc::new(world.state));
+        Self { state, submitted: Mutex::default(), changes: watch::Sender::new(1) }
+    }
+
+    pub(crate) fn bump(&self) {
+        self.changes.send_modify(|version| *version += 1);
+    }
+}
+
+impl View for Daemon {
+    fn state(&self) -> Arc<State> {
+        Arc::clone(&self.state.lock().unwrap())
+    }
+
+    fn status(&self) -> Status {
+        let state = self.state();
+        Status {
+            peer: peer(0),
+            name: "ada".to_owned(),
+            network: state.network(),
+            network_name: state.genesis().name.clone(),
+            height: state.height(),
+            head: state.head(),
+            peers: 3,
+            class: Some("cpu-llvmpipe-20".to_owned()),
+            standing: Some(14),
+            doing: "Idle.".to_owned(),
+            reason: "No claim on the docket needs a seat of this node.".to_owned(),
+            measuring_lock: MeasuringLock::Elsewhere,
+            disk_bytes: 36_201_472,
+            version: "0.1.0".to_owned(),
+        }
+    }
+
+    fn peers(&self) -> BoxFuture<'_, Vec<PeerRow>> {
+        let time_ms = self.state().time_ms();
+        Box::pin(async move {
+            let row = |index: usize| PeerRow {
+                peer: peer(index),
+                address: format!("/ip4/127.0.0.1/tcp/{}", 4_000 + index),
+                outbound: index.is_multiple_of(2),
+                connected_at_ms: time_ms.saturating_sub(3_700_000),
+                ping_us: Some(420 + index as u64 * 37),
+                height: Some(54),
+            };
+            (1..4).map(row).collect()
+        })
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn submit_claim(
+        &self,
+        request: ClaimRequest,
+    ) -> BoxFuture<'_, Result<ClaimAccepted, SubmitError>> {
+        Box::pin(async move {
+            if request.summary == "refuse" {
+                return Err(SubmitError::Refused("recipe is on the docket already".to_owned()));
+            }
+            self.submitted.lock().unwrap().push(request);
+            Ok(ClaimAccepted {
+                claim: ClaimId([0xaa; 32]),
+                ratio_ppm: request.ratio_ppm.unwrap_or(1_000_000),
+                own_verdict: None,
+            })
+        })
+    }
+
+    fn export(&self) -> BoxStream<'static, io::Result<Bytes>> {
+        let chunks = [Bytes::from_static(b"assay-ledger-1\0\n"), Bytes::from_static(b"items")];
+        stream::iter(chunks.map(Ok)).boxed()
+    }
+}

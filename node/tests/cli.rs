@@ -1,0 +1,174 @@
+//! The command line as a person meets it, bad input first.
+
+use assay_node::home::{Home, NetworkFile};
+use assay_protocol::genesis::{
+    Challenge, CommitteeRules, Genesis, MeasurementRules, Member, PromptPool, SignificanceRules,
+};
+use assay_protocol::ids::BlobHash;
+use assay_protocol::record::Recipe;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn assay(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_assay")).args(args).output().unwrap()
+}
+
+/// Asserts a failure with one clear line on stderr that contains `says`, and nothing on stdout.
+fn refuses(args: &[&str], says: &str) {
+    let output = assay(args);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{args:?} succeeded");
+    assert!(output.stdout.is_empty(), "{args:?} printed {:?}", output.stdout);
+    assert!(text.contains(says), "{args:?} said {text:?} instead of {says:?}");
+    let errors = text.lines().filter(|line| line.starts_with("error: ")).count();
+    assert_eq!(errors, 1, "{args:?} said {text:?}");
+    assert!(!text.contains("panicked"), "{text}");
+}
+
+fn genesis(name: &str, homes: &[Home]) -> Genesis {
+    let members = homes.iter().zip(1..).map(|(home, i)| Member {
+        name: format!("node-{i}"),
+        operator: format!("operator-{i}"),
+        peer: home.peer(),
+        vrf: home.vrf(),
+        standing: 1,
+    });
+    Genesis {
+        name: name.to_owned(),
+        time_ms: 1,
+        members: members.collect(),
+        challenge: Challenge {
+            name: "test".to_owned(),
+            base: Recipe { checkpoint: BlobHash([1; 32]), bundle: None, drafter: None },
+            pool: PromptPool {
+                text: BlobHash([2; 32]),
+                prompts: 10,
+                prompt_tokens: 8,
+                scored_tokens: 8,
+            },
+            kl_max_micronats: 1,
+            agreement_min_ppm: 1,
+            perplexity_ratio_max_ppm: 1,
+        },
+        committee: CommitteeRules {
+            seats: 1,
+            reserves: 0,
+            quorum: 1,
+            seal_ms: 1_000,
+            reveal_ms: 1_000,
+            measuring_max: 1,
+            docket_max: 1,
+            assumed_dishonest_ppm: 0,
+        },
+        measurement: MeasurementRules { pairs: 2, decode_tokens: 2, reach_tokens: 1 },
+        significance: SignificanceRules { alpha_ppm: 1_000, eta_ppm: 0, tau_ppm: 1, tau_df: 1 },
+    }
+}
+
+fn network(folder: &Path, name: &str) -> String {
+    let homes: Vec<Home> =
+        (0..4).map(|i| Home::create(&folder.join(format!("{name}-{i}"))).unwrap()).collect();
+    let path = folder.join(format!("{name}.json"));
+    let file = NetworkFile { genesis: genesis(name, &homes), bootstrap: Vec::new() };
+    file.write(&path).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn help_has_examples_for_everything_a_person_runs() {
+    let text = assay(&["--help"]);
+    assert!(text.status.success());
+    for args in [&["run"][..], &["audit"], &["claim", "new"], &["ledger", "export"], &["bench"]] {
+        let output = assay(&[args, &["--help"]].concat());
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && text.contains("Example"), "{args:?}: {text}");
+    }
+}
+
+#[test]
+fn unknown_words_and_missing_things_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().join("empty");
+    let home = empty.to_str().unwrap();
+    refuses(&["frobnicate"], "unrecognized subcommand 'frobnicate'");
+    refuses(&["run", "--frobnicate"], "unexpected argument '--frobnicate'");
+    refuses(&["status", "--home", home], "no node is running");
+    refuses(&["run", "--home", home], "assay init --home");
+    refuses(&["ledger", "export", "--home", home, "--out", "x"], "network.json");
+    refuses(&["audit", "/nonexistent", "--genesis", "/nonexistent"], "/nonexistent");
+    refuses(&["ppl", "--model", "/nonexistent", "--text", "/nonexistent"], "/nonexistent");
+    assert!(!empty.exists(), "a refused command leaves nothing behind");
+}
+
+#[test]
+fn a_home_is_made_once_and_belongs_to_one_network() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home").to_str().unwrap().to_owned();
+    let made = assay(&["init", "--home", &home, "--format", "json"]);
+    let made: serde_json::Value = serde_json::from_slice(&made.stdout).unwrap();
+    assert_eq!(made["peer"].as_str().unwrap().len(), 64);
+    refuses(&["init", "--home", &home], "holds a key already");
+    refuses(&["run", "--home", &home], "--network FILE");
+
+    let (ours, theirs) = (network(folder.path(), "ours"), network(folder.path(), "theirs"));
+    Home::open(Path::new(&home)).unwrap().join(Some(Path::new(&ours))).unwrap();
+    refuses(&["run", "--home", &home, "--network", &theirs], "belongs to network");
+    let kept = NetworkFile::read(&Path::new(&home).join("network.json")).unwrap();
+    assert_eq!(kept.genesis.name, "ours");
+
+    std::fs::write(folder.path().join("bad.json"), b"{\"genesis\": 1}").unwrap();
+    let bad = folder.path().join("bad.json").to_str().unwrap().to_owned();
+    refuses(&["run", "--home", &home, "--network", &bad], "is not a network file");
+}
+
+#[test]
+fn ports_in_use_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home").to_str().unwrap().to_owned();
+    assert!(assay(&["init", "--home", &home]).status.success());
+    let file = network(folder.path(), "net");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let held = TcpListener::bind(taken).unwrap();
+    let http = taken.to_string();
+    refuses(&["run", "--home", &home, "--network", &file, "--http", &http], "--http");
+    let listen = format!("/ip4/127.0.0.1/tcp/{}", taken.port());
+    refuses(&["run", "--home", &home, "--listen", &listen], &taken.port().to_string());
+    refuses(&["run", "--home", &home, "--http", "0.0.0.0:0"], "not a loopback address");
+    drop(held);
+}
+
+#[test]
+fn damaged_models_are_refused_without_a_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    std::fs::create_dir(&model).unwrap();
+    let text = folder.path().join("text.txt");
+    std::fs::write(&text, "In the beginning").unwrap();
+    let ppl = ["ppl", "--model", model.to_str().unwrap(), "--text", text.to_str().unwrap()];
+    refuses(&ppl, "config.json");
+    std::fs::write(model.join("config.json"), b"{ not json").unwrap();
+    refuses(&ppl, "config.json");
+    let nano = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../kernels-wgsl/data/nano"));
+    for name in ["config.json", "tokenizer.json"] {
+        std::fs::copy(nano.join(name), model.join(name)).unwrap();
+    }
+    let weights = std::fs::read(nano.join("model.safetensors")).unwrap();
+    std::fs::write(model.join("model.safetensors"), &weights[..weights.len() / 2]).unwrap();
+    refuses(&ppl, "model.safetensors");
+}
+
+#[test]
+fn files_that_are_no_ledger_fail_the_audit() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = network(folder.path(), "net");
+    let path = folder.path().join("ledger.assay").to_str().unwrap().to_owned();
+    for content in [&b""[..], b"short", &[0; 4096]] {
+        std::fs::write(&path, content).unwrap();
+        let output = assay(&["audit", &path, "--genesis", &file, "--format", "json"]);
+        assert_eq!(output.status.code(), Some(1));
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(report["ok"], false);
+        assert_eq!(report["first_fault"]["rule"], "format");
+    }
+}

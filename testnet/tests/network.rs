@@ -1,0 +1,203 @@
+//! A real network of processes: kills, restarts, newcomers, exports, damage.
+
+use assay_node::api::{Claims, Status};
+use assay_node::home::Home;
+use assay_protocol::genesis::{Genesis, Member};
+use assay_protocol::state::Phase;
+use assay_testnet::claims::{SCENARIOS, Scenario, make, write_bundles};
+use assay_testnet::layout::{self, Layout, NodeLayout};
+use assay_testnet::nodes::{self, Node};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The `assay` program of the same build.
+fn assay() -> PathBuf {
+    let testnet = Path::new(env!("CARGO_BIN_EXE_assay-testnet"));
+    testnet.with_file_name(format!("assay{}", std::env::consts::EXE_SUFFIX))
+}
+
+/// Deadlines so short that nobody measures in time: claims pass through every phase in seconds.
+fn hasty(members: Vec<Member>) -> Genesis {
+    let mut genesis = layout::genesis(members);
+    genesis.committee.seal_ms = 3_000;
+    genesis.committee.reveal_ms = 1_000;
+    genesis
+}
+
+fn status(node: &Node) -> Status {
+    node.client().unwrap().get("/api/status").unwrap()
+}
+
+fn wait(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < deadline, "{what}: not within {} s", PATIENCE.as_secs());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// Makes a claim whose result was made up, so that nothing is measured beforehand.
+fn claim(layout: &Layout, bundles: &Path, author: usize, bundle: &'static str) {
+    let invented_ratio = Some("1.5");
+    let scenario = Scenario { author, bundle, invented_ratio, ..SCENARIOS[1] };
+    make(&assay(), &layout.nodes[author].home, bundles, &scenario).unwrap();
+}
+
+fn wait_settled(node: &Node, claims: usize) {
+    wait("claims settle", || {
+        let all: Claims = node.client().unwrap().get("/api/claims").unwrap();
+        all.claims.iter().filter(|row| row.phase == Phase::Settled).count() == claims
+    });
+}
+
+fn wait_same_head(nodes: &[Node]) {
+    wait("all nodes reach one head", || {
+        let heads: Vec<_> =
+            nodes.iter().map(|node| (status(node).height, status(node).head)).collect();
+        heads.iter().all(|head| *head == heads[0])
+    });
+}
+
+fn run(args: &[&str], paths: &[(&str, &Path)]) -> Output {
+    let mut command = Command::new(assay());
+    command.args(args);
+    for (option, path) in paths {
+        if !option.is_empty() {
+            command.arg(option);
+        }
+        command.arg(path);
+    }
+    command.output().unwrap()
+}
+
+#[test]
+fn killed_nodes_catch_up_and_newcomers_join() {
+    let folder = tempfile::tempdir().unwrap();
+    let layout = layout::create(&folder.path().join("net"), hasty).unwrap();
+    let bundles = write_bundles(&layout.root).unwrap();
+    let mut nodes = nodes::start(&assay(), &layout).unwrap();
+
+    // Node 5 dies once while others order a claim, once right after, and once while idle.
+    for (round, bundle) in ["half-dot", "same-again", "serial-rows"].into_iter().enumerate() {
+        claim(&layout, &bundles, round, bundle);
+        std::thread::sleep(Duration::from_millis(700 * round as u64));
+        nodes[4].kill().unwrap();
+        wait_settled(&nodes[0], round + 1);
+        nodes[4] = nodes::spawn(&assay(), &layout.nodes[4], &layout.network).unwrap();
+        nodes[4].wait_until_up().unwrap();
+        wait_same_head(&nodes);
+    }
+
+    let newcomer = newcomer_joins_and_returns(&layout, &nodes, folder.path());
+    drop(newcomer);
+
+    // Idle means idle: nothing is ordered while nobody says anything.
+    let height = status(&nodes[0]).height;
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(status(&nodes[0]).height, height);
+
+    let online = folder.path().join("online.assay");
+    let home = layout.nodes[0].home.clone();
+    let exported = run(&["ledger", "export"], &[("--home", &home), ("--out", &online)]);
+    assert!(exported.status.success(), "{exported:?}");
+    for node in &mut nodes {
+        node.stop();
+    }
+    let offline = folder.path().join("offline.assay");
+    let home = layout.nodes[3].home.clone();
+    let exported = run(&["ledger", "export"], &[("--home", &home), ("--out", &offline)]);
+    assert!(exported.status.success(), "{exported:?}");
+    assert_eq!(height_of(&online, &layout), height_of(&offline, &layout));
+    flipped_bytes_are_found(&offline, &layout);
+}
+
+/// Someone else's machine: `assay init`, `assay run --network FILE`, Ctrl-C, and again.
+fn newcomer_joins_and_returns(layout: &Layout, nodes: &[Node], folder: &Path) -> Node {
+    let home = folder.join("newcomer");
+    let made = run(&["init"], &[("--home", &home)]);
+    assert!(made.status.success(), "{made:?}");
+    let listen = vec!["/ip4/127.0.0.1/tcp/0".to_owned()];
+    let node = NodeLayout { name: "newcomer".to_owned(), home: home.clone(), listen };
+    let mut identity = None;
+    for _ in 0..2 {
+        let mut newcomer = nodes::spawn(&assay(), &node, &layout.network).unwrap();
+        newcomer.wait_until_up().unwrap();
+        wait("the newcomer catches up", || status(&newcomer).head == status(&nodes[0]).head);
+        wait("the newcomer has peers", || status(&newcomer).peers >= 4);
+        let shown = run(&["status", "--format", "json"], &[("--home", &home)]);
+        let shown: Status = serde_json::from_slice(&shown.stdout).unwrap();
+        assert_eq!(shown.height, status(&nodes[0]).height);
+        assert_eq!(*identity.get_or_insert(shown.peer), shown.peer, "the identity is kept");
+        let peers = run(&["peers", "--format", "json"], &[("--home", &home)]);
+        let peers: Vec<serde_json::Value> = serde_json::from_slice(&peers.stdout).unwrap();
+        assert!(peers.len() >= 4, "{peers:?}");
+        newcomer.stop();
+    }
+    assert_eq!(Some(Home::open(&home).unwrap().peer()), identity);
+    nodes::spawn(&assay(), &node, &layout.network).unwrap()
+}
+
+fn audit(file: &Path, layout: &Layout) -> (bool, serde_json::Value) {
+    let output = run(&["audit", "--format", "json"], &[("", file), ("--genesis", &layout.network)]);
+    (output.status.success(), serde_json::from_slice(&output.stdout).unwrap())
+}
+
+fn height_of(file: &Path, layout: &Layout) -> u64 {
+    let (ok, report) = audit(file, layout);
+    assert!(ok, "{report}");
+    report["height"].as_u64().unwrap()
+}
+
+fn flipped_bytes_are_found(file: &Path, layout: &Layout) {
+    let bytes = std::fs::read(file).unwrap();
+    let damaged = file.with_extension("damaged");
+    let last = bytes.len() - 1;
+    for position in (0..24).map(|i| i * last / 24).chain([last]) {
+        let mut copy = bytes.clone();
+        copy[position] ^= 0x10;
+        std::fs::write(&damaged, &copy).unwrap();
+        let (ok, report) = audit(&damaged, layout);
+        assert!(!ok, "byte {position}: {report}");
+        assert_eq!(report["ok"], false);
+        let place = report["first_fault"]["where"].as_str().unwrap();
+        assert!(place.contains("entry at height") || position < 56, "byte {position}: {place}");
+    }
+    for cut in [0, 10, 60, last] {
+        std::fs::write(&damaged, &bytes[..cut]).unwrap();
+        assert!(!audit(&damaged, layout).0, "cut at {cut}");
+    }
+}
+
+/// The demonstration itself, as a script would run it. Speed depends on how busy the machine is,
+/// so that only what does not is asserted: who is honest about the tokens.
+#[test]
+fn the_demonstration_measures_claims_and_audits_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_assay-testnet"))
+        .args(["up", "--once", "--format", "json", "--dir"])
+        .arg(folder.path().join("net"))
+        .output()
+        .unwrap();
+    let progress = String::from_utf8_lossy(&output.stderr);
+    let report: serde_json::Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {progress}"));
+    assert_eq!(report["nodes"], 5);
+    assert_eq!(report["audit"]["ok"], true, "{report}");
+    assert_eq!(report["audit"]["entries"], SCENARIOS.len());
+    assert!(report["ledger"]["height"].as_u64().unwrap() >= 3);
+    let claims = report["claims"].as_array().unwrap();
+    for scenario in &SCENARIOS {
+        let claim = claims.iter().find(|c| c["summary"] == scenario.summary).unwrap();
+        assert_eq!(claim["attestations"].as_array().unwrap().len(), 3, "{claim}");
+        assert_eq!(claim["lossless"], scenario.bundle != "half-dot", "{claim}");
+        if scenario.bundle == "half-dot" {
+            assert_eq!(claim["verdict"], "refuted");
+            assert!(claim["ppl_child"].as_f64() > claim["ppl_parent"].as_f64());
+        } else {
+            assert_eq!(claim["ppl_child"], claim["ppl_parent"], "the same bits, the same figure");
+        }
+    }
+}
