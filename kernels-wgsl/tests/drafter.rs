@@ -2,7 +2,9 @@
 
 mod common;
 
-use assay_kernels::{Bundle, Checkpoint, Drafter, Engine, EngineOptions, embedded_drafter_files};
+use assay_kernels::{
+    Bundle, Checkpoint, DraftStats, Drafter, Engine, EngineOptions, embedded_drafter_files,
+};
 use common::{bits, gpu, largest_difference};
 use safetensors::SafeTensors;
 use serde_json::json;
@@ -34,8 +36,9 @@ fn e_series_chain_matches_the_reference() {
     assert_eq!(engine.draft_chain(4).expect("runs"), chain);
 }
 
-/// Decodes a prompt in two calls of odd sizes and returns tokens and logit bits.
-fn run(engine: &mut Engine, prompt: &[u32], count: usize) -> (Vec<u32>, Vec<u32>) {
+/// Decodes a prompt in two calls of odd sizes and returns tokens and logit bits, and what the drafter did.
+fn run(engine: &mut Engine, prompt: &[u32], count: usize) -> ((Vec<u32>, Vec<u32>), DraftStats) {
+    let mut stats = DraftStats::default();
     engine.reset();
     let mut tokens = vec![engine.prefill(prompt).expect("runs").next];
     let mut logits = Vec::new();
@@ -44,9 +47,10 @@ fn run(engine: &mut Engine, prompt: &[u32], count: usize) -> (Vec<u32>, Vec<u32>
         assert_eq!(decoded.tokens.len(), count);
         tokens.extend(decoded.tokens);
         logits.extend(bits(&decoded.logits.expect("kept")));
+        stats.rounds.extend(decoded.draft.unwrap_or_default().rounds);
     }
     assert_eq!(engine.position(), prompt.len() + count);
-    (tokens, logits)
+    ((tokens, logits), stats)
 }
 
 #[test]
@@ -58,30 +62,28 @@ fn nano_decodes_the_same_tokens_with_every_draft_length() {
     let options = EngineOptions { context_tokens: 192, batch_max: 7 };
     let build =
         |bundle: &Bundle| Engine::new(gpu(), &checkpoint, bundle, &options).expect("builds");
-    let expected = run(&mut build(&Bundle::builtin()), prompt, 60);
+    let (expected, _) = run(&mut build(&Bundle::builtin()), prompt, 60);
     let bundle = common::bundle("serial-rows");
     for (len, bundle) in [1, 2, 3, 4, 5, 6].map(|len| (len, &bundle)) {
         let mut engine = build(bundle).with_drafter(&drafter, len).expect("fits");
-        assert!(run(&mut engine, prompt, 60) == expected, "draft length {len}");
-        engine.reset();
-        engine.prefill(prompt).expect("runs");
-        let stats = engine.decode_greedy(60, false).expect("runs").draft.expect("drafted");
+        let (found, stats) = run(&mut engine, prompt, 60);
+        assert!(found == expected, "draft length {len}");
         let emitted: usize = stats.rounds.iter().map(|(_, kept)| kept + 1).sum();
         assert_eq!(emitted, 60);
         assert!(stats.accepted_per_round() > 0.2, "{:?}", stats.acceptance());
         assert!(stats.rounds.iter().all(|(drafted, kept)| kept <= drafted && *drafted <= len));
     }
     let mut engine = build(&Bundle::builtin()).with_drafter(&drafter, 4).expect("fits");
-    assert!(run(&mut engine, prompt, 60) == expected, "built-in kernels");
+    assert!(run(&mut engine, prompt, 60).0 == expected, "built-in kernels");
 }
 
 #[test]
 fn random_drafts_are_refused_without_a_trace() {
     let tokens: Vec<u32> = (0..40).map(|i| (i * 37 + 2) % 1024).collect();
-    let expected = run(&mut common::engine(&common::e_series(), 128, 8), &tokens, 40);
+    let (expected, _) = run(&mut common::engine(&common::e_series(), 128, 8), &tokens, 40);
     let engine = common::engine(&common::e_series(), 128, 8);
     let mut engine = engine.with_drafter(&e_series_drafter(), 6).expect("fits");
-    assert!(run(&mut engine, &tokens, 40) == expected);
+    assert!(run(&mut engine, &tokens, 40).0 == expected);
     // Plain single-token steps still work in between, and the draft goes on from them.
     engine.decode_forced(&[3, 4, 5]).expect("runs");
     let drafted = engine.decode_greedy(5, false).expect("runs").tokens;

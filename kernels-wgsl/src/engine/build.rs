@@ -65,9 +65,7 @@ pub(super) fn engine(
     let resolved = Resolved::new(gpu, &mut pipelines, &buffers, &all)?;
     // Uploads are still queued; an engine that exists is ready to be timed.
     gpu.queue.submit([]);
-    gpu.device
-        .poll(wgpu::PollType::wait_indefinitely())
-        .map_err(|e| gpu.error(format!("uploading weights: {e}")))?;
+    gpu.wait(None)?;
     // A verification reads back its choices and its drafts.
     let slot = 8 * options.batch_max as u64;
     Ok(Engine {

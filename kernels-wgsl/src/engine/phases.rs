@@ -46,10 +46,7 @@ impl Engine {
                 let commands = encoder.finish();
                 let start = Instant::now();
                 self.gpu.queue.submit([commands]);
-                self.gpu
-                    .device
-                    .poll(wgpu::PollType::wait_indefinitely())
-                    .map_err(|e| self.gpu.error(format!("timing `{op}`: {e}")))?;
+                self.gpu.wait(None)?;
                 best_ns = best_ns.min(elapsed_ns(start));
             }
             phases.push(Phase { op, launches: launches.len(), wall_ns: best_ns });

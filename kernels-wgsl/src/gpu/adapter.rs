@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use serde::Serialize;
+use std::sync::{Arc, OnceLock};
 
 /// Which adapter to open.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +41,8 @@ pub struct Gpu {
     pub(crate) device: wgpu::Device,
     pub(crate) queue: wgpu::Queue,
     info: AdapterInfo,
+    /// First error that no scope caught, such as a lost device. The interface's own answer is a panic.
+    fault: Arc<OnceLock<String>>,
 }
 
 impl Gpu {
@@ -75,7 +78,24 @@ impl Gpu {
         };
         let (device, queue) = pollster::block_on(adapter.request_device(&request))
             .map_err(|e| Error::Device { adapter: info.name.clone(), message: e.to_string() })?;
-        Ok(Gpu { device, queue, info })
+        let fault = Arc::new(OnceLock::new());
+        let seen = fault.clone();
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            // Later errors follow from the first.
+            let _ = seen.set(error.to_string());
+        }));
+        Ok(Gpu { device, queue, info, fault })
+    }
+
+    /// Waits for a submission, or for all of them, and reports what went wrong since the last wait.
+    pub(crate) fn wait(&self, submitted: Option<wgpu::SubmissionIndex>) -> Result<()> {
+        let poll = wgpu::PollType::Wait { submission_index: submitted, timeout: None };
+        let polled = self.device.poll(poll);
+        if let Some(fault) = self.fault.get() {
+            return Err(self.error(fault));
+        }
+        polled.map_err(|e| self.error(format!("waiting for the device: {e}")))?;
+        Ok(())
     }
 
     /// What the adapter says about itself.
@@ -158,7 +178,18 @@ fn class(name: &str, device_type: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::class;
+    use super::{AdapterRequest, Gpu, class};
+
+    #[test]
+    fn adapters_are_found_by_name_and_measured() {
+        let nobody = AdapterRequest { name_contains: Some("no such adapter".into()) };
+        let error = Gpu::open(&nobody).unwrap_err().to_string();
+        assert!(error.contains("no such adapter") && error.contains("found"), "{error}");
+        let gpu = Gpu::open(&AdapterRequest::default()).unwrap();
+        let same = AdapterRequest { name_contains: Some(gpu.info().name.to_uppercase()) };
+        assert_eq!(Gpu::open(&same).unwrap().info(), gpu.info());
+        assert!(gpu.probe_bandwidth_mb_s().unwrap() > 0);
+    }
 
     #[test]
     fn classes_come_from_the_family() {

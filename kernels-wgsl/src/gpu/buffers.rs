@@ -3,7 +3,7 @@
 use super::Gpu;
 use crate::error::Result;
 use std::sync::mpsc::{Receiver, sync_channel};
-use wgpu::{BufferDescriptor, BufferUsages, MapMode, PollType};
+use wgpu::{BufferDescriptor, BufferUsages, MapMode};
 
 impl Gpu {
     /// An empty buffer of `size` bytes (rounded up to a word) with `usage`, zeroed by the interface.
@@ -109,8 +109,7 @@ impl Readback {
 impl Pending<'_> {
     /// Waits for the submission and returns the bytes.
     pub(crate) fn wait(self, gpu: &Gpu, submitted: wgpu::SubmissionIndex) -> Result<Vec<u8>> {
-        let poll = PollType::Wait { submission_index: Some(submitted), timeout: None };
-        gpu.device.poll(poll).map_err(|e| gpu.error(format!("waiting for a step: {e}")))?;
+        gpu.wait(Some(submitted))?;
         match self.mapped.try_recv() {
             Ok(Ok(())) => {}
             Ok(Err(e)) => return Err(gpu.error(format!("reading back: {e}"))),

@@ -24,8 +24,7 @@ impl Gpu {
             let commands = encoder.finish();
             let start = Instant::now();
             let submitted = self.queue.submit([commands]);
-            let wait = wgpu::PollType::Wait { submission_index: Some(submitted), timeout: None };
-            self.device.poll(wait).map_err(|e| self.error(e.to_string()))?;
+            self.wait(Some(submitted))?;
             if run > 0 {
                 best_ns = best_ns.min(start.elapsed().as_nanos().max(1));
             }
