@@ -53,7 +53,7 @@ impl DraftArgs {
             true => Drafter::embedded(),
             false => Drafter::open(folder),
         };
-        let drafter = drafter.with_context(|| folder.display().to_string())?;
+        let drafter = drafter.map_err(plain).with_context(|| folder.display().to_string())?;
         Ok(engine.with_drafter(&drafter, len)?)
     }
 }
@@ -72,8 +72,9 @@ impl EngineArgs {
     /// Reads the files and opens the adapter.
     pub(super) fn open(&self) -> anyhow::Result<Opened> {
         let model = model_name(self.model.as_deref());
-        let checkpoint = files::checkpoint(self.model.as_deref()).context(model.clone())?;
-        let bundle = files::bundle(self.bundle.as_deref())?;
+        let checkpoint = files::checkpoint(self.model.as_deref()).map_err(plain);
+        let checkpoint = checkpoint.with_context(|| model.clone())?;
+        let bundle = files::bundle(self.bundle.as_deref()).map_err(plain)?;
         let gpu = Gpu::open(&AdapterRequest { name_contains: self.adapter.clone() })?;
         Ok(Opened { gpu, checkpoint, bundle, model })
     }
@@ -118,6 +119,11 @@ impl Opened {
 /// How a model is called on the screen.
 pub(super) fn model_name(folder: Option<&Path>) -> String {
     folder.map_or_else(|| NANO.to_owned(), |folder| folder.display().to_string())
+}
+
+/// An error of the engine for the screen: its message holds its cause already.
+pub(super) fn plain(error: assay_kernels::Error) -> anyhow::Error {
+    anyhow::Error::msg(error.to_string())
 }
 
 /// A text file in UTF-8.

@@ -1,6 +1,6 @@
 //! `assay model`: look at and quantise checkpoints.
 
-use super::engine::{NANO, model_name, spinner};
+use super::engine::{NANO, model_name, plain, spinner};
 use super::output::{Format, fields, print, table};
 use crate::measure::files;
 use anyhow::{Context, ensure};
@@ -101,7 +101,8 @@ pub fn run(command: ModelCommand, format: Format) -> anyhow::Result<()> {
 fn open(folder: &Path) -> anyhow::Result<(Checkpoint, String)> {
     let folder = (folder != Path::new(NANO)).then_some(folder);
     let name = model_name(folder);
-    Ok((files::checkpoint(folder).context(name.clone())?, name))
+    let checkpoint = files::checkpoint(folder).map_err(plain).with_context(|| name.clone())?;
+    Ok((checkpoint, name))
 }
 
 fn tensor_bytes(checkpoint: &Checkpoint) -> u64 {

@@ -7,23 +7,23 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum MeasureError {
     /// The host-wide lock file could not be opened or locked.
-    #[error("cannot lock {path}: {source}; set ASSAY_MEASURING_LOCK to a file this user can open", path = path.display())]
+    #[error("cannot lock {path}: {reason}; set ASSAY_MEASURING_LOCK to a file this user can open", path = path.display())]
     Lock {
         /// The lock file.
         path: PathBuf,
         /// The operating system's answer.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// The job cannot be worked on.
     #[error(transparent)]
     Job(#[from] JobError),
     /// The worker process could not be started or talked to.
-    #[error("cannot run the worker {exe}: {source}", exe = exe.display())]
+    #[error("cannot run the worker {exe}: {reason}", exe = exe.display())]
     Spawn {
         /// The program that was tried.
         exe: PathBuf,
         /// The operating system's answer.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// The worker says that it cannot measure this job.
     #[error("the worker gave up: {0}")]

@@ -99,7 +99,7 @@ pub async fn run(
     };
     let taking = async {
         let taken = HostLock::take(&options.lock_path, waiting).await;
-        taken.map_err(|source| MeasureError::Lock { path: options.lock_path.clone(), source })
+        taken.map_err(|reason| MeasureError::Lock { path: options.lock_path.clone(), reason })
     };
     let _lock = limits.guard(taking).await?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -179,7 +179,7 @@ struct Worker {
 
 impl Worker {
     fn start(job: &Job, options: &Options) -> Result<Self, MeasureError> {
-        let spawn_error = |source| MeasureError::Spawn { exe: options.exe.clone(), source };
+        let spawn_error = |reason| MeasureError::Spawn { exe: options.exe.clone(), reason };
         let kept = std::env::vars_os().filter(|(name, _)| is_kept(name));
         // Drivers complain where the session has no runtime folder; nothing is kept in it.
         let mut child = Command::new(&options.exe)
@@ -210,7 +210,7 @@ impl Worker {
         options: &Options,
         progress: &mut (impl FnMut(Progress) + Send),
     ) -> Result<Option<Measurement>, MeasureError> {
-        let io_error = |source| MeasureError::Spawn { exe: options.exe.clone(), source };
+        let io_error = |reason| MeasureError::Spawn { exe: options.exe.clone(), reason };
         let mut text = serde_json::to_vec(job).map_err(JobError::from)?;
         text.push(b'\n');
         let (Some(stdin), Some(stdout)) = (&mut self.stdin, &mut self.stdout) else {
@@ -247,7 +247,7 @@ impl Worker {
         let waited = tokio::time::timeout(LAST_WORDS, self.child.wait()).await;
         let status = match waited {
             Ok(status) => status
-                .map_err(|source| MeasureError::Spawn { exe: options.exe.clone(), source })?
+                .map_err(|reason| MeasureError::Spawn { exe: options.exe.clone(), reason })?
                 .to_string(),
             Err(_) => "it closed its output".to_owned(),
         };

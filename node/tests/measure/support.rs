@@ -15,13 +15,13 @@ use tempfile::TempDir;
 const POOL_BYTES: usize = 4096;
 
 /// A folder that holds what jobs name.
-pub struct Bench {
+pub(crate) struct Bench {
     folder: TempDir,
 }
 
 impl Bench {
     /// Nano as a checkpoint folder and a pool text.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let bench = Self { folder: tempfile::tempdir().unwrap() };
         let files = embedded_files().into_iter();
         let files = files.map(|(name, bytes)| (name.to_owned(), bytes.to_vec())).collect();
@@ -30,24 +30,24 @@ impl Bench {
         bench
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Nano in int4 as a checkpoint folder.
-    pub fn int4(&self) -> RecipeFiles {
+    pub(crate) fn int4(&self) -> RecipeFiles {
         let quantised = quantize::int4_g32(&Checkpoint::embedded().unwrap()).unwrap();
         write(&self.path("int4"), &quantised.files);
         RecipeFiles { checkpoint: self.path("int4"), bundle: None, drafter: None }
     }
 
     /// Nano with the built-in kernels.
-    pub fn base(&self) -> RecipeFiles {
+    pub(crate) fn base(&self) -> RecipeFiles {
         RecipeFiles { checkpoint: self.path("nano"), bundle: None, drafter: None }
     }
 
     /// Nano with its drafter.
-    pub fn with_drafter(&self, draft_len: u32) -> RecipeFiles {
+    pub(crate) fn with_drafter(&self, draft_len: u32) -> RecipeFiles {
         let files = embedded_drafter_files().into_iter();
         let files = files.map(|(name, bytes)| (name.to_owned(), bytes.to_vec())).collect();
         write(&self.path("drafter"), &files);
@@ -55,13 +55,13 @@ impl Bench {
     }
 
     /// Nano with one of the testnet's bundles.
-    pub fn with_bundle(&self, name: &str) -> RecipeFiles {
+    pub(crate) fn with_bundle(&self, name: &str) -> RecipeFiles {
         let bundles = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testnet/bundles");
         RecipeFiles { bundle: Some(bundles.join(name)), ..self.base() }
     }
 
     /// Two pairs of four tokens.
-    pub fn job(&self, x: RecipeFiles, y: RecipeFiles) -> Job {
+    pub(crate) fn job(&self, x: RecipeFiles, y: RecipeFiles) -> Job {
         let recipe = Recipe { checkpoint: BlobHash([1; 32]), bundle: None, drafter: None };
         let plan = Plan {
             claim: ClaimId([7; 32]),
@@ -90,7 +90,7 @@ impl Bench {
     }
 
     /// This package's program as the worker, under a lock of this test's own.
-    pub fn options(&self, deadline: Duration) -> Options {
+    pub(crate) fn options(&self, deadline: Duration) -> Options {
         Options {
             deadline,
             lock_path: self.path("lock"),
@@ -100,7 +100,7 @@ impl Bench {
 
     /// A program that stands in for the worker: `script` for `/bin/sh`.
     #[cfg(unix)]
-    pub fn impostor(&self, deadline: Duration, script: &str) -> Options {
+    pub(crate) fn impostor(&self, deadline: Duration, script: &str) -> Options {
         use std::os::unix::fs::PermissionsExt;
         let exe = self.path("impostor");
         std::fs::write(&exe, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -110,12 +110,12 @@ impl Bench {
 }
 
 /// Measures without hearing of progress and without cancelling.
-pub async fn run(job: &Job, options: &Options) -> Result<Measurement, MeasureError> {
+pub(crate) async fn run(job: &Job, options: &Options) -> Result<Measurement, MeasureError> {
     measure::run(job, options, |_| {}, std::future::pending()).await
 }
 
 /// Ample for the small jobs here, whatever else the machine does.
-pub const AMPLE: Duration = Duration::from_secs(400);
+pub(crate) const AMPLE: Duration = Duration::from_secs(400);
 
 fn write(folder: &Path, files: &BTreeMap<String, Vec<u8>>) {
     std::fs::create_dir(folder).unwrap();
@@ -126,7 +126,7 @@ fn write(folder: &Path, files: &BTreeMap<String, Vec<u8>>) {
 
 /// Waits until no process has this one as its parent.
 #[cfg(target_os = "linux")]
-pub async fn no_process_is_left() {
+pub(crate) async fn no_process_is_left() {
     for _ in 0..100 {
         if children().is_empty() {
             return;
@@ -137,7 +137,7 @@ pub async fn no_process_is_left() {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub async fn no_process_is_left() {}
+pub(crate) async fn no_process_is_left() {}
 
 /// Status lines of this process's children.
 #[cfg(target_os = "linux")]

@@ -85,7 +85,7 @@ impl Arms {
         count: u32,
     ) -> Result<Timed, WorkerError> {
         let lane = self.lane(arm);
-        lane.decode(prompt, count).map_err(|source| lane.blame(source))
+        lane.decode(prompt, count).map_err(|reason| lane.blame(reason))
     }
 
     /// Compares a timed decode with the base (KL, agreement) and with the built-in kernels on the
@@ -120,7 +120,7 @@ impl Arms {
         let (last, before) = reference::split_last(&window.prompt);
         let (_, text) = reference::split_last(&window.scored);
         let forced = [&[last], text].concat();
-        let rows = lane.forced(before, &forced).map_err(|source| lane.blame(source))?;
+        let rows = lane.forced(before, &forced).map_err(|reason| lane.blame(reason))?;
         let (nanonats, _) = reference::sum_nll(&rows, &window.scored);
         let report = &mut lane.report;
         report.scored_tokens += window.scored.len() as u64;
@@ -134,7 +134,7 @@ impl Arms {
     pub(super) fn probe_path(&mut self, arm: Arm, timed: &Timed) -> Result<(), WorkerError> {
         let lane = self.lane(arm);
         let prefill = reference::teacher_forced(&mut lane.engine, &timed.fed(), timed.prompt.len())
-            .map_err(|source| lane.blame(source))?;
+            .map_err(|reason| lane.blame(reason))?;
         for (expected, found) in prefill.iter().zip(timed.logits.iter()) {
             lane.report.path_positions += 1;
             lane.report.path_breaks += u64::from(score::rows_break(expected, found));
@@ -164,7 +164,7 @@ impl Arms {
         for arm in [Arm::X, Arm::Y] {
             let lane = self.lane(arm);
             let found =
-                lane.forced(&[references.bos()], &ids).map_err(|source| lane.blame(source))?;
+                lane.forced(&[references.bos()], &ids).map_err(|reason| lane.blame(reason))?;
             let sequence = [&[references.bos()], ids.as_slice()].concat();
             let expected = references.rows(lane.reference, &sequence, 1)?;
             for (expected, found) in expected.iter().zip(found.iter()) {
@@ -192,7 +192,7 @@ impl Lane {
         references: &mut References,
     ) -> Result<Self, WorkerError> {
         let unsupported = |reason: String| WorkerError::Unsupported { recipe: name, reason };
-        let fail = |source| WorkerError::Recipe { recipe: name, source };
+        let fail = |reason| WorkerError::Recipe { recipe: name, reason };
         let checkpoint = files::checkpoint(Some(&files.checkpoint)).map_err(fail)?;
         let (vocab, base) = (checkpoint.config().vocab, references.vocab());
         if vocab != base {
@@ -225,8 +225,8 @@ impl Lane {
     }
 
     /// An error of this arm's engine.
-    fn blame(&self, source: Error) -> WorkerError {
-        WorkerError::Recipe { recipe: self.name, source }
+    fn blame(&self, reason: Error) -> WorkerError {
+        WorkerError::Recipe { recipe: self.name, reason }
     }
 
     fn decode(&mut self, prompt: &[u32], count: u32) -> Result<Timed, Error> {

@@ -30,12 +30,12 @@ pub enum WorkerError {
     #[error(transparent)]
     Job(#[from] JobError),
     /// A recipe's engine could not be made or run.
-    #[error("{recipe}: {source}")]
+    #[error("{recipe}: {reason}")]
     Recipe {
         /// Which of base, X and Y.
         recipe: &'static str,
         /// The engine's reason.
-        source: assay_kernels::Error,
+        reason: assay_kernels::Error,
     },
     /// The adapter or the base checkpoint failed.
     #[error(transparent)]
@@ -150,7 +150,7 @@ impl<'a> Bench<'a> {
         let load_before_milli = environment::load_milli();
         let gpu = Gpu::open(&AdapterRequest { name_contains: job.adapter.clone() })?;
         let base = files::checkpoint(Some(&job.base.checkpoint))
-            .map_err(|source| WorkerError::Recipe { recipe: "base", source })?;
+            .map_err(|reason| WorkerError::Recipe { recipe: "base", reason })?;
         let pool = Pool::open(job, &base)?;
         let bandwidth_mb_s = gpu.probe_bandwidth_mb_s()?;
         let options = engine_options(job);

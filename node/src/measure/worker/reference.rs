@@ -62,7 +62,7 @@ impl References {
         options: &EngineOptions,
     ) -> Result<Self, WorkerError> {
         let engine = built_in(gpu, base, options)
-            .map_err(|source| WorkerError::Recipe { recipe: "base", source })?;
+            .map_err(|reason| WorkerError::Recipe { recipe: "base", reason })?;
         Ok(Self { engines: vec![Reference { folder: identity(folder), engine, last: None }] })
     }
 
