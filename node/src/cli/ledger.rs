@@ -50,7 +50,7 @@ pub fn run(home: &Path, command: LedgerCommand, format: Format) -> anyhow::Resul
             let mut sink = Replay { auditor, pending: Vec::new(), started: false };
             let bytes = write_ledger(home, &mut sink)?;
             let shown = sink.summary(bytes);
-            print(format, &shown, |shown| table(shown))
+            print(format, &shown, table)
         }
         LedgerCommand::Export { out } => {
             let exported = export(home, &out)?;

@@ -148,7 +148,7 @@ impl Peers {
                 })
             })
             .collect();
-        status.sort_by(|a, b| a.peer.cmp(&b.peer));
+        status.sort_by_key(|row| row.peer);
         status
     }
 }

@@ -374,12 +374,9 @@ impl View for Daemon {
             if request.summary == "refuse" {
                 return Err(SubmitError::Refused("recipe is on the docket already".to_owned()));
             }
+            let ratio_ppm = request.ratio_ppm.unwrap_or(1_000_000);
             self.submitted.lock().unwrap().push(request);
-            Ok(ClaimAccepted {
-                claim: ClaimId([0xaa; 32]),
-                ratio_ppm: request.ratio_ppm.unwrap_or(1_000_000),
-                own_verdict: None,
-            })
+            Ok(ClaimAccepted { claim: ClaimId([0xaa; 32]), ratio_ppm, own_verdict: None })
         })
     }
 
