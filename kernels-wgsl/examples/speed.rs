@@ -1,11 +1,13 @@
 //! Decode speed of the embedded model with several kernel bundles, interleaved.
 //!
-//! usage: speed [--int4] [--steps N] [--runs N] [--draft K] [BUNDLE_DIR ...]
+//! usage: speed [--int4] [--steps N] [--runs N] [--draft K] [--lane-rows N] [BUNDLE_DIR ...]
 //!
 //! With `--draft K` every bundle is also run with the drafter. On Linux the processor time per token is
 //! shown too: it says more than the clock while the machine is busy with other things.
 
+use assay_kernels::bundle::tuned_files;
 use assay_kernels::measure::{Samples, per_second};
+use assay_kernels::registry::Op;
 use assay_kernels::{
     AdapterRequest, Bundle, Checkpoint, Drafter, Engine, EngineOptions, Gpu, heldout_text, quantize,
 };
@@ -19,6 +21,12 @@ fn bundle(dir: &str) -> Bundle {
         files.insert(name, std::fs::read(entry.path()).expect("readable"));
     }
     Bundle::from_files(files).expect("valid bundle")
+}
+
+fn tuned(lane_rows: u32) -> Bundle {
+    let settings = [Op::MatmulBf16, Op::MatmulInt4].map(|op| (op, "LANE_ROWS", lane_rows));
+    let name = format!("{lane_rows} rows a lane");
+    Bundle::from_files(tuned_files(&name, "", &settings).expect("tunable")).expect("valid")
 }
 
 /// Processor seconds this process has used, all threads together; 0 where the system does not tell.
@@ -48,6 +56,7 @@ fn main() {
             "--steps" => steps = number(),
             "--runs" => runs = number(),
             "--draft" => drafts = number(),
+            "--lane-rows" => bundles.push(tuned(number() as u32)),
             dir => bundles.push(bundle(dir)),
         }
     }

@@ -1,15 +1,18 @@
 // Matrix product with bf16 weights: y[m, r] = epilogue(sum_k w[r, k] * x[m, k]).
 //
 // Shape     w [rows, k] bf16, eight values a vec4; x [batch, k] f32; y [batch, y_stride] f32. k divisible by 8.
-// Dispatch  (ceil(rows / 8), ceil(batch / BATCH_TILE)), 64 invocations: 8 rows of 8 lanes.
-// Why       Eight lanes of 16 bytes read one 128-byte line of a row; BATCH_TILE batch rows share each weight.
-//           The split into lanes is fixed, so a batch row's sum does not depend on the batch or the tile.
+// Dispatch  (ceil(rows / (8 * LANE_ROWS)), ceil(batch / BATCH_TILE)), 64 invocations: 8 lanes to every LANE_ROWS rows.
+// Why       Eight lanes of 16 bytes read one 128-byte line of a row. BATCH_TILE batch rows share each weight and
+//           LANE_ROWS (1, 2 or 4) rows each load of x; more of them leave fewer workgroups to fill the adapter.
+//           The split into lanes is fixed, so a batch row's sum does not depend on the batch or either tile.
 // Sum order lane l adds the chunks of eight l, l + 8, ... in element order; then lanes 0..7 in order.
 // Epilogue  0 store; 1 soft-cap: cap * tanh(s / cap); 2 gelu(s) * gate[m, r];
 //           3 rows alternate gate, up: y[m, r / 2] = gelu(gate) * up.
 
 override EPILOGUE: u32 = 0u;
 override BATCH_TILE: u32 = 1u;
+override LANE_ROWS: u32 = 1u;
+override PARTIALS: u32 = 64u * LANE_ROWS;
 
 struct Params {
     rows: u32,
@@ -28,19 +31,61 @@ struct Params {
 @group(0) @binding(4) var<storage, read> gate: array<f32>;
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;
 
-// One vec4 component per batch row of the tile.
-var<workgroup> partial: array<vec4<f32>, 64>;
+// Eight lanes' sums for every row; one vec4 component per batch row of the tile.
+var<workgroup> partial: array<vec4<f32>, PARTIALS>;
 
 fn widen(pair: vec2<u32>) -> vec4<f32> {
     return bitcast<vec4<f32>>(vec4<u32>(
         pair.x << 16u, pair.x & 0xffff0000u, pair.y << 16u, pair.y & 0xffff0000u));
 }
 
-fn dot8(a: vec4<f32>, b: vec4<f32>, at: u32, sum: f32) -> f32 {
-    let c = x[at];
-    let d = x[at + 1u];
+fn dot8(a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>, sum: f32) -> f32 {
     let low = fma(a.w, c.w, fma(a.z, c.z, fma(a.y, c.y, fma(a.x, c.x, sum))));
     return fma(b.w, d.w, fma(b.z, d.z, fma(b.y, d.y, fma(b.x, d.x, low))));
+}
+
+// A chunk of x of every batch row of the tile.
+struct Tile {
+    a0: vec4<f32>, b0: vec4<f32>,
+    a1: vec4<f32>, b1: vec4<f32>,
+    a2: vec4<f32>, b2: vec4<f32>,
+    a3: vec4<f32>, b3: vec4<f32>,
+}
+
+fn load_tile(at: vec4<u32>) -> Tile {
+    var tile = Tile();
+    tile.a0 = x[at.x];
+    tile.b0 = x[at.x + 1u];
+    if BATCH_TILE > 1u {
+        tile.a1 = x[at.y];
+        tile.b1 = x[at.y + 1u];
+    }
+    if BATCH_TILE > 2u {
+        tile.a2 = x[at.z];
+        tile.b2 = x[at.z + 1u];
+    }
+    if BATCH_TILE > 3u {
+        tile.a3 = x[at.w];
+        tile.b3 = x[at.w + 1u];
+    }
+    return tile;
+}
+
+fn add_chunk(packed: vec4<u32>, tile: Tile, sum: vec4<f32>) -> vec4<f32> {
+    let a = widen(packed.xy);
+    let b = widen(packed.zw);
+    var next = sum;
+    next.x = dot8(a, b, tile.a0, tile.b0, sum.x);
+    if BATCH_TILE > 1u {
+        next.y = dot8(a, b, tile.a1, tile.b1, sum.y);
+    }
+    if BATCH_TILE > 2u {
+        next.z = dot8(a, b, tile.a2, tile.b2, sum.z);
+    }
+    if BATCH_TILE > 3u {
+        next.w = dot8(a, b, tile.a3, tile.b3, sum.w);
+    }
+    return next;
 }
 
 fn gelu(v: f32) -> f32 {
@@ -73,39 +118,12 @@ fn store(batch: u32, row: u32, a: f32, b: f32) {
     }
 }
 
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let row = min(group.x * 8u + local / 8u, params.rows - 1u);
-    let first = group.y * BATCH_TILE;
-    let last = step[1] - 1u;
-    let stride = params.chunks * 2u;
-    let x0 = first * stride;
-    let x1 = min(first + 1u, last) * stride;
-    let x2 = min(first + 2u, last) * stride;
-    let x3 = min(first + 3u, last) * stride;
-    var sum = vec4<f32>();
-    for (var chunk = local % 8u; chunk < params.chunks; chunk += 8u) {
-        let packed = w[row * params.chunks + chunk];
-        let a = widen(packed.xy);
-        let b = widen(packed.zw);
-        sum.x = dot8(a, b, x0 + chunk * 2u, sum.x);
-        if BATCH_TILE > 1u {
-            sum.y = dot8(a, b, x1 + chunk * 2u, sum.y);
-        }
-        if BATCH_TILE > 2u {
-            sum.z = dot8(a, b, x2 + chunk * 2u, sum.z);
-        }
-        if BATCH_TILE > 3u {
-            sum.w = dot8(a, b, x3 + chunk * 2u, sum.w);
-        }
-    }
-    partial[local] = sum;
-    workgroupBarrier();
-
+// Adds up the lanes of the workgroup's rows and stores them, one row of y an invocation.
+fn store_tile(group: u32, local: u32, first: u32) {
     let pairs = EPILOGUE == 3u;
-    let held = select(8u, 4u, pairs);
+    let held = select(8u * LANE_ROWS, 4u * LANE_ROWS, pairs);
     let out_rows = select(params.rows, params.rows / 2u, pairs);
-    let out_row = group.x * held + local;
+    let out_row = group * held + local;
     if local >= held || out_row >= out_rows {
         return;
     }
@@ -124,4 +142,40 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if BATCH_TILE > 3u {
         store(first + 3u, out_row, a.w, b.w);
     }
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let row = (group.x * 8u + local / 8u) * LANE_ROWS;
+    let rows = min(vec4<u32>(row) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.rows - 1u));
+    let first = group.y * BATCH_TILE;
+    let batch = min(vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(step[1] - 1u));
+    let x_at = batch * params.chunks * 2u;
+    let w_at = rows * params.chunks;
+    var a = vec4<f32>();
+    var b = vec4<f32>();
+    var c = vec4<f32>();
+    var d = vec4<f32>();
+    for (var chunk = local % 8u; chunk < params.chunks; chunk += 8u) {
+        let tile = load_tile(x_at + chunk * 2u);
+        a = add_chunk(w[w_at.x + chunk], tile, a);
+        if LANE_ROWS > 1u {
+            b = add_chunk(w[w_at.y + chunk], tile, b);
+        }
+        if LANE_ROWS > 2u {
+            c = add_chunk(w[w_at.z + chunk], tile, c);
+            d = add_chunk(w[w_at.w + chunk], tile, d);
+        }
+    }
+    let own = local / 8u * LANE_ROWS * 8u + local % 8u;
+    partial[own] = a;
+    if LANE_ROWS > 1u {
+        partial[own + 8u] = b;
+    }
+    if LANE_ROWS > 2u {
+        partial[own + 16u] = c;
+        partial[own + 24u] = d;
+    }
+    workgroupBarrier();
+    store_tile(group.x, local, first);
 }

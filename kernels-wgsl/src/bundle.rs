@@ -194,6 +194,37 @@ impl Bundle {
     }
 }
 
+/// Files of a bundle that runs built-in kernels with other values of their tunable constants, for a search
+/// over them: one `(op, tunable, value)` each. Errors where the op has no such tunable or value, or an op
+/// comes twice.
+pub fn tuned_files(
+    name: &str,
+    summary: &str,
+    settings: &[(Op, &str, u32)],
+) -> Result<BTreeMap<String, Vec<u8>>> {
+    let mut manifest = format!("name = {name:?}\nsummary = {summary:?}\n");
+    let mut files = BTreeMap::new();
+    for &(op, constant, value) in settings {
+        let entry = op.entry();
+        let tunable = entry.tunables.iter().find(|t| t.name == constant);
+        let Some(tunable) = tunable.filter(|t| t.values.contains(&value)) else {
+            let message = format!("op `{}` has no tunable {constant} = {value}", entry.name);
+            return Err(Error::Bundle(message));
+        };
+        let (op, rows) = (entry.name, value * tunable.rows_per_workgroup_each);
+        let tiles = entry.batch_tiles;
+        manifest += &format!(
+            "\n[[kernel]]\nop = \"{op}\"\nfile = \"{op}.wgsl\"\nrows_per_workgroup = {rows}\n\
+             batch_tiles = {tiles:?}\nconstants = {{ {constant} = {value} }}\n"
+        );
+        if files.insert(format!("{op}.wgsl"), entry.source.as_bytes().to_vec()).is_some() {
+            return Err(Error::Bundle(format!("op `{op}` is set twice")));
+        }
+    }
+    files.insert(MANIFEST.into(), manifest.into_bytes());
+    Ok(files)
+}
+
 fn hash_part(hasher: &mut blake3::Hasher, name: &str, bytes: &[u8]) {
     for part in [name.as_bytes(), bytes] {
         hasher.update(&(part.len() as u64).to_le_bytes()).update(part);

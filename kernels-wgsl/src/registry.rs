@@ -51,6 +51,19 @@ pub enum Access {
     Write,
 }
 
+/// A constant of a built-in kernel that a bundle may set. Every value gives the same bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Tunable {
+    /// Name of the `override`.
+    pub name: &'static str,
+    /// Values it may have.
+    pub values: &'static [u32],
+    /// The value the built-in bundle uses.
+    pub default: u32,
+    /// `rows_per_workgroup` divided by the value.
+    pub rows_per_workgroup_each: u32,
+}
+
 /// One registry entry.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry {
@@ -68,6 +81,8 @@ pub struct Entry {
     pub rows_per_workgroup: u32,
     /// Values of `BATCH_TILE` (batch rows per workgroup along y) that the built-in kernel is built for.
     pub batch_tiles: &'static [u32],
+    /// `override` constants that change the launch but not the result.
+    pub tunables: &'static [Tunable],
     /// Cases of the op's oracle for a range of batch rows.
     pub(crate) cases: fn(Range<usize>) -> Vec<Case>,
 }
@@ -98,18 +113,29 @@ const fn entry(
         mode_constant: None,
         rows_per_workgroup: 1,
         batch_tiles: &[1],
+        tunables: &[],
         cases,
     }
 }
 
-const fn matmul(entry: Entry) -> Entry {
+const fn lane_rows(default: u32) -> Tunable {
+    Tunable { name: "LANE_ROWS", values: &[1, 2, 4], default, rows_per_workgroup_each: 8 }
+}
+
+const fn matmul(tunables: &'static [Tunable; 1], entry: Entry) -> Entry {
     Entry {
         mode_constant: Some("EPILOGUE"),
-        rows_per_workgroup: 8,
+        rows_per_workgroup: tunables[0].default * tunables[0].rows_per_workgroup_each,
         batch_tiles: &[1, 2, 3, 4],
+        tunables,
         ..entry
     }
 }
+
+/// Many workgroups matter more than loads of x, which is as large as the weights it meets.
+const BF16_TUNABLES: [Tunable; 1] = [lane_rows(1)];
+/// x is eight times the size of the codes it meets.
+const INT4_TUNABLES: [Tunable; 1] = [lane_rows(2)];
 
 static ENTRIES: [Entry; 13] = [
     Entry {
@@ -151,20 +177,34 @@ static ENTRIES: [Entry; 13] = [
         &[PARAMS, STEP, ("branch", Read), ("weights", Read), ("x", Write), ("out", Write)],
         kernels::residual_norm,
     ),
-    matmul(entry(
-        Op::MatmulBf16,
-        "matmul_bf16",
-        shader!("matmul_bf16"),
-        &[PARAMS, STEP, ("x", Read), ("w", Read), ("gate", Read), ("y", Write)],
-        kernels::matmul_bf16,
-    )),
-    matmul(entry(
-        Op::MatmulInt4,
-        "matmul_int4",
-        shader!("matmul_int4"),
-        &[PARAMS, STEP, ("x", Read), ("w", Read), ("scales", Read), ("gate", Read), ("y", Write)],
-        kernels::matmul_int4,
-    )),
+    matmul(
+        &BF16_TUNABLES,
+        entry(
+            Op::MatmulBf16,
+            "matmul_bf16",
+            shader!("matmul_bf16"),
+            &[PARAMS, STEP, ("x", Read), ("w", Read), ("gate", Read), ("y", Write)],
+            kernels::matmul_bf16,
+        ),
+    ),
+    matmul(
+        &INT4_TUNABLES,
+        entry(
+            Op::MatmulInt4,
+            "matmul_int4",
+            shader!("matmul_int4"),
+            &[
+                PARAMS,
+                STEP,
+                ("x", Read),
+                ("w", Read),
+                ("scales", Read),
+                ("gate", Read),
+                ("y", Write),
+            ],
+            kernels::matmul_int4,
+        ),
+    ),
     entry(
         Op::HeadNormRope,
         "head_norm_rope",

@@ -2,7 +2,7 @@
 
 mod common;
 
-use assay_kernels::bundle::{KERNELS_MAX, SOURCE_BYTES_MAX};
+use assay_kernels::bundle::{KERNELS_MAX, SOURCE_BYTES_MAX, tuned_files};
 use assay_kernels::registry::Op;
 use assay_kernels::{Bundle, Engine, EngineOptions};
 use proptest::prelude::*;
@@ -112,6 +112,20 @@ fn digests_depend_on_names_and_bytes() {
     let mut renamed = files(&manifest(KERNEL), source);
     renamed.insert("b".into(), Vec::new());
     assert_ne!(base, digest(renamed));
+}
+
+#[test]
+fn only_known_constants_are_tunable() {
+    let op = Op::MatmulInt4;
+    assert!(tuned_files("x", "", &[(op, "LANE_ROWS", 4)]).is_ok());
+    for settings in [
+        vec![(op, "LANE_ROWS", 3)],
+        vec![(op, "OTHER", 1)],
+        vec![(Op::Norm, "LANE_ROWS", 1)],
+        vec![(op, "LANE_ROWS", 1), (op, "LANE_ROWS", 2)],
+    ] {
+        assert!(tuned_files("x", "", &settings).is_err(), "{settings:?}");
+    }
 }
 
 proptest! {

@@ -47,13 +47,17 @@ fn e_series_paths_agree_with_every_bundle_and_format() {
     for checkpoint in [&bf16, &int4(&bf16)] {
         let options = EngineOptions { context_tokens: 64, batch_max: 11 };
         let mut expected = None;
-        for bundle in
-            [Bundle::builtin(), common::bundle("serial-rows"), common::bundle("same-again")]
-        {
+        for bundle in [Bundle::builtin(), common::bundle("serial-rows")] {
             let mut engine = Engine::new(gpu(), checkpoint, &bundle, &options).expect("builds");
             let found = check_paths(&mut engine, &tokens);
             let expected = expected.get_or_insert_with(|| found.clone());
             assert!(*expected == found, "{} differs from the built-in kernels", bundle.name());
+        }
+        for (lane_rows, path) in [(1, Path::Batch(5)), (2, Path::Decode), (4, Path::Prefill)] {
+            let bundle = common::tuned(lane_rows);
+            let mut engine = Engine::new(gpu(), checkpoint, &bundle, &options).expect("builds");
+            let found = bits(&engine.logits(&tokens, path).expect("runs").logits);
+            assert!(expected.as_ref() == Some(&found), "LANE_ROWS = {lane_rows} differs");
         }
     }
 }

@@ -5,8 +5,13 @@ mod common;
 use assay_kernels::{Bundle, kernels};
 use common::gpu;
 
-fn bundles() -> [Bundle; 3] {
-    [Bundle::builtin(), common::bundle("serial-rows"), common::bundle("same-again")]
+fn bundles() -> [Bundle; 4] {
+    [
+        Bundle::builtin(),
+        common::bundle("serial-rows"),
+        common::bundle("same-again"),
+        common::tuned(4),
+    ]
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! What the integration tests share: the adapter and the golden files.
 #![allow(dead_code, unreachable_pub)]
 
+use assay_kernels::bundle::tuned_files;
+use assay_kernels::registry::Op;
 use assay_kernels::{AdapterRequest, Bundle, Checkpoint, Engine, EngineOptions, Gpu};
 use safetensors::SafeTensors;
 use std::collections::BTreeMap;
@@ -47,6 +49,13 @@ pub fn folder(relative: &str) -> BTreeMap<String, Vec<u8>> {
 /// A kernel bundle of the repository.
 pub fn bundle(name: &str) -> Bundle {
     Bundle::from_files(folder(&format!("../testnet/bundles/{name}"))).expect("the bundle loads")
+}
+
+/// The built-in matrix products with another number of rows a lane.
+pub fn tuned(lane_rows: u32) -> Bundle {
+    let settings = [Op::MatmulBf16, Op::MatmulInt4].map(|op| (op, "LANE_ROWS", lane_rows));
+    let files = tuned_files("tuned", "a test", &settings).expect("known tunables");
+    Bundle::from_files(files).expect("valid")
 }
 
 /// Expected outputs of a reference implementation.

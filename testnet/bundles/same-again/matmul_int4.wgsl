@@ -2,15 +2,18 @@
 //
 // Shape     w [rows, k] codes q + 8, a group of 32 a vec4, first code in the lowest nibble; scales bf16, two a
 //           word, each row padded to whole words; x [batch, k] f32; y [batch, y_stride] f32. k divisible by 32.
-// Dispatch  (ceil(rows / 8), ceil(batch / BATCH_TILE)), 64 invocations: 8 rows of 8 lanes.
-// Why       Eight lanes of one group each read one 128-byte line of a row; BATCH_TILE batch rows share each weight.
-//           The split into lanes is fixed, so a batch row's sum does not depend on the batch or the tile.
+// Dispatch  (ceil(rows / (8 * LANE_ROWS)), ceil(batch / BATCH_TILE)), 64 invocations: 8 lanes to every LANE_ROWS rows.
+// Why       Eight lanes of one group each read one 128-byte line of a row. BATCH_TILE batch rows share each weight and
+//           LANE_ROWS (1, 2 or 4) rows each load of x, which is eight times the size of the codes it meets.
+//           The split into lanes is fixed, so a batch row's sum does not depend on the batch or either tile.
 // Sum order each group in element order from zero; lane l adds scale * group for l, l + 8, ...; then lanes 0..7.
 // Epilogue  0 store; 1 soft-cap: cap * tanh(s / cap); 2 gelu(s) * gate[m, r];
 //           3 rows alternate gate, up: y[m, r / 2] = gelu(gate) * up.
 
 override EPILOGUE: u32 = 0u;
 override BATCH_TILE: u32 = 1u;
+override LANE_ROWS: u32 = 2u;
+override PARTIALS: u32 = 64u * LANE_ROWS;
 
 struct Params {
     rows: u32,
@@ -30,8 +33,8 @@ struct Params {
 @group(0) @binding(5) var<storage, read> gate: array<f32>;
 @group(0) @binding(6) var<storage, read_write> y: array<f32>;
 
-// One vec4 component per batch row of the tile.
-var<workgroup> partial: array<vec4<f32>, 64>;
+// Eight lanes' sums for every row; one vec4 component per batch row of the tile.
+var<workgroup> partial: array<vec4<f32>, PARTIALS>;
 
 // 0x4b000000 is 2^23, whose last mantissa bit is one: or-ing a nibble in adds it exactly.
 fn low_codes(word: u32) -> vec4<f32> {
@@ -39,25 +42,81 @@ fn low_codes(word: u32) -> vec4<f32> {
     return bitcast<vec4<f32>>(nibbles | vec4<u32>(0x4b000000u)) - 8388616.0;
 }
 
-fn dot4(a: vec4<f32>, at: u32, sum: f32) -> f32 {
-    let b = x[at];
-    return fma(a.w, b.w, fma(a.z, b.z, fma(a.y, b.y, fma(a.x, b.x, sum))));
+fn dot8(a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>, sum: f32) -> f32 {
+    let low = fma(a.w, c.w, fma(a.z, c.z, fma(a.y, c.y, fma(a.x, c.x, sum))));
+    return fma(b.w, d.w, fma(b.z, d.z, fma(b.y, d.y, fma(b.x, d.x, low))));
 }
 
-struct Group {
-    a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>,
-    e: vec4<f32>, f: vec4<f32>, g: vec4<f32>, h: vec4<f32>,
+// A chunk of x of every batch row of the tile.
+struct Tile {
+    a0: vec4<f32>, b0: vec4<f32>,
+    a1: vec4<f32>, b1: vec4<f32>,
+    a2: vec4<f32>, b2: vec4<f32>,
+    a3: vec4<f32>, b3: vec4<f32>,
 }
 
-fn unpack(packed: vec4<u32>) -> Group {
-    return Group(
-        low_codes(packed.x), low_codes(packed.x >> 16u), low_codes(packed.y), low_codes(packed.y >> 16u),
-        low_codes(packed.z), low_codes(packed.z >> 16u), low_codes(packed.w), low_codes(packed.w >> 16u));
+fn load_tile(at: vec4<u32>) -> Tile {
+    var tile = Tile();
+    tile.a0 = x[at.x];
+    tile.b0 = x[at.x + 1u];
+    if BATCH_TILE > 1u {
+        tile.a1 = x[at.y];
+        tile.b1 = x[at.y + 1u];
+    }
+    if BATCH_TILE > 2u {
+        tile.a2 = x[at.z];
+        tile.b2 = x[at.z + 1u];
+    }
+    if BATCH_TILE > 3u {
+        tile.a3 = x[at.w];
+        tile.b3 = x[at.w + 1u];
+    }
+    return tile;
 }
 
-fn dot32(q: Group, at: u32) -> f32 {
-    let half = dot4(q.d, at + 3u, dot4(q.c, at + 2u, dot4(q.b, at + 1u, dot4(q.a, at, 0.0))));
-    return dot4(q.h, at + 7u, dot4(q.g, at + 6u, dot4(q.f, at + 5u, dot4(q.e, at + 4u, half))));
+// One word of eight codes of a row times the chunk of x.
+fn add_word(word: u32, tile: Tile, sum: vec4<f32>) -> vec4<f32> {
+    let a = low_codes(word);
+    let b = low_codes(word >> 16u);
+    var next = sum;
+    next.x = dot8(a, b, tile.a0, tile.b0, sum.x);
+    if BATCH_TILE > 1u {
+        next.y = dot8(a, b, tile.a1, tile.b1, sum.y);
+    }
+    if BATCH_TILE > 2u {
+        next.z = dot8(a, b, tile.a2, tile.b2, sum.z);
+    }
+    if BATCH_TILE > 3u {
+        next.w = dot8(a, b, tile.a3, tile.b3, sum.w);
+    }
+    return next;
+}
+
+// One vec4 over the tile's batch rows for each row of the lane.
+struct Sums {
+    a: vec4<f32>,
+    b: vec4<f32>,
+    c: vec4<f32>,
+    d: vec4<f32>,
+}
+
+// One word of every row of the lane.
+fn add_words(words: vec4<u32>, tile: Tile, sums: Sums) -> Sums {
+    var next = sums;
+    next.a = add_word(words.x, tile, sums.a);
+    if LANE_ROWS > 1u {
+        next.b = add_word(words.y, tile, sums.b);
+    }
+    if LANE_ROWS > 2u {
+        next.c = add_word(words.z, tile, sums.c);
+        next.d = add_word(words.w, tile, sums.d);
+    }
+    return next;
+}
+
+fn scale_of(row: u32, group_at: u32) -> vec4<f32> {
+    let pair = scales[row * ((params.groups + 1u) / 2u) + group_at / 2u];
+    return vec4<f32>(bitcast<f32>(select(pair << 16u, pair & 0xffff0000u, (group_at & 1u) == 1u)));
 }
 
 fn gelu(v: f32) -> f32 {
@@ -90,40 +149,12 @@ fn store(batch: u32, row: u32, a: f32, b: f32) {
     }
 }
 
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let row = min(group.x * 8u + local / 8u, params.rows - 1u);
-    let first = group.y * BATCH_TILE;
-    let last = step[1] - 1u;
-    let stride = params.groups * 8u;
-    let scale_words = (params.groups + 1u) / 2u;
-    let x0 = first * stride;
-    let x1 = min(first + 1u, last) * stride;
-    let x2 = min(first + 2u, last) * stride;
-    let x3 = min(first + 3u, last) * stride;
-    var sum = vec4<f32>();
-    for (var group_at = local % 8u; group_at < params.groups; group_at += 8u) {
-        let codes = unpack(w[row * params.groups + group_at]);
-        let pair = scales[row * scale_words + group_at / 2u];
-        let scale = bitcast<f32>(select(pair << 16u, pair & 0xffff0000u, (group_at & 1u) == 1u));
-        sum.x = fma(scale, dot32(codes, x0 + group_at * 8u), sum.x);
-        if BATCH_TILE > 1u {
-            sum.y = fma(scale, dot32(codes, x1 + group_at * 8u), sum.y);
-        }
-        if BATCH_TILE > 2u {
-            sum.z = fma(scale, dot32(codes, x2 + group_at * 8u), sum.z);
-        }
-        if BATCH_TILE > 3u {
-            sum.w = fma(scale, dot32(codes, x3 + group_at * 8u), sum.w);
-        }
-    }
-    partial[local] = sum;
-    workgroupBarrier();
-
+// Adds up the lanes of the workgroup's rows and stores them, one row of y an invocation.
+fn store_tile(group: u32, local: u32, first: u32) {
     let pairs = EPILOGUE == 3u;
-    let held = select(8u, 4u, pairs);
+    let held = select(8u * LANE_ROWS, 4u * LANE_ROWS, pairs);
     let out_rows = select(params.rows, params.rows / 2u, pairs);
-    let out_row = group.x * held + local;
+    let out_row = group * held + local;
     if local >= held || out_row >= out_rows {
         return;
     }
@@ -142,4 +173,52 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if BATCH_TILE > 3u {
         store(first + 3u, out_row, a.w, b.w);
     }
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let row = (group.x * 8u + local / 8u) * LANE_ROWS;
+    let rows = min(vec4<u32>(row) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.rows - 1u));
+    let first = group.y * BATCH_TILE;
+    let batch = min(vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(step[1] - 1u));
+    let x_at = batch * params.groups * 8u;
+    let w_at = rows * params.groups;
+    var sums = Sums();
+    for (var group_at = local % 8u; group_at < params.groups; group_at += 8u) {
+        let p = w[w_at.x + group_at];
+        var q = vec4<u32>();
+        var r = vec4<u32>();
+        var s = vec4<u32>();
+        if LANE_ROWS > 1u {
+            q = w[w_at.y + group_at];
+        }
+        if LANE_ROWS > 2u {
+            r = w[w_at.z + group_at];
+            s = w[w_at.w + group_at];
+        }
+        let at = x_at + group_at * 8u;
+        var own = add_words(vec4<u32>(p.x, q.x, r.x, s.x), load_tile(at), Sums());
+        own = add_words(vec4<u32>(p.y, q.y, r.y, s.y), load_tile(at + 2u), own);
+        own = add_words(vec4<u32>(p.z, q.z, r.z, s.z), load_tile(at + 4u), own);
+        own = add_words(vec4<u32>(p.w, q.w, r.w, s.w), load_tile(at + 6u), own);
+        sums.a = fma(scale_of(rows.x, group_at), own.a, sums.a);
+        if LANE_ROWS > 1u {
+            sums.b = fma(scale_of(rows.y, group_at), own.b, sums.b);
+        }
+        if LANE_ROWS > 2u {
+            sums.c = fma(scale_of(rows.z, group_at), own.c, sums.c);
+            sums.d = fma(scale_of(rows.w, group_at), own.d, sums.d);
+        }
+    }
+    let own = local / 8u * LANE_ROWS * 8u + local % 8u;
+    partial[own] = sums.a;
+    if LANE_ROWS > 1u {
+        partial[own + 8u] = sums.b;
+    }
+    if LANE_ROWS > 2u {
+        partial[own + 16u] = sums.c;
+        partial[own + 24u] = sums.d;
+    }
+    workgroupBarrier();
+    store_tile(group.x, local, first);
 }
