@@ -136,9 +136,12 @@ impl Seat {
     }
 
     async fn fetch_and_measure(&self, plan: Plan, role: &str) -> Result<Measurement, SeatError> {
-        let claim = plan.claim.short();
+        let claim = match plan.claim {
+            OWN_CLAIM => "its own claim".to_owned(),
+            claim => format!("claim {}", claim.short()),
+        };
         let genesis = self.ledger.with(|peer| peer.state().genesis().clone());
-        self.say(format!("fetching the recipes of claim {claim}"));
+        self.say(format!("fetching the recipes of {claim}"));
         let base = self.files(&genesis.challenge.base).await?;
         let x = self.files(&plan.x).await?;
         let y = self.files(&plan.y).await?;
@@ -146,9 +149,9 @@ impl Seat {
         let job = Job::new(&genesis, plan, pool, [x, y, base], self.measuring.adapter.clone());
         let progress = |progress: measure::Progress| {
             let what = match progress.total {
-                0 => format!("waiting to measure claim {claim} {role}: {}", progress.what),
+                0 => format!("waiting to measure {claim} {role}: {}", progress.what),
                 total => format!(
-                    "{MEASURING} claim {claim} {role}: step {} of {total}, {}",
+                    "{MEASURING} {claim} {role}: step {} of {total}, {}",
                     progress.done, progress.what
                 ),
             };

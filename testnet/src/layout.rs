@@ -83,9 +83,9 @@ pub fn genesis(members: Vec<Member>) -> Genesis {
             base: embedded.base(),
             pool: PromptPool {
                 text: embedded.text,
-                prompts: 700,
-                prompt_tokens: 32,
-                scored_tokens: 32,
+                prompts: 1000,
+                prompt_tokens: 24,
+                scored_tokens: 16,
             },
             kl_max_micronats: 50_000,
             agreement_min_ppm: 900_000,
@@ -102,7 +102,7 @@ pub fn genesis(members: Vec<Member>) -> Genesis {
             docket_max: 32,
             assumed_dishonest_ppm: 200_000,
         },
-        measurement: MeasurementRules { pairs: 8, decode_tokens: 32, reach_tokens: 32 },
+        measurement: MeasurementRules { pairs: 8, decode_tokens: 24, reach_tokens: 16 },
         significance: SignificanceRules {
             alpha_ppm: 1_000,
             eta_ppm: 10_000,

@@ -94,7 +94,12 @@ fn killed_nodes_catch_up_and_newcomers_join() {
     let newcomer = newcomer_joins_and_returns(&layout, &nodes, folder.path());
     drop(newcomer);
 
-    // Idle means idle: nothing is ordered while nobody says anything.
+    // Idle means idle: nothing is ordered while nobody has anything to say.
+    wait("every author opens its result", || {
+        let all: Claims = nodes[0].client().unwrap().get("/api/claims").unwrap();
+        all.claims.iter().all(|row| row.author_ratio_ppm.is_some())
+    });
+    wait_same_head(&nodes);
     let height = status(&nodes[0]).height;
     std::thread::sleep(Duration::from_secs(3));
     assert_eq!(status(&nodes[0]).height, height);

@@ -126,7 +126,9 @@ async fn a_claim_is_submitted_with_the_token() {
     };
     let response = site.send(post(body.to_string())).await;
     assert_eq!(response.status(), StatusCode::CREATED);
-    assert_eq!(text(response).await, json!({"claim": "aa".repeat(32)}).to_string());
+    let accepted: serde_json::Value = serde_json::from_str(&text(response).await).unwrap();
+    assert_eq!(accepted["claim"], "aa".repeat(32));
+    assert_eq!(accepted["ratio_ppm"], 1_300_000);
     assert_eq!(site.daemon.submitted.lock().unwrap().len(), 1);
 
     let with = |field: &str, value: serde_json::Value| {
