@@ -3,7 +3,7 @@
 use crate::api::{ClaimAccepted, ClaimRequest, SubmitError};
 use crate::ledger::Ledger;
 use crate::seat::{OWN_CLAIM, Seat};
-use assay_protocol::gates::Evidence;
+use assay_protocol::gates::{Evidence, Gate};
 use assay_protocol::genesis::Genesis;
 use assay_protocol::ids::{Beacon, ClaimId, PeerId};
 use assay_protocol::measurement::Measurement;
@@ -11,7 +11,7 @@ use assay_protocol::peer::{Input, Secret};
 use assay_protocol::plan::{Plan, Subject, plan};
 use assay_protocol::pool::applies;
 use assay_protocol::record::{Body, Claim, Opening, Recipe, opening_seal};
-use assay_protocol::verdict::{Outcome, Verdict, decide};
+use assay_protocol::verdict::{Verdict, decide};
 use assay_protocol::wire;
 use ed25519_dalek::SigningKey;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ impl Author {
     /// # Errors
     ///
     /// [`SubmitError`] when the ledger would refuse the claim, when the own measurement fails, or
-    /// when it shows that a committee would refute the claim and the request does not insist.
+    /// when it leaves no hope of another verdict and the request does not insist.
     pub async fn submit(&self, request: ClaimRequest) -> Result<ClaimAccepted, SubmitError> {
         request.check()?;
         let me = PeerId(self.key.verifying_key().to_bytes());
@@ -53,8 +53,13 @@ impl Author {
                 let measured = self.seat.raw_data(plan.clone(), "as its author").await;
                 let measured = measured.map_err(|e| SubmitError::Unavailable(e.to_string()))?;
                 let verdict = own_verdict(genesis, me, &plan, &measured);
-                if verdict.outcome != Outcome::Accepted && !request.insist {
-                    return Err(SubmitError::Refused(failed_gates(&verdict)));
+                let hopeless = hopeless_gates(genesis, &verdict);
+                if !hopeless.is_empty() && !request.insist {
+                    return Err(SubmitError::Refused(format!(
+                        "by your own measurement a committee would refute this ({}); repeat with \
+                         --insist to claim it all the same",
+                        hopeless.join("; ")
+                    )));
                 }
                 (verdict.ratio.map_or(0, |ratio| ratio.ppm), Some(verdict))
             }
@@ -120,14 +125,19 @@ fn own_verdict(genesis: &Genesis, me: PeerId, plan: &Plan, measurement: &Measure
     decide(&alone, &[(me, Evidence { plan, measurement })])
 }
 
-fn failed_gates(verdict: &Verdict) -> String {
-    let failed = verdict.gates.iter().filter(|gate| !gate.pass);
-    let failed: Vec<String> =
-        failed.map(|gate| format!("{:?}: {}", gate.gate, gate.detail).to_lowercase()).collect();
-    format!(
-        "your own measurement would be refuted ({}); repeat with --insist to claim it all the same",
-        failed.join("; ")
-    )
+/// The gates that a committee is sure to fail as well, with their numbers. A committee has several
+/// times the pairs of its author, so that a gain which is there but not yet significant is no
+/// reason against a claim.
+fn hopeless_gates(genesis: &Genesis, verdict: &Verdict) -> Vec<String> {
+    let needed_ppm = 1_000_000 + genesis.significance.eta_ppm;
+    let gains = verdict.ratio.is_some_and(|ratio| ratio.ppm > needed_ppm);
+    let hopeless = verdict.gates.iter().filter(|gate| match gate.gate {
+        // Losing identity makes a recipe lossy; whether it may be is the quality gate's matter.
+        Gate::Identity => false,
+        Gate::Speed => !gains,
+        _ => !gate.pass,
+    });
+    hopeless.map(|gate| format!("{:?}: {}", gate.gate, gate.detail).to_lowercase()).collect()
 }
 
 fn random() -> Result<[u8; 32], String> {

@@ -82,7 +82,8 @@ pub fn make(
     let output = command.stdin(Stdio::null()).output().context("cannot run `assay claim new`")?;
     if !output.status.success() {
         let message = String::from_utf8_lossy(&output.stderr);
-        bail!("claim on {} was not made: {}", scenario.bundle, message.trim());
+        let message = message.trim().trim_start_matches("error: ");
+        bail!("claim on {} was not made: {message}", scenario.bundle);
     }
     let accepted: ClaimAccepted =
         serde_json::from_slice(&output.stdout).context("`assay claim new` printed no claim")?;

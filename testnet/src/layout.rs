@@ -85,7 +85,7 @@ pub fn genesis(members: Vec<Member>) -> Genesis {
                 text: embedded.text,
                 prompts: 1000,
                 prompt_tokens: 24,
-                scored_tokens: 16,
+                scored_tokens: 8,
             },
             kl_max_micronats: 50_000,
             agreement_min_ppm: 900_000,
@@ -102,7 +102,7 @@ pub fn genesis(members: Vec<Member>) -> Genesis {
             docket_max: 32,
             assumed_dishonest_ppm: 200_000,
         },
-        measurement: MeasurementRules { pairs: 8, decode_tokens: 24, reach_tokens: 16 },
+        measurement: MeasurementRules { pairs: 12, decode_tokens: 16, reach_tokens: 16 },
         significance: SignificanceRules {
             alpha_ppm: 1_000,
             eta_ppm: 10_000,
