@@ -70,6 +70,9 @@ impl Gpu {
         };
         let limits = adapter.limits();
         let info = describe(&adapter.get_info(), &limits);
+        if let Some(message) = shortfall(&limits) {
+            return Err(Error::Device { adapter: info.name, message });
+        }
         let request = wgpu::DeviceDescriptor {
             label: Some("assay"),
             required_limits: limits,
@@ -120,6 +123,41 @@ impl Gpu {
             None => Ok(done),
         }
     }
+}
+
+/// What the kernels need and the adapter does not offer, as a message; `None` when it suffices.
+///
+/// The figures are the guaranteed ones of WebGPU, within which every registered kernel stays, so
+/// that only adapters short of WebGPU are refused.
+fn shortfall(limits: &wgpu::Limits) -> Option<String> {
+    let least = wgpu::Limits::default();
+    let needs = [
+        (
+            "storage buffers per kernel",
+            u64::from(limits.max_storage_buffers_per_shader_stage),
+            u64::from(least.max_storage_buffers_per_shader_stage),
+        ),
+        (
+            "invocations per workgroup",
+            u64::from(limits.max_compute_invocations_per_workgroup),
+            u64::from(least.max_compute_invocations_per_workgroup),
+        ),
+        (
+            "bytes of workgroup memory",
+            u64::from(limits.max_compute_workgroup_storage_size),
+            u64::from(least.max_compute_workgroup_storage_size),
+        ),
+        (
+            "bytes per storage binding",
+            limits.max_storage_buffer_binding_size,
+            least.max_storage_buffer_binding_size,
+        ),
+    ];
+    let (what, has, needed) = needs.into_iter().find(|(_, has, needed)| has < needed)?;
+    Some(format!(
+        "offers {has} {what}, the kernels need {needed}; choose another with --adapter, or install \
+         mesa-vulkan-drivers for a software one"
+    ))
 }
 
 fn rank(kind: wgpu::DeviceType) -> u8 {
@@ -178,7 +216,7 @@ fn class(name: &str, device_type: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{AdapterRequest, Gpu, class};
+    use super::{AdapterRequest, Gpu, class, shortfall};
 
     #[test]
     fn adapters_are_found_by_name_and_measured() {
@@ -204,5 +242,15 @@ mod tests {
             "integrated-amd-radeon-780m"
         );
         assert_eq!(class("", "other"), "other-");
+    }
+
+    #[test]
+    fn an_adapter_short_of_a_limit_is_refused_with_what_is_missing() {
+        assert_eq!(shortfall(&wgpu::Limits::default()), None);
+        let small =
+            wgpu::Limits { max_compute_workgroup_storage_size: 8_192, ..wgpu::Limits::default() };
+        let message = shortfall(&small).unwrap_or_default();
+        assert!(message.contains("8192 bytes of workgroup memory"), "{message}");
+        assert!(message.contains("--adapter"), "{message}");
     }
 }
