@@ -90,7 +90,7 @@ pub struct NetworkFile {
 }
 
 impl NetworkFile {
-    /// Reads and checks a network file.
+    /// Reads and checks a network file, or a bare genesis as a node's page hands it out.
     ///
     /// # Errors
     ///
@@ -102,7 +102,10 @@ impl NetworkFile {
             return Err(bad(format!("it has {bytes_len} bytes")));
         }
         let text = std::fs::read(path).map_err(io("read", path))?;
-        let network: Self = serde_json::from_slice(&text).map_err(|e| bad(e.to_string()))?;
+        let network = serde_json::from_slice::<Self>(&text).or_else(|e| {
+            let bare = |genesis| Self { genesis, bootstrap: Vec::new() };
+            serde_json::from_slice::<Genesis>(&text).map(bare).map_err(|_| bad(e.to_string()))
+        })?;
         network.genesis.check().map_err(|e| bad(e.to_string()))?;
         Ok(network)
     }

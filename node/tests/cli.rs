@@ -117,6 +117,10 @@ fn a_home_is_made_once_and_belongs_to_one_network() {
     let kept = NetworkFile::read(&Path::new(&home).join("network.json")).unwrap();
     assert_eq!(kept.genesis.name, "ours");
 
+    let bare = folder.path().join("bare.json");
+    std::fs::write(&bare, serde_json::to_vec(&kept.genesis).unwrap()).unwrap();
+    assert_eq!(NetworkFile::read(&bare).unwrap().genesis, kept.genesis);
+
     std::fs::write(folder.path().join("bad.json"), b"{\"genesis\": 1}").unwrap();
     let bad = folder.path().join("bad.json").to_str().unwrap().to_owned();
     refuses(&["run", "--home", &home, "--network", &bad], "is not a network file");
