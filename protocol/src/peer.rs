@@ -1,12 +1,13 @@
 //! One peer: the ledger's state, what waits to be ordered, and the peer's own duties.
 //!
-//! [`Peer::step`] is the whole interface: inputs come in as values, effects go out as values.
+//! [`Peer::step`] and [`Peer::hear`], for what strangers say, are the whole interface: inputs come in
+//! as values, effects go out as values.
 //! There is no clock, socket, file, key or thread here; `node` interprets the effects.
 
 use crate::block::{Proposer, header_hash};
 use crate::certificate::{self, CertificateError};
 use crate::error::{BlockError, Penalty, Reject};
-use crate::ids::{ClaimId, NetworkId, PeerId, RecordId};
+use crate::ids::{ClaimId, NetworkId, PeerId};
 use crate::measurement::Measurement;
 use crate::plan::Plan;
 use crate::pool::Pool;
@@ -38,8 +39,6 @@ pub enum Secret {
 /// What happens to a peer.
 #[derive(Debug, Clone)]
 pub enum Input {
-    /// Bytes that claim to be a record.
-    Record(Vec<u8>),
     /// This peer wants to say something; the body was signed by its key.
     Own(Box<Record>),
     /// A block was decided.
@@ -166,12 +165,6 @@ impl Peer {
         self.measuring
     }
 
-    /// Whether a record waits to be ordered here.
-    #[must_use]
-    pub fn is_waiting(&self, id: RecordId) -> bool {
-        self.pool.contains(id)
-    }
-
     /// Whether a block would have something to say at `now_ms`.
     #[must_use]
     pub fn has_work(&self, now_ms: u64) -> bool {
@@ -191,9 +184,6 @@ impl Peer {
     /// [`ItemError`] when a decided block does not extend the ledger; the peer is unchanged.
     pub fn step(&mut self, input: Input, effects: &mut Vec<Effect>) -> Result<(), ItemError> {
         match input {
-            Input::Record(bytes) => {
-                self.hear(&bytes, effects);
-            }
             Input::Own(record) => {
                 let shared = record.clone();
                 if self.pool.insert(&self.state, *record) == Ok(true) {

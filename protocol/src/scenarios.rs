@@ -74,7 +74,9 @@ impl World {
                 Effect::Publish(record) => {
                     let bytes = record.signed.encode_to_vec();
                     for other in (0..self.peers.len()).filter(|other| *other != index) {
-                        self.input(other, Input::Record(bytes.clone()));
+                        let mut effects = Vec::new();
+                        self.peers[other].hear(&bytes, &mut effects);
+                        self.effects.extend(effects.into_iter().map(|effect| (other, effect)));
                     }
                 }
                 Effect::Measure(plan) => {
