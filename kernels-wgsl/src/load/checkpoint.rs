@@ -2,7 +2,7 @@
 
 use super::bytes::read_safetensors;
 use super::{Bytes, Matrix, Tensor, Tokenizer, embedded_files};
-use crate::config::{Family, ModelConfig};
+use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -15,7 +15,13 @@ const TOKENIZER: &str = "tokenizer.json";
 /// What may stand before the tensor names of the text model, longest first.
 const PREFIXES: [&str; 4] = ["model.language_model.", "language_model.model.", "model.", ""];
 
-/// A Gemma 4 text checkpoint whose files have been read and whose shapes agree with its configuration.
+/// Where wrappers put an output head of its own.
+const HEAD_PREFIXES: [&str; 4] =
+    ["lm_head.", "language_model.lm_head.", "model.lm_head.", "model.language_model.lm_head."];
+/// An output head of its own, wherever it was.
+pub(crate) const HEAD: &str = "lm_head.weight";
+
+/// A Gemma text checkpoint whose files have been read and whose shapes agree with its configuration.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     config: ModelConfig,
@@ -129,7 +135,14 @@ impl Checkpoint {
     fn visit_weights(&self, visit: &mut dyn FnMut(u64) -> Result<()>) -> Result<()> {
         let c = &self.config;
         let embed = self.tensor("embed_tokens.weight", &[c.vocab, c.hidden])?;
-        embed.to_bf16_len().and_then(&mut *visit)?;
+        let head = match c.tied_head {
+            true => embed,
+            false => {
+                embed.to_bf16_len().and_then(|_| visit(2 * c.hidden as u64))?;
+                self.tensor(HEAD, &[c.vocab, c.hidden])?
+            }
+        };
+        head.to_bf16_len().and_then(&mut *visit)?;
         visit(self.tensor("norm.weight", &[c.hidden])?.data().len() as u64)?;
         let p = c.ple_width;
         if p > 0 {
@@ -160,7 +173,9 @@ impl Checkpoint {
         let mut list = vec![("self_attn.q_proj", q, c.hidden), ("self_attn.o_proj", c.hidden, q)];
         if layer.kv_source == i {
             list.push(("self_attn.k_proj", kv, c.hidden));
-            list.push(("self_attn.v_proj", kv, c.hidden));
+            if !layer.k_eq_v {
+                list.push(("self_attn.v_proj", kv, c.hidden));
+            }
         }
         list.push(("mlp.gate_proj", layer.intermediate, c.hidden));
         list.push(("mlp.up_proj", layer.intermediate, c.hidden));
@@ -182,8 +197,10 @@ impl Checkpoint {
             ("pre_feedforward_layernorm.weight", c.hidden),
             ("post_feedforward_layernorm.weight", c.hidden),
             ("self_attn.q_norm.weight", layer.head_dim),
-            ("layer_scalar", 1),
         ];
+        if c.layer_scalar {
+            list.push(("layer_scalar", 1));
+        }
         if layer.kv_source == i {
             list.push(("self_attn.k_norm.weight", layer.head_dim));
         }
@@ -195,12 +212,7 @@ impl Checkpoint {
 }
 
 fn refuse_what_no_kernel_runs(config: &ModelConfig) -> Result<()> {
-    let what = [
-        (config.moe.is_some(), "mixture-of-experts layers (enable_moe_block)"),
-        (config.layers.iter().any(|l| l.k_eq_v), "keys as values (attention_k_eq_v)"),
-        (!config.tied_head, "an untied output head (tie_word_embeddings = false)"),
-        (config.family == Family::Gemma3, "Gemma 3"),
-    ];
+    let what = [(config.moe.is_some(), "mixture-of-experts layers (enable_moe_block)")];
     match what.into_iter().find(|(has, _)| *has) {
         None => Ok(()),
         Some((_, what)) => Err(Error::Unsupported {
@@ -294,7 +306,11 @@ fn strip_prefix(tensors: BTreeMap<String, Tensor>) -> Result<BTreeMap<String, Te
         return Err(missing_tensor("model.embed_tokens.weight"));
     };
     let named = tensors.into_iter().filter_map(|(name, mut tensor)| {
-        let short = name.strip_prefix(prefix)?.to_string();
+        let head = HEAD_PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix));
+        let short = match head {
+            Some(part) => format!("lm_head.{part}"),
+            None => name.strip_prefix(prefix)?.to_string(),
+        };
         tensor.name.clone_from(&short);
         Some((short, tensor))
     });
