@@ -150,6 +150,8 @@ pub(crate) struct Dispatch {
     pub(crate) op: Op,
     /// Value of the op's mode constant.
     pub(crate) mode: u32,
+    /// Where above zero, the batch has this many rows of output, each of its own expert, per token.
+    pub(crate) experts: u32,
     /// Buffers of bindings 1, 2, …
     pub(crate) bindings: Vec<Buf>,
     /// Words of the `params` uniform.
@@ -188,9 +190,10 @@ impl Plan {
 
 impl fmt::Display for Dispatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Dispatch { label, op, mode, bindings, params, items } = self;
+        let Dispatch { label, op, mode, experts, bindings, params, items } = self;
         let name = op.entry().name;
         let mode = op.entry().mode_constant.map(|m| format!(" {m}={mode}")).unwrap_or_default();
-        write!(f, "{label} | {name}{mode} | items {items} | {bindings:?} | {params:?}")
+        let experts = if *experts > 0 { format!(" EXPERTS={experts}") } else { String::new() };
+        write!(f, "{label} | {name}{mode}{experts} | items {items} | {bindings:?} | {params:?}")
     }
 }
