@@ -287,7 +287,7 @@ fn upload(
         weights.stack(&format!("draft.layers.{i}.o"), &[matrix("self_attn.o_proj", h, q)?])?;
         weights.stack(&format!("draft.layers.{i}.down"), &[matrix("mlp.down_proj", h, wide)?])?;
         let (gate, up) = (matrix("mlp.gate_proj", wide, h)?, matrix("mlp.up_proj", wide, h)?);
-        weights.alternate(&format!("draft.layers.{i}.gate_up"), &gate, &up)?;
+        weights.alternate(&format!("draft.layers.{i}.gate_up"), &[gate], &[up])?;
     }
     let head = drafter.matrix("embed_tokens", c.vocab, h)?;
     let crate::load::Matrix::Bf16 { data, .. } = &head else {

@@ -3,6 +3,7 @@
 mod build;
 mod decode;
 mod draft;
+mod experts;
 mod logits;
 mod phases;
 mod state;
