@@ -7,10 +7,14 @@ use crate::bundle::Bundle;
 use crate::config::{LayerKind, ModelConfig};
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Pipelines, Readback, Resolved};
-use crate::load::Checkpoint;
+use crate::load::{Checkpoint, HEAD};
 use crate::plan::{Buf, TargetInputs, norm_layout, target};
 use std::collections::BTreeMap;
 use std::ops::Range;
+
+const EMBEDDING: &str = "embed_tokens.weight";
+/// Positions of the fine rotation table.
+const SPAN: usize = 256;
 
 /// How large tables may be before they are split or left on the host.
 pub(super) struct Placement {
@@ -42,14 +46,22 @@ pub(super) fn engine(
     let mut weights = Weights::new(gpu);
     upload_layers(&mut weights, checkpoint)?;
     let Weights { mut buffers, formats, .. } = weights;
-    let embedding_parts = upload_embedding(gpu, checkpoint, placement, &mut buffers)?;
+    let embedding_parts =
+        upload_table(gpu, checkpoint, placement, EMBEDDING, Buf::Embedding, &mut buffers)?;
+    let head_parts = match config.tied_head {
+        true => None,
+        false => Some(upload_table(gpu, checkpoint, placement, HEAD, Buf::Head, &mut buffers)?),
+    };
     let ple = upload_ple_table(gpu, checkpoint, options, placement, &mut buffers)?;
     upload_tables(gpu, checkpoint, options, &mut buffers)?;
     let rings = rings(config, options);
     make_work_buffers(gpu, config, options, &rings, &mut buffers)?;
 
     let layer_scalars: Vec<f32> = (0..config.layers.len())
-        .map(|i| Ok(checkpoint.vector(&format!("layers.{i}.layer_scalar"), 1)?[0]))
+        .map(|i| match config.layer_scalar {
+            true => Ok(checkpoint.vector(&format!("layers.{i}.layer_scalar"), 1)?[0]),
+            false => Ok(1.0),
+        })
         .collect::<Result<_>>()?;
     let plan = target(&TargetInputs {
         config,
@@ -57,6 +69,7 @@ pub(super) fn engine(
         layer_scalars: &layer_scalars,
         rings,
         embedding_parts: &embedding_parts,
+        head_parts: head_parts.as_deref(),
         ple_on_device: matches!(ple, PleTable::Device),
     });
     let mut pipelines = Pipelines::new(gpu, bundle);
@@ -143,21 +156,23 @@ fn upload_layers(weights: &mut Weights<'_>, checkpoint: &Checkpoint) -> Result<(
     Ok(())
 }
 
-/// Uploads the embedding table, split by vocabulary rows under the binding limit.
-fn upload_embedding(
+/// Uploads the table `name` of a row per token, split by vocabulary rows under the binding limit.
+fn upload_table(
     gpu: &Gpu,
     checkpoint: &Checkpoint,
     placement: &Placement,
+    name: &str,
+    role: impl Fn(usize) -> Buf,
     buffers: &mut BTreeMap<Buf, wgpu::Buffer>,
 ) -> Result<Vec<Range<usize>>> {
     let c = checkpoint.config();
-    let table = checkpoint.tensor("embed_tokens.weight", &[c.vocab, c.hidden])?;
+    let table = checkpoint.tensor(name, &[c.vocab, c.hidden])?;
     let bytes = table.to_bf16()?;
     let row_bytes = c.hidden * 2;
     let parts = row_parts(c.vocab, row_bytes, placement.embedding_part_bytes_max);
     for (part, range) in parts.iter().enumerate() {
         let slice = &bytes[range.start * row_bytes..range.end * row_bytes];
-        buffers.insert(Buf::Embedding(part), gpu.upload("embedding", &[slice])?);
+        buffers.insert(role(part), gpu.upload(name, &[slice])?);
     }
     Ok(parts)
 }
@@ -203,8 +218,10 @@ fn upload_tables(
 ) -> Result<()> {
     let c = checkpoint.config();
     let mut norms = Vec::new();
-    for (name, length) in norm_layout(c) {
-        norms.extend(checkpoint.vector(&format!("{name}.weight"), length)?);
+    for vector in norm_layout(c) {
+        let values = checkpoint.vector(&vector.tensor, vector.length)?;
+        norms.extend(values.iter().map(|v| (v + vector.plus) * vector.factor));
+        norms.resize(norms.len() + vector.room() - vector.length, 0.0);
     }
     buffers.insert(Buf::Norms, gpu.upload("norms", &[bytemuck::cast_slice(&norms)])?);
     for layer in &c.layers {
@@ -218,22 +235,24 @@ fn upload_tables(
     Ok(())
 }
 
-/// (cos, sin) of every position and rotated pair: angle p * theta^(-2 j / head_dim), computed in f64.
+/// (cos, sin) of every rotated pair at positions 0 to 255, then at every 256th of `positions`: angle
+/// p / factor * theta^(-2 j / head_dim), computed in f64, so that far positions are as exact as near ones.
 fn rotation_table(
     config: &ModelConfig,
     kind: LayerKind,
     head_dim: usize,
     positions: usize,
 ) -> Vec<[f32; 2]> {
-    let theta = match kind {
-        LayerKind::Sliding => config.rope.sliding_theta,
-        LayerKind::Full => config.rope.full_theta,
+    let (theta, factor) = match kind {
+        LayerKind::Sliding => (config.rope.sliding_theta, 1.0),
+        LayerKind::Full => (config.rope.full_theta, config.rope.full_factor),
     };
     let pairs = config.rotated_pairs(kind, head_dim);
     let frequencies: Vec<f64> =
-        (0..pairs).map(|j| libm::pow(theta, -2.0 * j as f64 / head_dim as f64)).collect();
-    let mut table = Vec::with_capacity(positions * pairs);
-    for position in 0..positions {
+        (0..pairs).map(|j| libm::pow(theta, -2.0 * j as f64 / head_dim as f64) / factor).collect();
+    let spans = positions.div_ceil(SPAN);
+    let mut table = Vec::with_capacity((SPAN + spans) * pairs);
+    for position in (0..SPAN).chain((0..spans).map(|span| span * SPAN)) {
         table.extend(frequencies.iter().map(|f| {
             let angle = position as f64 * f;
             [libm::cos(angle) as f32, libm::sin(angle) as f32]

@@ -10,11 +10,18 @@ use std::path::Path;
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
+const GENERATION: &str = "generation_config.json";
 const TOKENIZER: &str = "tokenizer.json";
 /// What may stand before the tensor names of the text model, longest first.
 const PREFIXES: [&str; 4] = ["model.language_model.", "language_model.model.", "model.", ""];
 
-/// A Gemma 4 text checkpoint whose files have been read and whose shapes agree with its configuration.
+/// Where wrappers put an output head of its own.
+const HEAD_PREFIXES: [&str; 4] =
+    ["lm_head.", "language_model.lm_head.", "model.lm_head.", "model.language_model.lm_head."];
+/// An output head of its own, wherever it was.
+pub(crate) const HEAD: &str = "lm_head.weight";
+
+/// A Gemma text checkpoint whose files have been read and whose shapes agree with its configuration.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     config: ModelConfig,
@@ -41,7 +48,11 @@ impl Checkpoint {
     }
 
     fn new(files: BTreeMap<String, Bytes>) -> Result<Self> {
-        let config = ModelConfig::parse(required(&files, CONFIG)?.as_slice())?;
+        let mut config = ModelConfig::parse(required(&files, CONFIG)?.as_slice())?;
+        if let Some(generation) = files.get(GENERATION) {
+            config.add_generation(generation.as_slice())?;
+        }
+        refuse_what_no_kernel_runs(&config)?;
         let tensors = strip_prefix(read_tensors(&files)?)?;
         let checkpoint = Checkpoint { config, tensors, files };
         checkpoint.visit_weights(&mut |_| Ok(()))?;
@@ -124,7 +135,14 @@ impl Checkpoint {
     fn visit_weights(&self, visit: &mut dyn FnMut(u64) -> Result<()>) -> Result<()> {
         let c = &self.config;
         let embed = self.tensor("embed_tokens.weight", &[c.vocab, c.hidden])?;
-        embed.to_bf16_len().and_then(&mut *visit)?;
+        let head = match c.tied_head {
+            true => embed,
+            false => {
+                embed.to_bf16_len().and_then(|_| visit(2 * c.hidden as u64))?;
+                self.tensor(HEAD, &[c.vocab, c.hidden])?
+            }
+        };
+        head.to_bf16_len().and_then(&mut *visit)?;
         visit(self.tensor("norm.weight", &[c.hidden])?.data().len() as u64)?;
         let p = c.ple_width;
         if p > 0 {
@@ -155,7 +173,9 @@ impl Checkpoint {
         let mut list = vec![("self_attn.q_proj", q, c.hidden), ("self_attn.o_proj", c.hidden, q)];
         if layer.kv_source == i {
             list.push(("self_attn.k_proj", kv, c.hidden));
-            list.push(("self_attn.v_proj", kv, c.hidden));
+            if !layer.k_eq_v {
+                list.push(("self_attn.v_proj", kv, c.hidden));
+            }
         }
         list.push(("mlp.gate_proj", layer.intermediate, c.hidden));
         list.push(("mlp.up_proj", layer.intermediate, c.hidden));
@@ -177,8 +197,10 @@ impl Checkpoint {
             ("pre_feedforward_layernorm.weight", c.hidden),
             ("post_feedforward_layernorm.weight", c.hidden),
             ("self_attn.q_norm.weight", layer.head_dim),
-            ("layer_scalar", 1),
         ];
+        if c.layer_scalar {
+            list.push(("layer_scalar", 1));
+        }
         if layer.kv_source == i {
             list.push(("self_attn.k_norm.weight", layer.head_dim));
         }
@@ -186,6 +208,17 @@ impl Checkpoint {
             list.push(("post_per_layer_input_norm.weight", c.hidden));
         }
         list.into_iter().map(|(name, n)| (format!("layers.{i}.{name}"), n)).collect()
+    }
+}
+
+fn refuse_what_no_kernel_runs(config: &ModelConfig) -> Result<()> {
+    let what = [(config.moe.is_some(), "mixture-of-experts layers (enable_moe_block)")];
+    match what.into_iter().find(|(has, _)| *has) {
+        None => Ok(()),
+        Some((_, what)) => Err(Error::Unsupported {
+            what: what.into(),
+            hint: "this engine runs dense Gemma 4 text models (E2B, E4B and their drafters)".into(),
+        }),
     }
 }
 
@@ -219,7 +252,7 @@ pub(super) fn read_folder(dir: &Path, optional: &[&str]) -> Result<BTreeMap<Stri
         })
     };
     let mut files = BTreeMap::from([(CONFIG.to_string(), read(CONFIG)?)]);
-    let extra = ["tokenizer_config.json", "generation_config.json", "chat_template.jinja"];
+    let extra = ["tokenizer_config.json", GENERATION, "chat_template.jinja"];
     for name in optional.iter().chain(&extra) {
         if dir.join(name).is_file() {
             files.insert((*name).to_string(), read(name)?);
@@ -273,7 +306,11 @@ fn strip_prefix(tensors: BTreeMap<String, Tensor>) -> Result<BTreeMap<String, Te
         return Err(missing_tensor("model.embed_tokens.weight"));
     };
     let named = tensors.into_iter().filter_map(|(name, mut tensor)| {
-        let short = name.strip_prefix(prefix)?.to_string();
+        let head = HEAD_PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix));
+        let short = match head {
+            Some(part) => format!("lm_head.{part}"),
+            None => name.strip_prefix(prefix)?.to_string(),
+        };
         tensor.name.clone_from(&short);
         Some((short, tensor))
     });

@@ -9,6 +9,7 @@ mod tokenizer;
 
 pub(crate) use bytes::{Bytes, Tensor};
 pub use checkpoint::Checkpoint;
+pub(crate) use checkpoint::HEAD;
 pub use drafter::Drafter;
 pub use embedded::{embedded_drafter_files, embedded_files, heldout_text};
 pub(crate) use matrix::Matrix;

@@ -1,7 +1,7 @@
 //! The target model's forward pass.
 
 use super::parts::{Matmul, Residual, f32_bits, launch};
-use super::{Buf, Dispatch, Epilogue, Format, Plan};
+use super::{Buf, Dispatch, Epilogue, Format, Plan, norm_layout};
 use crate::config::{LayerKind, ModelConfig};
 use crate::registry::Op;
 use std::collections::BTreeMap;
@@ -18,41 +18,20 @@ pub(crate) struct TargetInputs<'a> {
     pub(crate) rings: BTreeMap<LayerKind, usize>,
     /// Vocabulary rows of each part of the embedding table.
     pub(crate) embedding_parts: &'a [Range<usize>],
+    /// The same of an output head of its own; `None` where the embedding table is the head.
+    pub(crate) head_parts: Option<&'a [Range<usize>]>,
     /// The whole per-layer table is on the device.
     pub(crate) ple_on_device: bool,
-}
-
-/// Name and length of every norm weight in the order of the shared weight buffer.
-pub(crate) fn norm_layout(config: &ModelConfig) -> Vec<(String, usize)> {
-    let mut list = Vec::new();
-    if config.ple_width > 0 {
-        list.push(("per_layer_projection_norm".to_string(), config.ple_width));
-    }
-    for (i, layer) in config.layers.iter().enumerate() {
-        let mut push = |name: &str, length| list.push((format!("layers.{i}.{name}"), length));
-        push("input_layernorm", config.hidden);
-        push("post_attention_layernorm", config.hidden);
-        push("pre_feedforward_layernorm", config.hidden);
-        push("post_feedforward_layernorm", config.hidden);
-        push("self_attn.q_norm", layer.head_dim);
-        if layer.kv_source == i {
-            push("self_attn.k_norm", layer.head_dim);
-        }
-        if config.ple_width > 0 {
-            push("post_per_layer_input_norm", config.hidden);
-        }
-    }
-    list.push(("norm".to_string(), config.hidden));
-    list
 }
 
 /// Builds the plan of a forward pass.
 pub(crate) fn target(inputs: &TargetInputs<'_>) -> Plan {
     let mut at = 0;
     let mut norms = BTreeMap::new();
-    for (name, length) in norm_layout(inputs.config) {
-        norms.insert(name, at);
-        at += length;
+    for vector in norm_layout(inputs.config) {
+        let room = vector.room();
+        norms.insert(vector.tensor, at);
+        at += room;
     }
     let mut builder = Builder { inputs, norms, list: Vec::new(), cache_end: 0 };
     builder.embedding();
@@ -84,7 +63,7 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     fn norm_at(&self, name: &str) -> u32 {
-        self.norms[name] as u32
+        self.norms[&format!("{name}.weight")] as u32
     }
 
     fn epsilon(&self) -> u32 {
@@ -152,8 +131,12 @@ impl Builder<'_> {
         let c = self.inputs.config;
         let layer = &c.layers[i];
         let owns = layer.kv_source == i;
-        let kv_slots = if owns { 2 * layer.kv_heads } else { 0 };
-        let slots = c.heads + kv_slots;
+        let (stored, written) = match (owns, layer.k_eq_v) {
+            (false, _) => (0, 0),
+            (true, false) => (2 * layer.kv_heads, 2 * layer.kv_heads),
+            (true, true) => (layer.kv_heads, 2 * layer.kv_heads),
+        };
+        let slots = c.heads + stored;
         self.matmul(Matmul {
             label: format!("layers.{i}.qkv"),
             weights: &format!("layers.{i}.qkv"),
@@ -191,8 +174,10 @@ impl Builder<'_> {
             q_norm,
             k_norm,
             self.epsilon(),
+            u32::from(c.value_norm),
         ];
-        self.push(&format!("layers.{i}.heads"), Op::HeadNormRope, bindings, params, slots);
+        let items = c.heads + written;
+        self.push(&format!("layers.{i}.heads"), Op::HeadNormRope, bindings, params, items);
         if owns {
             self.cache_end = self.list.len();
         }
@@ -296,7 +281,7 @@ impl Builder<'_> {
         let label = format!("layers.{i}.{post}");
         let residual = Residual {
             width: self.inputs.config.hidden,
-            post_at: self.norms[&label],
+            post_at: self.norm_at(&label) as usize,
             next_at: next_at.map(|at| at as usize),
             scale,
             epsilon: self.inputs.config.norm_epsilon,
@@ -308,10 +293,12 @@ impl Builder<'_> {
 
     fn head(&mut self) {
         let c = self.inputs.config;
-        for (part, range) in self.inputs.embedding_parts.iter().enumerate() {
+        let parts = self.inputs.head_parts.unwrap_or(self.inputs.embedding_parts);
+        let tied = self.inputs.head_parts.is_none();
+        for (part, range) in parts.iter().enumerate() {
+            let weights = if tied { Buf::Embedding(part) } else { Buf::Head(part) };
             let epilogue = if c.logit_cap.is_some() { Epilogue::Cap } else { Epilogue::Store };
-            let bindings =
-                vec![Buf::Step, Buf::Normed, Buf::Embedding(part), Buf::Normed, Buf::Logits];
+            let bindings = vec![Buf::Step, Buf::Normed, weights, Buf::Normed, Buf::Logits];
             let params = vec![
                 range.len() as u32,
                 c.hidden as u32 / 8,
