@@ -1,5 +1,6 @@
 //! Building an engine: sizes checked, weights uploaded, plan resolved.
 
+use super::experts::upload_experts;
 use super::state::Buffers;
 use super::weights::Weights;
 use super::{BATCH_MAX, Engine, EngineOptions, PleTable};
@@ -8,7 +9,7 @@ use crate::config::{LayerKind, ModelConfig};
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Pipelines, Readback, Resolved};
 use crate::load::{Checkpoint, HEAD};
-use crate::plan::{Buf, TargetInputs, norm_layout, target};
+use crate::plan::{Buf, MoeBuf, TargetInputs, norm_layout, target};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -20,8 +21,8 @@ const SPAN: usize = 256;
 pub(super) struct Placement {
     /// Largest per-layer embedding table that goes to the device whole.
     pub(super) ple_bytes_max: u64,
-    /// Largest part of the embedding table.
-    pub(super) embedding_part_bytes_max: u64,
+    /// Largest part of the embedding table, of an output head and of the experts of a layer.
+    pub(super) part_bytes_max: u64,
 }
 
 impl Placement {
@@ -29,7 +30,7 @@ impl Placement {
     pub(super) fn of(gpu: &Gpu) -> Self {
         let binding = gpu.info().binding_bytes_max.min(gpu.info().buffer_bytes_max);
         // Small tables stay on the device, where the decode loop needs no host between steps.
-        Placement { ple_bytes_max: binding.min(256 << 20), embedding_part_bytes_max: binding }
+        Placement { ple_bytes_max: binding.min(256 << 20), part_bytes_max: binding }
     }
 }
 
@@ -44,7 +45,8 @@ pub(super) fn engine(
     let config = checkpoint.config();
     check_options(config, options)?;
     let mut weights = Weights::new(gpu);
-    upload_layers(&mut weights, checkpoint)?;
+    let mut expert_parts = BTreeMap::new();
+    upload_layers(&mut weights, checkpoint, placement, &mut expert_parts)?;
     let Weights { mut buffers, formats, .. } = weights;
     let embedding_parts =
         upload_table(gpu, checkpoint, placement, EMBEDDING, Buf::Embedding, &mut buffers)?;
@@ -66,6 +68,7 @@ pub(super) fn engine(
     let plan = target(&TargetInputs {
         config,
         formats: &formats,
+        expert_parts: &expert_parts,
         layer_scalars: &layer_scalars,
         rings,
         embedding_parts: &embedding_parts,
@@ -122,7 +125,12 @@ pub(super) fn rings(config: &ModelConfig, options: &EngineOptions) -> BTreeMap<L
     BTreeMap::from([(LayerKind::Sliding, sliding), (LayerKind::Full, options.context_tokens)])
 }
 
-fn upload_layers(weights: &mut Weights<'_>, checkpoint: &Checkpoint) -> Result<()> {
+fn upload_layers(
+    weights: &mut Weights<'_>,
+    checkpoint: &Checkpoint,
+    placement: &Placement,
+    expert_parts: &mut BTreeMap<String, Vec<Range<usize>>>,
+) -> Result<()> {
     let c = checkpoint.config();
     if c.ple_width > 0 {
         let rows = c.layers.len() * c.ple_width;
@@ -132,16 +140,19 @@ fn upload_layers(weights: &mut Weights<'_>, checkpoint: &Checkpoint) -> Result<(
     for i in 0..c.layers.len() {
         let mut parts = BTreeMap::new();
         for (name, rows, cols) in checkpoint.layer_matrices(i) {
-            let short = name.rsplit('.').next().unwrap_or(&name).to_string();
+            let short = name.splitn(3, '.').last().unwrap_or(&name).to_string();
             parts.insert(short, checkpoint.matrix(&name, rows, cols)?);
         }
         let mut take = |name: &str| parts.remove(name);
-        let qkv: Vec<_> =
-            ["q_proj", "k_proj", "v_proj"].into_iter().filter_map(&mut take).collect();
+        let qkv: Vec<_> = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]
+            .into_iter()
+            .filter_map(&mut take)
+            .collect();
         weights.stack(&format!("layers.{i}.qkv"), &qkv)?;
         for (name, part) in [
-            ("o_proj", "o_proj"),
-            ("down", "down_proj"),
+            ("o_proj", "self_attn.o_proj"),
+            ("down", "mlp.down_proj"),
+            ("router", "router.proj"),
             ("ple_gate", "per_layer_input_gate"),
             ("ple_proj", "per_layer_projection"),
         ] {
@@ -149,8 +160,12 @@ fn upload_layers(weights: &mut Weights<'_>, checkpoint: &Checkpoint) -> Result<(
                 weights.stack(&format!("layers.{i}.{name}"), &[matrix])?;
             }
         }
-        if let (Some(gate), Some(up)) = (take("gate_proj"), take("up_proj")) {
-            weights.alternate(&format!("layers.{i}.gate_up"), &gate, &up)?;
+        if let (Some(gate), Some(up)) = (take("mlp.gate_proj"), take("mlp.up_proj")) {
+            weights.alternate(&format!("layers.{i}.gate_up"), &[gate], &[up])?;
+        }
+        if let Some(moe) = &c.moe {
+            let limit = placement.part_bytes_max;
+            upload_experts(weights, checkpoint, i, moe, limit, expert_parts)?;
         }
     }
     Ok(())
@@ -169,7 +184,7 @@ fn upload_table(
     let table = checkpoint.tensor(name, &[c.vocab, c.hidden])?;
     let bytes = table.to_bf16()?;
     let row_bytes = c.hidden * 2;
-    let parts = row_parts(c.vocab, row_bytes, placement.embedding_part_bytes_max);
+    let parts = row_parts(c.vocab, row_bytes, placement.part_bytes_max);
     for (part, range) in parts.iter().enumerate() {
         let slice = &bytes[range.start * row_bytes..range.end * row_bytes];
         buffers.insert(role(part), gpu.upload(name, &[slice])?);
@@ -261,6 +276,23 @@ fn rotation_table(
     table
 }
 
+/// The buffers of layers with experts and their widths, in values per token.
+fn expert_widths(config: &ModelConfig) -> Vec<(Buf, usize)> {
+    let Some(moe) = config.moe else { return Vec::new() };
+    let (hidden, each) = (config.hidden, moe.per_token);
+    let widths = [
+        (MoeBuf::RouterIn, hidden),
+        (MoeBuf::Scores, moe.experts),
+        (MoeBuf::Ids, each),
+        (MoeBuf::Shares, each),
+        (MoeBuf::Input, hidden),
+        (MoeBuf::Product, each * moe.intermediate),
+        (MoeBuf::Output, each * hidden),
+        (MoeBuf::Mixed, hidden),
+    ];
+    widths.map(|(role, width)| (Buf::Moe(role), width)).to_vec()
+}
+
 fn make_work_buffers(
     gpu: &Gpu,
     config: &ModelConfig,
@@ -284,6 +316,7 @@ fn make_work_buffers(
         (Buf::PleGated, config.ple_width),
         (Buf::Logits, config.vocab),
     ];
+    let per_row = per_row.into_iter().chain(expert_widths(config));
     for (role, width) in per_row {
         let size = (options.batch_max * width * 4) as u64;
         let buffer = gpu.storage(&format!("{role:?}"), size)?;

@@ -1,6 +1,7 @@
 //! A target model: its configuration, tokenizer and tensors.
 
 use super::bytes::read_safetensors;
+use super::experts::unfuse;
 use super::{Bytes, Matrix, Tensor, Tokenizer, embedded_files};
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
@@ -52,8 +53,8 @@ impl Checkpoint {
         if let Some(generation) = files.get(GENERATION) {
             config.add_generation(generation.as_slice())?;
         }
-        refuse_what_no_kernel_runs(&config)?;
-        let tensors = strip_prefix(read_tensors(&files)?)?;
+        let mut tensors = strip_prefix(read_tensors(&files)?)?;
+        unfuse(&config, &mut tensors)?;
         let checkpoint = Checkpoint { config, tensors, files };
         checkpoint.visit_weights(&mut |_| Ok(()))?;
         Ok(checkpoint)
@@ -157,6 +158,7 @@ impl Checkpoint {
             for (name, rows, cols) in self.layer_matrices(i) {
                 visit(self.matrix(&name, rows, cols)?.stored_bytes() as u64)?;
             }
+            self.visit_experts(i, visit)?;
             for (name, length) in self.layer_vectors(i) {
                 visit(self.tensor(&name, &[length])?.data().len() as u64)?;
             }
@@ -164,7 +166,33 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Name, output and input width of every linear layer of decoder layer `i`.
+    /// Walks the experts of layer `i`; a token pays for those that run for it.
+    fn visit_experts(&self, i: usize, visit: &mut dyn FnMut(u64) -> Result<()>) -> Result<()> {
+        let Some(moe) = self.config.moe else { return Ok(()) };
+        let mut bytes = 0;
+        for expert in 0..moe.experts {
+            for matrix in self.expert(i, expert)? {
+                bytes += matrix.stored_bytes();
+            }
+        }
+        visit((bytes / moe.experts * moe.per_token) as u64)
+    }
+
+    /// Gate, up and down matrix of an expert of layer `i`.
+    pub(crate) fn expert(&self, i: usize, expert: usize) -> Result<[Matrix<'_>; 3]> {
+        let hidden = self.config.hidden;
+        let wide = self.config.moe.map_or(0, |moe| moe.intermediate);
+        let matrix = |name: &str, rows, cols| {
+            self.matrix(&format!("layers.{i}.experts.{expert}.{name}"), rows, cols)
+        };
+        Ok([
+            matrix("gate_proj", wide, hidden)?,
+            matrix("up_proj", wide, hidden)?,
+            matrix("down_proj", hidden, wide)?,
+        ])
+    }
+
+    /// Name, output and input width of every linear layer of decoder layer `i` that every token goes through.
     pub(crate) fn layer_matrices(&self, i: usize) -> Vec<(String, usize, usize)> {
         let c = &self.config;
         let layer = &c.layers[i];
@@ -180,6 +208,9 @@ impl Checkpoint {
         list.push(("mlp.gate_proj", layer.intermediate, c.hidden));
         list.push(("mlp.up_proj", layer.intermediate, c.hidden));
         list.push(("mlp.down_proj", c.hidden, layer.intermediate));
+        if let Some(moe) = c.moe {
+            list.push(("router.proj", moe.experts, c.hidden));
+        }
         if c.ple_width > 0 {
             list.push(("per_layer_input_gate", c.ple_width, c.hidden));
             list.push(("per_layer_projection", c.hidden, c.ple_width));
@@ -201,6 +232,13 @@ impl Checkpoint {
         if c.layer_scalar {
             list.push(("layer_scalar", 1));
         }
+        if let Some(moe) = c.moe {
+            list.push(("post_feedforward_layernorm_1.weight", c.hidden));
+            list.push(("pre_feedforward_layernorm_2.weight", c.hidden));
+            list.push(("post_feedforward_layernorm_2.weight", c.hidden));
+            list.push(("router.scale", c.hidden));
+            list.push(("router.per_expert_scale", moe.experts));
+        }
         if layer.kv_source == i {
             list.push(("self_attn.k_norm.weight", layer.head_dim));
         }
@@ -208,17 +246,6 @@ impl Checkpoint {
             list.push(("post_per_layer_input_norm.weight", c.hidden));
         }
         list.into_iter().map(|(name, n)| (format!("layers.{i}.{name}"), n)).collect()
-    }
-}
-
-fn refuse_what_no_kernel_runs(config: &ModelConfig) -> Result<()> {
-    let what = [(config.moe.is_some(), "mixture-of-experts layers (enable_moe_block)")];
-    match what.into_iter().find(|(has, _)| *has) {
-        None => Ok(()),
-        Some((_, what)) => Err(Error::Unsupported {
-            what: what.into(),
-            hint: "this engine runs dense Gemma 4 text models (E2B, E4B and their drafters)".into(),
-        }),
     }
 }
 

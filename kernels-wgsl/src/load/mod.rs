@@ -4,6 +4,7 @@ mod bytes;
 mod checkpoint;
 mod drafter;
 mod embedded;
+mod experts;
 mod matrix;
 mod tokenizer;
 

@@ -1,6 +1,7 @@
 //! The dispatch list of a forward pass as plain data, made and checked without a GPU.
 
 mod drafter;
+mod moe;
 mod parts;
 mod target;
 #[cfg(test)]
@@ -66,10 +67,33 @@ pub(crate) enum Buf {
     Keys(usize),
     /// Values written by a layer `[ring, kv_heads, dim]`.
     Values(usize),
+    /// A buffer of the experts.
+    Moe(MoeBuf),
     /// A buffer of the drafter.
     Draft(DraftBuf),
     /// A binding of a registry case.
     Slot(usize),
+}
+
+/// A buffer of layers with experts by its role; `e` experts run for a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum MoeBuf {
+    /// The router's input `[batch, hidden]`.
+    RouterIn,
+    /// The router's scores `[batch, experts]`.
+    Scores,
+    /// Experts of a token `[batch, e]`, as f32.
+    Ids,
+    /// Their shares of the output `[batch, e]`.
+    Shares,
+    /// The experts' input `[batch, hidden]`.
+    Input,
+    /// `gelu(gate) * up` of every expert `[batch, e, intermediate]`.
+    Product,
+    /// Output of every expert `[batch, e, hidden]`.
+    Output,
+    /// Both branches, each normed, added `[batch, hidden]`.
+    Mixed,
 }
 
 /// A buffer of the drafter by its role; `h` is the drafter's width.

@@ -1,7 +1,7 @@
 //! The target model's forward pass.
 
 use super::parts::{Matmul, Residual, f32_bits, launch};
-use super::{Buf, Dispatch, Epilogue, Format, Plan, norm_layout};
+use super::{Buf, Dispatch, Epilogue, Format, MoeBuf, Plan, norm_layout};
 use crate::config::{LayerKind, ModelConfig};
 use crate::registry::Op;
 use std::collections::BTreeMap;
@@ -12,6 +12,8 @@ pub(crate) struct TargetInputs<'a> {
     pub(crate) config: &'a ModelConfig,
     /// Storage format by fused weight name; absent means bf16.
     pub(crate) formats: &'a BTreeMap<String, Format>,
+    /// Experts in each buffer of an expert matrix, by its fused weight name.
+    pub(crate) expert_parts: &'a BTreeMap<String, Vec<Range<usize>>>,
     /// `layer_scalar` of every layer.
     pub(crate) layer_scalars: &'a [f32],
     /// Cache slots of a layer, by kind.
@@ -53,28 +55,40 @@ pub(crate) fn target(inputs: &TargetInputs<'_>) -> Plan {
     }
 }
 
-struct Builder<'a> {
-    inputs: &'a TargetInputs<'a>,
+pub(super) struct Builder<'a> {
+    pub(super) inputs: &'a TargetInputs<'a>,
     /// Offset of every norm weight, in values.
     norms: BTreeMap<String, usize>,
-    list: Vec<Dispatch>,
+    pub(super) list: Vec<Dispatch>,
     cache_end: usize,
 }
 
 impl Builder<'_> {
     fn norm_at(&self, name: &str) -> u32 {
-        self.norms[&format!("{name}.weight")] as u32
+        self.vector_at(&format!("{name}.weight"))
     }
 
-    fn epsilon(&self) -> u32 {
+    /// Offset of the tensor `name` in the shared weight buffer, in values.
+    pub(super) fn vector_at(&self, name: &str) -> u32 {
+        self.norms[name] as u32
+    }
+
+    pub(super) fn epsilon(&self) -> u32 {
         f32_bits(self.inputs.config.norm_epsilon)
     }
 
-    fn push(&mut self, label: &str, op: Op, bindings: Vec<Buf>, params: Vec<u32>, items: usize) {
+    pub(super) fn push(
+        &mut self,
+        label: &str,
+        op: Op,
+        bindings: Vec<Buf>,
+        params: Vec<u32>,
+        items: usize,
+    ) {
         self.list.push(launch(label, op, bindings, params, items));
     }
 
-    fn matmul(&mut self, matmul: Matmul<'_>) {
+    pub(super) fn matmul(&mut self, matmul: Matmul<'_>) {
         let dispatch = matmul.dispatch(self.inputs.formats);
         self.list.push(dispatch);
     }
@@ -205,7 +219,7 @@ impl Builder<'_> {
             gate: None,
         });
         let next = self.norm_at(&format!("layers.{i}.pre_feedforward_layernorm"));
-        self.residual(i, "post_attention_layernorm", Some(next), 1.0);
+        self.residual(i, "post_attention_layernorm", Buf::Branch, Some(next), 1.0);
     }
 
     fn feed_forward(&mut self, i: usize) {
@@ -237,16 +251,23 @@ impl Builder<'_> {
             epilogue: Epilogue::Store,
             gate: None,
         });
+        let branch = match &c.moe {
+            None => Buf::Branch,
+            Some(moe) => {
+                self.experts(i, moe);
+                Buf::Moe(MoeBuf::Mixed)
+            }
+        };
         let next = match i + 1 {
             n if n < c.layers.len() => self.norm_at(&format!("layers.{n}.input_layernorm")),
             _ => self.norm_at("norm"),
         };
         let scalar = self.inputs.layer_scalars[i];
         if c.ple_width == 0 {
-            self.residual(i, "post_feedforward_layernorm", Some(next), scalar);
+            self.residual(i, "post_feedforward_layernorm", branch, Some(next), scalar);
             return;
         }
-        self.residual(i, "post_feedforward_layernorm", None, 1.0);
+        self.residual(i, "post_feedforward_layernorm", branch, None, 1.0);
         let all = c.layers.len() * c.ple_width;
         self.matmul(Matmul {
             label: format!("layers.{i}.ple_gate"),
@@ -274,10 +295,10 @@ impl Builder<'_> {
             epilogue: Epilogue::Store,
             gate: None,
         });
-        self.residual(i, "post_per_layer_input_norm", Some(next), scalar);
+        self.residual(i, "post_per_layer_input_norm", Buf::Branch, Some(next), scalar);
     }
 
-    fn residual(&mut self, i: usize, post: &str, next_at: Option<u32>, scale: f32) {
+    fn residual(&mut self, i: usize, post: &str, branch: Buf, next_at: Option<u32>, scale: f32) {
         let label = format!("layers.{i}.{post}");
         let residual = Residual {
             width: self.inputs.config.hidden,
@@ -285,7 +306,7 @@ impl Builder<'_> {
             next_at: next_at.map(|at| at as usize),
             scale,
             epsilon: self.inputs.config.norm_epsilon,
-            bindings: [Buf::Step, Buf::Branch, Buf::Norms, Buf::Residual, Buf::Normed],
+            bindings: [Buf::Step, branch, Buf::Norms, Buf::Residual, Buf::Normed],
             label,
         };
         self.list.push(residual.dispatch());

@@ -51,6 +51,24 @@ pub(crate) fn norm_layout(config: &ModelConfig) -> Vec<Vector> {
         if layer.kv_source == i {
             list.push(of_layer("self_attn.k_norm", layer.head_dim));
         }
+        if let Some(moe) = config.moe {
+            for name in [
+                "post_feedforward_layernorm_1",
+                "pre_feedforward_layernorm_2",
+                "post_feedforward_layernorm_2",
+            ] {
+                list.push(of_layer(name, config.hidden));
+            }
+            let router = |name: &str, length, factor| Vector {
+                tensor: format!("layers.{i}.router.{name}"),
+                length,
+                plus: 0.0,
+                factor,
+            };
+            // The router's norm has no weight; its input is scaled by this vector and by H^-1/2.
+            list.push(router("scale", config.hidden, (config.hidden as f64).powf(-0.5) as f32));
+            list.push(router("per_expert_scale", moe.experts, 1.0));
+        }
         if config.ple_width > 0 {
             list.push(of_layer("post_per_layer_input_norm", config.hidden));
         }
