@@ -63,6 +63,7 @@ impl Builder<'_> {
             x: moe(MoeBuf::RouterIn),
             y: moe(MoeBuf::Scores),
             y_stride: config.experts,
+            y_at: 0,
             epilogue: Epilogue::Store,
             gate: None,
         });
@@ -103,6 +104,7 @@ impl Builder<'_> {
                 x: moe(x),
                 y: moe(y),
                 y_stride,
+                y_at: 0,
                 epilogue,
                 gate: Some((moe(MoeBuf::Ids), own_rows, held.start)),
             };

@@ -123,6 +123,7 @@ impl Builder<'_> {
             x: Buf::Residual,
             y: Buf::PleContext,
             y_stride: all,
+            y_at: 0,
             epilogue: Epilogue::Store,
             gate: None,
         });
@@ -159,6 +160,7 @@ impl Builder<'_> {
             x: Buf::Normed,
             y: Buf::Qkv,
             y_stride: slots * layer.head_dim,
+            y_at: 0,
             epilogue: Epilogue::Store,
             gate: None,
         });
@@ -212,6 +214,7 @@ impl Builder<'_> {
             x: Buf::Heads,
             y: Buf::Branch,
             y_stride: c.hidden,
+            y_at: 0,
             epilogue: Epilogue::Store,
             gate: None,
         });
@@ -231,6 +234,7 @@ impl Builder<'_> {
             x: Buf::Normed,
             y: Buf::Product,
             y_stride: intermediate,
+            y_at: 0,
             epilogue: Epilogue::GatedPairs,
             gate: None,
         });
@@ -243,6 +247,7 @@ impl Builder<'_> {
             x: Buf::Product,
             y: Buf::Branch,
             y_stride: c.hidden,
+            y_at: 0,
             epilogue: Epilogue::Store,
             gate: None,
         });
@@ -273,6 +278,7 @@ impl Builder<'_> {
             x: Buf::Residual,
             y: Buf::PleGated,
             y_stride: c.ple_width,
+            y_at: 0,
             epilogue: Epilogue::Gate,
             gate: Some((Buf::Ple, all, i * c.ple_width)),
         });
@@ -285,6 +291,7 @@ impl Builder<'_> {
             x: Buf::PleGated,
             y: Buf::Branch,
             y_stride: c.hidden,
+            y_at: 0,
             epilogue: Epilogue::Store,
             gate: None,
         });
