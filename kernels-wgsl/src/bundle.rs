@@ -199,6 +199,11 @@ impl Bundle {
         self.replaced.iter().map(|op| op.entry().name)
     }
 
+    /// Whether it brings a kernel of its own for `op`.
+    pub(crate) fn replaces(&self, op: Op) -> bool {
+        self.replaced.contains(&op)
+    }
+
     pub(crate) fn kernel(&self, op: Op) -> &Kernel {
         self.kernels.get(&op).expect("builtin() has every op and replacing removes none")
     }

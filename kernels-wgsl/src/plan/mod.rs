@@ -14,6 +14,7 @@ use crate::registry::Op;
 use std::fmt::{self, Write as _};
 
 pub(crate) use drafter::{DraftInputs, DraftPlan, draft_norm_layout, drafter};
+pub(crate) use parts::KEY_RANGE;
 pub(crate) use target::{TargetInputs, target};
 pub(crate) use weights::norm_layout;
 
@@ -34,6 +35,8 @@ pub(crate) enum Buf {
     Qkv,
     /// Normed and rotated queries `[batch, heads, dim]`.
     Queries,
+    /// Attention over every range of keys `[batch, heads, ranges, dim + 4]`.
+    Partials,
     /// Attention output `[batch, heads, dim]`.
     Heads,
     /// A branch's output before its post-norm `[batch, hidden]`.

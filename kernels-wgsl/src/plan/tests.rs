@@ -15,6 +15,7 @@ fn render(formats: &BTreeMap<String, Format>) -> String {
         expert_parts: &BTreeMap::new(),
         layer_scalars: &[1.0; 8],
         rings: BTreeMap::from([(LayerKind::Sliding, 79), (LayerKind::Full, 256)]),
+        key_ranges: 1,
         embedding_parts: &whole_table,
         head_parts: None,
         ple_on_device: true,
