@@ -260,7 +260,9 @@ fn read_kernel(entry: KernelEntry, files: &BTreeMap<String, Vec<u8>>) -> Result<
         return refuse("lists batch_tiles but declares no `override BATCH_TILE`".into());
     }
     for (name, value) in &entry.constants {
-        let taken = name == "BATCH_TILE" || Some(name.as_str()) == op.entry().mode_constant;
+        let planned = op.entry().constants.iter().any(|(known, _)| known == name);
+        let taken =
+            planned || name == "BATCH_TILE" || Some(name.as_str()) == op.entry().mode_constant;
         if taken || !declared.contains(name) || !value.is_finite() {
             return refuse(format!("constant `{name}` is not a free `override` of {}", entry.file));
         }

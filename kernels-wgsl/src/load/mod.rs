@@ -2,14 +2,20 @@
 
 mod bytes;
 mod checkpoint;
+mod decode;
 mod drafter;
+mod dtype;
 mod embedded;
+mod gguf;
 mod matrix;
+mod repack;
 mod tokenizer;
 
 pub(crate) use bytes::{Bytes, Tensor};
 pub use checkpoint::Checkpoint;
 pub use drafter::Drafter;
 pub use embedded::{embedded_drafter_files, embedded_files, heldout_text};
+pub(crate) use dtype::{Block, Dtype};
 pub(crate) use matrix::Matrix;
+pub(crate) use repack::row_bytes;
 pub use tokenizer::Tokenizer;
