@@ -12,7 +12,7 @@ use std::ops::Range;
 /// Bytes of a chunk of rows on their way to the device.
 const CHUNK_BYTES: usize = 8 << 20;
 /// Rows that one launch covers with any kernel: workgroups along an axis, eight rows each.
-const ROWS_MAX: usize = 65_535 * 8;
+pub(super) const ROWS_MAX: usize = 65_535 * 8;
 
 /// Buffers and pieces of the linear layers uploaded so far.
 pub(super) struct Weights<'a> {

@@ -93,6 +93,12 @@ impl<'a> Pipelines<'a> {
         if let Some(variant) = self.variants.get(&key) {
             return Ok(variant.clone());
         }
+        if let Some((name, value)) = self.bundle.missing(op, constants) {
+            return Err(Error::Bundle(format!(
+                "its kernel for op `{}` has no `override {name}`, for which this model needs {value}",
+                op.entry().name
+            )));
+        }
         let kernel = self.bundle.kernel(op);
         let module = self.module(op, kernel)?;
         let layout = self.layouts_of(op).1.clone();
@@ -136,16 +142,8 @@ impl<'a> Pipelines<'a> {
         let mode_constant = op.entry().mode_constant.map(|name| (name, f64::from(*mode)));
         let given = [mode_constant, Some(("BATCH_TILE", f64::from(tile)))];
         constants.extend(given.into_iter().flatten().filter(|(n, _)| kernel.declared.contains(*n)));
-        for &(name, value) in further {
-            if kernel.declared.contains(name) {
-                constants.push((name, f64::from(value)));
-            } else if !op.entry().constants.contains(&(name, value)) {
-                return Err(Error::Bundle(format!(
-                    "the kernel for op `{}` has no `override {name}`, of which this model needs {value}",
-                    op.entry().name
-                )));
-            }
-        }
+        let further = further.iter().filter(|(name, _)| kernel.declared.contains(*name));
+        constants.extend(further.map(|(name, value)| (*name, f64::from(*value))));
         let descriptor = wgpu::ComputePipelineDescriptor {
             label: Some(op.entry().name),
             layout: Some(layout),
@@ -157,7 +155,7 @@ impl<'a> Pipelines<'a> {
             },
             cache: None,
         };
-        let name = format!("{} (mode {mode}, {further:?}, batch tile {tile})", op.entry().name);
+        let name = format!("{} ({constants:?})", op.entry().name);
         self.gpu
             .checked(|| self.gpu.device.create_compute_pipeline(&descriptor))
             .map_err(|message| Error::Kernel { kernel: name, message })

@@ -34,21 +34,6 @@ pub(crate) enum Block {
 }
 
 impl Block {
-    /// Every type, in the order of `FORMAT`.
-    pub(crate) const ALL: [Block; 11] = [
-        Block::F32,
-        Block::F16,
-        Block::Q4_0,
-        Block::Q4_1,
-        Block::Q5_0,
-        Block::Q5_1,
-        Block::Q8_0,
-        Block::Q4K,
-        Block::Q5K,
-        Block::Q6K,
-        Block::Iq4Nl,
-    ];
-
     /// Weights and bytes of one block.
     pub(crate) fn layout(self) -> (usize, usize) {
         match self {

@@ -1,8 +1,8 @@
 //! From GGUF metadata to a model's geometry.
 //!
 //! The keys are checked here, under their own names, and written down as the `config.json` of the same
-//! model, which the one parser of configurations then reads. What that file cannot say (a width for every
-//! single layer) is set on the result.
+//! model, which the one parser of configurations then reads. What that file cannot say (that norm weights
+//! have their one added already) is set on the result.
 
 use super::{Gguf, Metadata};
 use crate::config::{DrafterConfig, LayerKind, ModelConfig};
@@ -24,6 +24,8 @@ struct Keys<'a> {
     gguf: &'a Gguf,
     prefix: String,
     layers: usize,
+    /// Key/value heads of every layer, where the file says.
+    kv_heads: Vec<usize>,
 }
 
 /// What every layer has, in order.
@@ -35,16 +37,34 @@ struct Layers {
     shared: usize,
 }
 
-/// Configuration of a target model, and the `config.json` it was read from.
-pub(super) fn model(gguf: &Gguf) -> Result<(ModelConfig, Vec<u8>)> {
+/// Configuration of a target model and the files it was read from.
+pub(super) struct Model {
+    pub(super) config: ModelConfig,
+    /// `config.json`.
+    pub(super) json: Vec<u8>,
+    /// `generation_config.json`.
+    pub(super) generation: Vec<u8>,
+}
+
+/// Reads the configuration of a target model.
+pub(super) fn model(gguf: &Gguf) -> Result<Model> {
     let keys = Keys::new(gguf, &["gemma4", "gemma3"])?;
     let layers = keys.read_layers()?;
     let mut text = keys.text(&layers)?;
-    text.insert("eos_token_id".into(), json!(stop_tokens(&gguf.metadata)?));
+    let stops = stop_tokens(&gguf.metadata)?;
+    text.insert("eos_token_id".into(), json!(stops));
     text.insert("tie_word_embeddings".into(), json!(!gguf.tensors.contains_key("output.weight")));
     let (json, mut config) = parse(text, ModelConfig::parse)?;
-    keys.finish(&layers, &mut config);
-    Ok((config, json))
+    // Conversion to GGUF has added the one, and only here can layers differ in having values of their own.
+    config.norm_plus_one = false;
+    for (i, layer) in config.layers.iter_mut().enumerate() {
+        layer.k_eq_v &= !keys.has_values(i);
+    }
+    let suppress = gguf.metadata.numbers("tokenizer.ggml.suppress_tokens")?.unwrap_or_default();
+    let suppress: Vec<u64> = suppress.into_iter().map(|id| id as u64).collect();
+    let generation = json!({ "eos_token_id": stops, "suppress_tokens": suppress }).to_string();
+    config.add_generation(generation.as_bytes())?;
+    Ok(Model { config, json, generation: generation.into() })
 }
 
 /// Configuration of a drafter.
@@ -59,11 +79,7 @@ pub(super) fn drafter(gguf: &Gguf) -> Result<DrafterConfig> {
         ("backbone_hidden_size".to_string(), json!(backbone)),
         ("text_config".to_string(), Value::Object(text)),
     ]);
-    let (_, mut config) = parse(top, DrafterConfig::parse)?;
-    for (layer, &width) in config.text.layers.iter_mut().zip(&layers.intermediates) {
-        layer.intermediate = width;
-    }
-    Ok(config)
+    Ok(parse(top, DrafterConfig::parse)?.1)
 }
 
 fn parse<T>(keys: Map<String, Value>, read: fn(&[u8]) -> Result<T>) -> Result<(Vec<u8>, T)> {
@@ -84,7 +100,11 @@ impl<'a> Keys<'a> {
             });
         }
         let layers = gguf.metadata.required(&format!("{arch}.block_count"), 1..=LAYERS_MAX)?;
-        Ok(Keys { gguf, prefix: arch.into(), layers })
+        let kv_heads = format!("{arch}.attention.head_count_kv");
+        let kv_heads = gguf.metadata.per_layer(&kv_heads, layers, 1..=HEADS_MAX)?;
+        let heads = gguf.metadata.per_layer(&format!("{arch}.attention.head_count"), layers, 1..=HEADS_MAX)?;
+        let kv_heads = kv_heads.or(heads).unwrap_or_else(|| vec![1; layers]);
+        Ok(Keys { gguf, prefix: arch.into(), layers, kv_heads })
     }
 
     fn key(&self, name: &str) -> String {
@@ -133,12 +153,10 @@ impl<'a> Keys<'a> {
             (LayerKind::Sliding, Some(sliding)) => sliding[i],
             _ => full[i],
         });
-        let heads = self.heads()?;
-        let kv = self.per_layer("attention.head_count_kv", HEADS_MAX)?;
         let widths = "feed_forward_length";
         Ok(Layers {
             head_dims: head_dims.collect(),
-            kv_heads: kv.unwrap_or_else(|| vec![heads; self.layers]),
+            kv_heads: self.kv_heads.clone(),
             intermediates: self.must(widths, self.per_layer(widths, WIDTH_MAX)?)?,
             shared: self
                 .gguf
@@ -200,9 +218,13 @@ impl<'a> Keys<'a> {
             LayerKind::Full => "full_attention",
         };
         set("layer_types", layers.kinds.iter().map(name).collect());
-        let own = layers.head_dims.iter().zip(&layers.kv_heads).enumerate();
-        let own = own.map(|(i, (dim, kv))| {
-            (i.to_string(), json!({ "head_dim": dim, "num_key_value_heads": kv }))
+        let own = (0..self.layers).map(|i| {
+            let (dim, kv) = (layers.head_dims[i], layers.kv_heads[i]);
+            let width = layers.intermediates[i];
+            let keys = json!({
+                "head_dim": dim, "num_key_value_heads": kv, "intermediate_size": width,
+            });
+            (i.to_string(), keys)
         });
         set("per_layer_config", Value::Object(own.collect()));
         let bos = m.integer("tokenizer.ggml.bos_token_id", 0..=vocab - 1)?.unwrap_or(2);
@@ -210,9 +232,6 @@ impl<'a> Keys<'a> {
         let ple = m.integer(&key("embedding_length_per_layer_input"), 0..=WIDTH_MAX)?;
         set("hidden_size_per_layer_input", json!(ple.unwrap_or(0)));
         set("vocab_size_per_layer_input", json!(rows("per_layer_token_embd.weight").unwrap_or(vocab)));
-        if let Some(ids) = m.numbers("tokenizer.ggml.suppress_tokens")? {
-            set("suppress_tokens", ids.into_iter().map(|id| json!(id as u64)).collect());
-        }
         set("attention_k_eq_v", json!(self.k_eq_v(layers)));
         self.experts(&mut text)?;
         self.rotation(layers, hidden, &mut text)?;
@@ -221,11 +240,26 @@ impl<'a> Keys<'a> {
 
     /// Full layers take their keys for values where they have keys and no `attn_v`.
     fn k_eq_v(&self, layers: &Layers) -> bool {
-        let has = |i: usize, name: &str| self.tensor(&format!("blk.{i}.{name}.weight")).is_some();
         let own = self.layers - layers.shared;
-        (0..own).any(|i| {
-            layers.kinds[i] == LayerKind::Full && has(i, "attn_k") && !has(i, "attn_v")
-        })
+        let keys = |i: usize| self.tensor(&format!("blk.{i}.attn_k.weight")).is_some();
+        let full = |i: &usize| layers.kinds[*i] == LayerKind::Full;
+        (0..own).filter(full).any(|i| (keys(i) || self.fused(i).is_some()) && !self.has_values(i))
+    }
+
+    fn fused(&self, i: usize) -> Option<&'a Tensor> {
+        self.tensor(&format!("blk.{i}.attn_qkv.weight"))
+    }
+
+    /// Whether layer `i` has a value projection, alone or behind q and k in a fused tensor.
+    fn has_values(&self, i: usize) -> bool {
+        let rows = |tensor: &Tensor| tensor.shape.first().copied().unwrap_or(0);
+        let output = self.tensor(&format!("blk.{i}.attn_output.weight"));
+        let q = output.and_then(|t| t.shape.get(1)).copied().unwrap_or(0);
+        let norm = self.tensor(&format!("blk.{i}.attn_k_norm.weight")).map_or(1, rows);
+        match self.fused(i) {
+            Some(fused) => rows(fused) >= q + 2 * self.kv_heads[i] * norm,
+            None => self.tensor(&format!("blk.{i}.attn_v.weight")).is_some(),
+        }
     }
 
     fn experts(&self, text: &mut Map<String, Value>) -> Result<()> {
@@ -291,13 +325,6 @@ impl<'a> Keys<'a> {
             ));
         }
         Ok(turning as f64 / (head_dim / 2).max(1) as f64)
-    }
-
-    /// Sets what a `config.json` has no key for.
-    fn finish(&self, layers: &Layers, config: &mut ModelConfig) {
-        for (layer, &width) in config.layers.iter_mut().zip(&layers.intermediates) {
-            layer.intermediate = width;
-        }
     }
 }
 

@@ -22,7 +22,7 @@ enum Value {
 
 /// Metadata of a GGUF file by key.
 #[derive(Debug, Clone)]
-pub(crate) struct Metadata {
+pub(super) struct Metadata {
     file: Arc<str>,
     bytes: Bytes,
     values: BTreeMap<String, Value>,
@@ -50,22 +50,22 @@ impl Metadata {
     }
 
     /// Name of the file, for errors.
-    pub(crate) fn file(&self) -> &str {
+    pub(super) fn file(&self) -> &str {
         &self.file
     }
 
     /// An error about `key`.
-    pub(crate) fn error(&self, key: &str, message: impl Into<String>) -> Error {
+    pub(super) fn error(&self, key: &str, message: impl Into<String>) -> Error {
         Error::Config { file: self.file.to_string(), key: key.into(), message: message.into() }
     }
 
     /// Whether the file has `key`.
-    pub(crate) fn has(&self, key: &str) -> bool {
+    pub(super) fn has(&self, key: &str) -> bool {
         self.values.contains_key(key)
     }
 
     /// A string, or `None` where the key is absent.
-    pub(crate) fn string(&self, key: &str) -> Result<Option<&str>> {
+    pub(super) fn string(&self, key: &str) -> Result<Option<&str>> {
         match self.values.get(key) {
             None => Ok(None),
             Some(Value::One(STRING, range)) => std::str::from_utf8(&self.bytes.as_slice()[range.clone()])
@@ -75,17 +75,8 @@ impl Metadata {
         }
     }
 
-    /// A boolean, or `None` where the key is absent.
-    pub(crate) fn boolean(&self, key: &str) -> Result<Option<bool>> {
-        match self.values.get(key) {
-            None => Ok(None),
-            Some(Value::One(BOOL, range)) => Ok(Some(self.bytes.as_slice()[range.start] != 0)),
-            Some(_) => Err(self.error(key, "must be a boolean")),
-        }
-    }
-
     /// A finite number, or `None` where the key is absent.
-    pub(crate) fn number(&self, key: &str) -> Result<Option<f64>> {
+    pub(super) fn number(&self, key: &str) -> Result<Option<f64>> {
         match self.values.get(key) {
             None => Ok(None),
             Some(Value::One(kind, range)) => self
@@ -98,13 +89,13 @@ impl Metadata {
     }
 
     /// An integer within `range`, or `None` where the key is absent.
-    pub(crate) fn integer(&self, key: &str, range: RangeInclusive<usize>) -> Result<Option<usize>> {
+    pub(super) fn integer(&self, key: &str, range: RangeInclusive<usize>) -> Result<Option<usize>> {
         let number = self.number(key)?;
         number.map(|n| self.whole(key, n, &range)).transpose()
     }
 
     /// An integer within `range` that must be there.
-    pub(crate) fn required(&self, key: &str, range: RangeInclusive<usize>) -> Result<usize> {
+    pub(super) fn required(&self, key: &str, range: RangeInclusive<usize>) -> Result<usize> {
         self.integer(key, range)?.ok_or_else(|| self.error(key, "is missing"))
     }
 
@@ -117,7 +108,7 @@ impl Metadata {
     }
 
     /// A number for each of `layers`: the key holds one for all of them or a list. `None` where it is absent.
-    pub(crate) fn per_layer(
+    pub(super) fn per_layer(
         &self,
         key: &str,
         layers: usize,
@@ -135,7 +126,7 @@ impl Metadata {
     }
 
     /// A list of numbers or booleans (0 and 1), or `None` where the key is absent.
-    pub(crate) fn numbers(&self, key: &str) -> Result<Option<Vec<f64>>> {
+    pub(super) fn numbers(&self, key: &str) -> Result<Option<Vec<f64>>> {
         let (kind, count, range) = match self.values.get(key) {
             None => return Ok(None),
             Some(Value::Many(kind, count, range)) if *kind != STRING => (*kind, *count, range),
@@ -149,7 +140,7 @@ impl Metadata {
     }
 
     /// The strings of a list, in order, or `None` where the key is absent.
-    pub(crate) fn strings(&self, key: &str) -> Result<Option<Vec<&str>>> {
+    pub(super) fn strings(&self, key: &str) -> Result<Option<Vec<&str>>> {
         let (count, range) = match self.values.get(key) {
             None => return Ok(None),
             Some(Value::Many(STRING, count, range)) => (*count, range),

@@ -5,17 +5,19 @@ mod cursor;
 mod metadata;
 mod names;
 mod tensors;
+mod vocabulary;
 
 use super::{Bytes, Tensor};
 use crate::config::{DrafterConfig, ModelConfig};
 use crate::error::{Error, Result};
 use cursor::Cursor;
-pub(crate) use metadata::Metadata;
+use metadata::Metadata;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const MAGIC: &[u8; 4] = b"GGUF";
 const ALIGNMENT: &str = "general.alignment";
+const TEMPLATE: &str = "tokenizer.chat_template";
 const ALIGNMENT_MAX: usize = 1 << 20;
 /// Fewest bytes of a key/value pair: key length, one byte of it, type and one byte of value.
 const PAIR_BYTES_MIN: u64 = 8 + 1 + 4 + 1;
@@ -23,6 +25,15 @@ const PAIR_BYTES_MIN: u64 = 8 + 1 + 4 + 1;
 /// Whether `bytes` begin like a GGUF file.
 pub(crate) fn is_gguf(bytes: &[u8]) -> bool {
     bytes.starts_with(MAGIC)
+}
+
+/// A target model from a GGUF file.
+pub(crate) struct Target {
+    pub(crate) config: ModelConfig,
+    /// By the names of the safetensors files.
+    pub(crate) tensors: BTreeMap<String, Tensor>,
+    /// `config.json`, `generation_config.json` and, where there is one, `chat_template.jinja`.
+    pub(crate) files: BTreeMap<String, Bytes>,
 }
 
 /// A GGUF file whose header has been read and checked.
@@ -62,10 +73,23 @@ impl Gguf {
         Ok(Gguf { metadata, tensors })
     }
 
-    /// Geometry and tensors of a target model.
-    pub(crate) fn model(self) -> Result<(ModelConfig, BTreeMap<String, Tensor>, Vec<u8>)> {
-        let (config, json) = config::model(&self)?;
-        Ok((config, names::target(self, &config)?, json))
+    /// Geometry and tensors of a target model, and what it says in files beside a safetensors checkpoint.
+    pub(crate) fn model(self) -> Result<Target> {
+        let config::Model { config, json, generation } = config::model(&self)?;
+        let mut files = BTreeMap::from([
+            ("config.json".to_string(), Bytes::owned(json)),
+            ("generation_config.json".to_string(), Bytes::owned(generation)),
+        ]);
+        if let Some(template) = self.metadata.string(TEMPLATE)? {
+            files.insert("chat_template.jinja".into(), Bytes::owned(template.as_bytes().to_vec()));
+        }
+        let tensors = names::target(self, &config)?;
+        Ok(Target { config, tensors, files })
+    }
+
+    /// The tokenizer in the metadata.
+    pub(crate) fn tokenizer(&self) -> Result<tokenizers::Tokenizer> {
+        vocabulary::tokenizer(&self.metadata)
     }
 
     /// Geometry and tensors of a drafter.
