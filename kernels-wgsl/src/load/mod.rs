@@ -7,12 +7,14 @@ mod drafter;
 mod dtype;
 mod embedded;
 mod gguf;
+mod experts;
 mod matrix;
 mod repack;
 mod tokenizer;
 
 pub(crate) use bytes::{Bytes, Tensor};
 pub use checkpoint::Checkpoint;
+pub(crate) use checkpoint::HEAD;
 pub use drafter::Drafter;
 pub use embedded::{embedded_drafter_files, embedded_files, heldout_text};
 pub(crate) use dtype::{Block, Dtype};
