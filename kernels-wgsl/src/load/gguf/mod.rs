@@ -5,7 +5,11 @@ mod cursor;
 mod metadata;
 mod names;
 mod tensors;
+#[cfg(test)]
+mod tests;
 mod vocabulary;
+#[cfg(test)]
+mod writer;
 
 use super::{Bytes, Tensor};
 use crate::config::{DrafterConfig, ModelConfig};
@@ -38,9 +42,9 @@ pub(crate) struct Target {
 
 /// A GGUF file whose header has been read and checked.
 pub(crate) struct Gguf {
-    pub(crate) metadata: Metadata,
+    metadata: Metadata,
     /// By the names in the file.
-    pub(crate) tensors: BTreeMap<String, Tensor>,
+    tensors: BTreeMap<String, Tensor>,
 }
 
 impl Gguf {
