@@ -123,9 +123,10 @@ fn check_options(config: &ModelConfig, options: &EngineOptions) -> Result<()> {
 }
 
 /// Cache slots per layer kind. A sliding ring keeps the window of a batch's first row while its last row
-/// is written, so rows of one batch never overwrite each other's keys.
+/// is written, so rows of one batch never overwrite each other's keys; what can be rewound comes on top.
 pub(super) fn rings(config: &ModelConfig, options: &EngineOptions) -> BTreeMap<LayerKind, usize> {
-    let sliding = (config.sliding_window - 1 + options.batch_max).min(options.context_tokens);
+    let spare = options.batch_max.saturating_add(options.rewind_tokens);
+    let sliding = (config.sliding_window - 1).saturating_add(spare).min(options.context_tokens);
     BTreeMap::from([(LayerKind::Sliding, sliding), (LayerKind::Full, options.context_tokens)])
 }
 

@@ -115,7 +115,7 @@ impl Layout {
         for linear in &self.linear {
             put(self.full(&format!("{}.weight_shape", linear.name)), "I64", &[2], 16);
         }
-        let mut copy = |names: &[String], put: &mut dyn FnMut(String, &str, &[usize], usize)| {
+        let copy = |names: &[String], put: &mut dyn FnMut(String, &str, &[usize], usize)| {
             for name in names {
                 let Some(tensor) = checkpoint.tensors().get(name) else { continue };
                 let dtype = plain_name(tensor.dtype).unwrap_or_default();
