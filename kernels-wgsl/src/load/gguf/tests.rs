@@ -311,3 +311,61 @@ fn tokenizers_of_both_kinds_are_rebuilt() {
         assert!(error.to_string().contains("model.gguf"), "{key}: {error}");
     }
 }
+
+/// Texts and ids of specification §9, without a BOS token.
+const VECTORS: [(&str, &[u32]); 13] = [
+    ("Hello world", &[9259, 1902]),
+    (" Hello", &[26352]),
+    ("\n\n\n", &[109]),
+    ("a\n\nb", &[236746, 108, 236763]),
+    ("12345", &[236770, 236778, 236800, 236812, 236810]),
+    ("🦙", &[478, 397, 404, 391]),
+    ("  two  spaces", &[138, 13498, 138, 35220]),
+    ("\r\n", &[251, 107]),
+    ("naïve café", &[1789, 238527, 560, 33443]),
+    (
+        "fn main() {\n    println!(\"hi\");\n}\n",
+        &[15059, 1689, 825, 642, 107, 140, 4629, 36492, 2202, 1443, 107, 236783, 107],
+    ),
+    ("日本語のテスト", &[94951, 236945, 88733]),
+    (
+        "<|turn>user\nHi<turn|>\n<|turn>model\n",
+        &[105, 2364, 107, 10979, 106, 107, 105, 4368, 107],
+    ),
+    ("thought\n", &[45518, 107]),
+];
+
+/// Opt-in: `pip download --no-deps --no-binary llama-cpp-python llama-cpp-python==0.3.36`, unpack
+/// `vendor/llama.cpp/models/ggml-vocab-gemma-4.gguf*` and name the file in `ASSAY_GEMMA4_VOCAB`.
+#[test]
+fn a_real_vocabulary_gives_the_reference_ids() {
+    let Some(path) = std::env::var_os("ASSAY_GEMMA4_VOCAB") else {
+        println!("skipped: ASSAY_GEMMA4_VOCAB names no file");
+        return;
+    };
+    let path = std::path::PathBuf::from(path);
+    let bytes = Bytes::mapped(&path).unwrap();
+    let tokenizer = crate::load::Tokenizer::from_gguf("vocabulary", &bytes).unwrap();
+    for (text, ids) in VECTORS {
+        assert_eq!(tokenizer.encode(text).unwrap(), ids, "{text:?}");
+        assert_eq!(tokenizer.decode(ids, true).unwrap(), text, "{text:?}");
+    }
+    let beside = |ending: &str| {
+        let mut name = path.clone().into_os_string();
+        name.push(ending);
+        std::fs::read_to_string(name).unwrap()
+    };
+    let (texts, ids) = (beside(".inp"), beside(".out"));
+    let texts = texts.split("\n__ggml_vocab_test__\n");
+    let mut count = 0;
+    for (text, ids) in texts.zip(ids.lines()) {
+        let ids: Vec<u32> = ids.split_whitespace().map(|id| id.parse().unwrap()).collect();
+        assert_eq!(tokenizer.encode(text).unwrap(), ids, "{text:?}");
+        count += 1;
+    }
+    println!("{count} texts of llama.cpp have the same ids");
+    assert!(count > 40);
+    // Long prompts take time in proportion to their length, more or less.
+    let long = "word ".repeat(20_000);
+    assert!(tokenizer.encode(&long).unwrap().len() > 15_000);
+}
