@@ -91,11 +91,12 @@ pub mod measure;
 mod plan;
 pub mod quantize;
 pub mod registry;
+pub mod triage;
 
 pub use bundle::Bundle;
 pub use config::{DrafterConfig, LayerConfig, LayerKind, ModelConfig};
 pub use engine::{
-    Decode, DraftChain, DraftStats, Engine, EngineOptions, LogitRows, Path, Phase, Prefill,
+    Decode, DraftChain, DraftStats, Engine, EngineOptions, LogitRows, MemoryNeed, Path, Phase, Prefill,
 };
 pub use error::{Error, Result};
 pub use gpu::{AdapterInfo, AdapterRequest, Gpu};

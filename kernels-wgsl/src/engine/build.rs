@@ -1,5 +1,6 @@
 //! Building an engine: sizes checked, weights uploaded, plan resolved.
 
+use super::memory::MemoryNeed;
 use super::state::Buffers;
 use super::weights::Weights;
 use super::{BATCH_MAX, Engine, EngineOptions, PleTable};
@@ -39,6 +40,7 @@ pub(super) fn engine(
 ) -> Result<Engine> {
     let config = checkpoint.config();
     check_options(config, options)?;
+    MemoryNeed::placed(checkpoint, options, placement).check(gpu, options)?;
     let mut weights = Weights::new(gpu);
     upload_layers(&mut weights, checkpoint)?;
     let Weights { mut buffers, formats, .. } = weights;

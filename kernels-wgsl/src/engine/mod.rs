@@ -4,6 +4,7 @@ mod build;
 mod decode;
 mod draft;
 mod logits;
+mod memory;
 mod phases;
 mod state;
 #[cfg(test)]
@@ -20,6 +21,8 @@ use build::Placement;
 use draft::Draft;
 pub use draft::{DRAFT_LEN_MAX, DraftChain, DraftStats};
 pub use logits::{LogitRows, Path};
+pub use memory::MemoryNeed;
+pub(crate) use memory::cache_bytes;
 pub use phases::Phase;
 use state::Buffers;
 use std::ops::Range;

@@ -3,6 +3,7 @@
 mod adapter;
 mod buffers;
 mod pipelines;
+mod memory;
 mod probe;
 mod recorder;
 
