@@ -2,7 +2,7 @@
 
 use super::bytes::read_safetensors;
 use super::{Bytes, Matrix, Tensor, Tokenizer, embedded_files};
-use crate::config::ModelConfig;
+use crate::config::{Family, ModelConfig};
 use crate::error::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -10,6 +10,7 @@ use std::path::Path;
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
+const GENERATION: &str = "generation_config.json";
 const TOKENIZER: &str = "tokenizer.json";
 /// What may stand before the tensor names of the text model, longest first.
 const PREFIXES: [&str; 4] = ["model.language_model.", "language_model.model.", "model.", ""];
@@ -41,7 +42,11 @@ impl Checkpoint {
     }
 
     fn new(files: BTreeMap<String, Bytes>) -> Result<Self> {
-        let config = ModelConfig::parse(required(&files, CONFIG)?.as_slice())?;
+        let mut config = ModelConfig::parse(required(&files, CONFIG)?.as_slice())?;
+        if let Some(generation) = files.get(GENERATION) {
+            config.add_generation(generation.as_slice())?;
+        }
+        refuse_what_no_kernel_runs(&config)?;
         let tensors = strip_prefix(read_tensors(&files)?)?;
         let checkpoint = Checkpoint { config, tensors, files };
         checkpoint.visit_weights(&mut |_| Ok(()))?;
@@ -189,6 +194,22 @@ impl Checkpoint {
     }
 }
 
+fn refuse_what_no_kernel_runs(config: &ModelConfig) -> Result<()> {
+    let what = [
+        (config.moe.is_some(), "mixture-of-experts layers (enable_moe_block)"),
+        (config.layers.iter().any(|l| l.k_eq_v), "keys as values (attention_k_eq_v)"),
+        (!config.tied_head, "an untied output head (tie_word_embeddings = false)"),
+        (config.family == Family::Gemma3, "Gemma 3"),
+    ];
+    match what.into_iter().find(|(has, _)| *has) {
+        None => Ok(()),
+        Some((_, what)) => Err(Error::Unsupported {
+            what: what.into(),
+            hint: "this engine runs dense Gemma 4 text models (E2B, E4B and their drafters)".into(),
+        }),
+    }
+}
+
 /// The error for a tensor that no file holds.
 pub(super) fn missing_tensor(name: &str) -> Error {
     Error::Tensor {
@@ -221,7 +242,7 @@ pub(super) fn read_folder(dir: &Path, optional: &[&str]) -> Result<BTreeMap<Stri
         })
     };
     let mut files = BTreeMap::from([(CONFIG.to_string(), read(CONFIG)?)]);
-    let extra = ["tokenizer_config.json", "generation_config.json", "chat_template.jinja"];
+    let extra = ["tokenizer_config.json", GENERATION, "chat_template.jinja"];
     for name in optional.iter().chain(&extra) {
         if dir.join(name).is_file() {
             files.insert((*name).to_string(), read(name)?);
