@@ -91,6 +91,7 @@ pub mod measure;
 mod plan;
 pub mod quantize;
 pub mod registry;
+pub mod synth;
 pub mod triage;
 
 pub use bundle::Bundle;

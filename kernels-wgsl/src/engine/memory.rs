@@ -125,7 +125,7 @@ fn work_bytes(config: &ModelConfig, options: &EngineOptions) -> u64 {
 
 impl Engine {
     /// Root mean square of the cached values of each layer that owns a cache, over the first `positions`
-    /// slots; empty for models that do not normalise values.
+    /// slots.
     pub(crate) fn cached_value_rms(&self, positions: usize) -> Result<Vec<(usize, f64)>> {
         let mut found = Vec::new();
         let slots = rings(&self.config, &self.options);

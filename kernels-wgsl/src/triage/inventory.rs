@@ -44,7 +44,6 @@ pub(crate) struct Geometry {
     pub(crate) ple_vocab: usize,
     /// Experts and the inner width of one.
     pub(crate) experts: Option<(usize, usize)>,
-    pub(crate) tied: bool,
     pub(crate) drafter: Option<DrafterGeometry>,
 }
 
@@ -79,7 +78,7 @@ pub(crate) struct Expected {
 impl Geometry {
     /// The geometry that the configuration means: its own numbers, and those of the tensors where they
     /// agree on others. `None` where neither says enough.
-    pub(crate) fn resolve(config: &Config, seen: &Observed) -> Option<Geometry> {
+    pub(super) fn resolve(config: &Config, seen: &Observed) -> Option<Geometry> {
         let layers = count(config, seen);
         let kinds = seen.kinds().unwrap_or_else(|| kinds(config, layers));
         let first = match config.family {
@@ -113,7 +112,6 @@ impl Geometry {
         let ple_width = seen.agreed(|_, l| l.ple).unwrap_or(0);
         let experts = seen.agreed(|_, l| l.experts.map(|(n, _)| n));
         let inner = seen.agreed(|_, l| l.experts.map(|(_, inner)| inner));
-        let untied = seen.layers.is_empty() && config.get("tie_word_embeddings").is_some_and(|t| t == false);
         let mut geometry = Geometry {
             family: config.family,
             vocab,
@@ -137,7 +135,6 @@ impl Geometry {
                 true => None,
                 false => experts.zip(inner),
             },
-            tied: !untied,
             drafter,
             kinds,
         };
@@ -146,6 +143,11 @@ impl Geometry {
             geometry.layers.push(layer);
         }
         Some(geometry)
+    }
+
+    /// The geometry of a configuration without weights.
+    pub(crate) fn of(config: &Config) -> Option<Geometry> {
+        Self::resolve(config, &Observed::default())
     }
 
     /// Every tensor of the model.

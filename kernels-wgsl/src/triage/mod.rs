@@ -35,9 +35,11 @@ mod trial;
 mod values;
 
 pub use codes::Code;
+pub(crate) use config::{Config, Family};
 pub use fix::{Fixed, corrected};
 pub use report::{ConfigEdit, Diagnostic, Report, Severity};
 
+use crate::error::Error;
 use crate::gpu::Gpu;
 use crate::load::{Checkpoint, Drafter};
 use folder::Folder;
@@ -138,6 +140,11 @@ fn load_and_run(subject: Subject<'_>, options: &Options<'_>, findings: &mut Find
     };
     let checkpoint = match opened {
         Ok(checkpoint) => checkpoint,
+        Err(error @ Error::Unsupported { .. }) => {
+            let mend = "other engines may run it; nothing was found that is wrong with the files";
+            findings.note(Code::DoesNotLoad, "", error.to_string(), mend);
+            return;
+        }
         Err(error) => {
             let mend = "the message says what the engine needs; other loaders may accept the files";
             findings.error(Code::DoesNotLoad, "", error.to_string(), mend);

@@ -115,6 +115,9 @@ fn entropy(logits: &[f32]) -> f64 {
 
 /// Cached values have unit root mean square where the family normalises them.
 fn values(engine: &Engine, positions: usize, findings: &mut Findings) -> crate::Result<()> {
+    if !engine.config().value_norm {
+        return Ok(());
+    }
     for (layer, rms) in engine.cached_value_rms(positions)? {
         if let Some(message) = value_fault(rms) {
             let mend = "apply a weightless RMSNorm to the value projection; a kernel bundle that leaves it out \
