@@ -189,6 +189,25 @@ impl Bundle {
         self.replaced.iter().map(|op| op.entry().name)
     }
 
+    /// Whether the kernel for `op` can be built with these constants: it declares each, or the value is
+    /// the built-in kernel's default.
+    pub(crate) fn takes(&self, op: Op, constants: &[(&'static str, u32)]) -> bool {
+        self.missing(op, constants).is_none()
+    }
+
+    /// The first of `constants` that the kernel for `op` would have to declare and does not.
+    pub(crate) fn missing(
+        &self,
+        op: Op,
+        constants: &[(&'static str, u32)],
+    ) -> Option<(&'static str, u32)> {
+        let declared = &self.kernel(op).declared;
+        let given = |c: &&(&'static str, u32)| {
+            declared.contains(c.0) || op.entry().constants.contains(c)
+        };
+        constants.iter().find(|c| !given(c)).copied()
+    }
+
     pub(crate) fn kernel(&self, op: Op) -> &Kernel {
         self.kernels.get(&op).expect("builtin() has every op and replacing removes none")
     }
@@ -260,7 +279,9 @@ fn read_kernel(entry: KernelEntry, files: &BTreeMap<String, Vec<u8>>) -> Result<
         return refuse("lists batch_tiles but declares no `override BATCH_TILE`".into());
     }
     for (name, value) in &entry.constants {
-        let taken = name == "BATCH_TILE" || Some(name.as_str()) == op.entry().mode_constant;
+        let planned = op.entry().constants.iter().any(|(known, _)| known == name);
+        let taken =
+            planned || name == "BATCH_TILE" || Some(name.as_str()) == op.entry().mode_constant;
         if taken || !declared.contains(name) || !value.is_finite() {
             return refuse(format!("constant `{name}` is not a free `override` of {}", entry.file));
         }

@@ -5,7 +5,7 @@
 //! quantised; embeddings, the per-layer table, norms and layer scalars stay as they are.
 
 use crate::error::{Error, Result};
-use crate::load::{Checkpoint, Matrix};
+use crate::load::Checkpoint;
 use half::bf16;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, serialize};
@@ -102,7 +102,7 @@ pub fn int4_g32(checkpoint: &Checkpoint) -> Result<Quantized> {
     for (name, tensor) in checkpoint.tensors() {
         let module = name.strip_suffix(".weight").unwrap_or(name);
         if linear.binary_search_by(|l| l.as_str().cmp(module)).is_err() {
-            let entry = (tensor.dtype, tensor.shape.clone(), tensor.data().to_vec());
+            let entry = (Dtype::BF16, tensor.shape.clone(), tensor.data().to_vec());
             stored.insert(format!("model.{name}"), entry);
             continue;
         }
@@ -165,23 +165,6 @@ fn quantised_config(checkpoint: &Checkpoint) -> Result<Vec<u8>> {
     serde_json::to_vec_pretty(&value).map_err(|e| corrupt(e.to_string()))
 }
 
-/// The values a quantised matrix stands for, row by row, as f32: what the kernels multiply with.
-pub(crate) fn dequantise(matrix: &Matrix<'_>) -> Vec<f32> {
-    match matrix {
-        Matrix::Bf16 { data, .. } => {
-            data.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
-        }
-        Matrix::Int4 { codes, scales, .. } => {
-            let scale = |i: usize| bf16::from_le_bytes([scales[2 * i], scales[2 * i + 1]]).to_f32();
-            let nibbles = codes.iter().flat_map(|b| [b & 15, b >> 4]);
-            nibbles
-                .enumerate()
-                .map(|(i, code)| (f32::from(code) - 8.0) * scale(i / GROUP))
-                .collect()
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,10 +173,12 @@ mod tests {
     fn a_group_comes_back_within_half_a_step() {
         let weights: Vec<f32> = (0..64).map(|i| (i as f32 - 31.5) * 0.01).collect();
         let packed = pack("w", &weights);
-        let matrix =
-            Matrix::Int4 { rows: 2, codes: &packed.codes, scales: packed.scales.as_slice().into() };
+        let (codes, scales) = (packed.codes.into(), packed.scales.into());
+        let matrix = crate::load::Matrix::Int4 { rows: 2, group: 32, codes, scales };
+        let mut back = Vec::new();
+        matrix.decode_rows(0..2, &mut back);
         for (group, (back, original)) in
-            dequantise(&matrix).chunks(32).zip(weights.chunks(32)).enumerate()
+            back.chunks(32).zip(weights.chunks(32)).enumerate()
         {
             let absmax = original.iter().fold(0.0f32, |m, w| m.max(w.abs()));
             for (b, o) in back.iter().zip(original) {

@@ -2,14 +2,14 @@
 
 use super::memory::MemoryNeed;
 use super::state::Buffers;
-use super::weights::Weights;
+use super::weights::{ROWS_MAX, TablePart, Weights, table};
 use super::{BATCH_MAX, Engine, EngineOptions, PleTable};
 use crate::bundle::Bundle;
 use crate::config::{LayerKind, ModelConfig};
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Pipelines, Readback, Resolved};
-use crate::load::Checkpoint;
-use crate::plan::{Buf, TargetInputs, norm_layout, target};
+use crate::load::{Checkpoint, Matrix};
+use crate::plan::{Buf, Format, PlePlace, TargetInputs, norm_layout, target};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -43,9 +43,14 @@ pub(super) fn engine(
     MemoryNeed::placed(checkpoint, options, placement).check(gpu, options)?;
     let mut weights = Weights::new(gpu);
     upload_layers(&mut weights, checkpoint)?;
-    let Weights { mut buffers, formats, .. } = weights;
-    let embedding_parts = upload_embedding(gpu, checkpoint, placement, &mut buffers)?;
-    let ple = upload_ple_table(gpu, checkpoint, options, placement, &mut buffers)?;
+    let Weights { mut buffers, pieces, .. } = weights;
+    let (embedding_format, embedding_parts) =
+        upload_embedding(gpu, checkpoint, placement, &mut buffers)?;
+    let (ple_place, ple) = upload_ple_table(gpu, checkpoint, options, placement, &mut buffers)?;
+    if pieces.keys().any(|name| name.ends_with(".up")) {
+        let size = (options.batch_max * config.widest_mlp() * 4) as u64;
+        buffers.insert(Buf::Up, gpu.storage("up", size)?);
+    }
     upload_tables(gpu, checkpoint, options, &mut buffers)?;
     let rings = rings(config, options);
     make_work_buffers(gpu, config, options, &rings, &mut buffers)?;
@@ -55,11 +60,12 @@ pub(super) fn engine(
         .collect::<Result<_>>()?;
     let plan = target(&TargetInputs {
         config,
-        formats: &formats,
+        pieces: &pieces,
+        embedding_format,
         layer_scalars: &layer_scalars,
         rings,
         embedding_parts: &embedding_parts,
-        ple_on_device: matches!(ple, PleTable::Device),
+        ple: ple_place,
     });
     let mut pipelines = Pipelines::new(gpu, bundle);
     let mut all = plan.dispatches.clone();
@@ -81,6 +87,7 @@ pub(super) fn engine(
         ple,
         bundle: bundle.clone(),
         embedding_parts,
+        embedding_format,
         draft: None,
         tokens_back: [Readback::new(gpu, slot)?, Readback::new(gpu, slot)?],
         history: None,
@@ -138,7 +145,7 @@ fn upload_layers(weights: &mut Weights<'_>, checkpoint: &Checkpoint) -> Result<(
             }
         }
         if let (Some(gate), Some(up)) = (take("gate_proj"), take("up_proj")) {
-            weights.alternate(&format!("layers.{i}.gate_up"), &gate, &up)?;
+            weights.gate_up(&format!("layers.{i}."), gate, up)?;
         }
     }
     Ok(())
@@ -150,47 +157,56 @@ fn upload_embedding(
     checkpoint: &Checkpoint,
     placement: &Placement,
     buffers: &mut BTreeMap<Buf, wgpu::Buffer>,
-) -> Result<Vec<Range<usize>>> {
+) -> Result<(Format, Vec<Range<usize>>)> {
     let c = checkpoint.config();
-    let table = checkpoint.tensor("embed_tokens.weight", &[c.vocab, c.hidden])?;
-    let bytes = table.to_bf16()?;
-    let row_bytes = c.hidden * 2;
-    let limit = usize::try_from(placement.embedding_part_bytes_max).unwrap_or(usize::MAX);
-    // Eight rows is one workgroup of the head kernel; every part but the last is whole workgroups.
-    let rows = (limit / row_bytes / 8 * 8).clamp(8, 65_535 * 8);
-    let mut parts = Vec::new();
-    for start in (0..c.vocab).step_by(rows) {
-        let range = start..(start + rows).min(c.vocab);
-        let slice = &bytes[range.start * row_bytes..range.end * row_bytes];
-        let buffer = gpu.upload("embedding", &[slice])?;
-        buffers.insert(Buf::Embedding(parts.len()), buffer);
-        parts.push(range);
+    let matrix = checkpoint.matrix("embed_tokens", c.vocab, c.hidden)?.into_table();
+    let mut ranges = Vec::new();
+    for part in table(gpu, "embedding", &matrix, placement.embedding_part_bytes_max)? {
+        let TablePart { rows, codes, scales } = part;
+        buffers.insert(Buf::Embedding(ranges.len()), codes);
+        if let Some(scales) = scales {
+            buffers.insert(Buf::EmbeddingScales(ranges.len()), scales);
+        }
+        ranges.push(rows);
     }
-    Ok(parts)
+    Ok((matrix.format(), ranges))
 }
 
+/// Puts the per-layer table on the device where it fits; else rows of it are uploaded as they are needed.
 fn upload_ple_table(
     gpu: &Gpu,
     checkpoint: &Checkpoint,
     options: &EngineOptions,
     placement: &Placement,
     buffers: &mut BTreeMap<Buf, wgpu::Buffer>,
-) -> Result<PleTable> {
+) -> Result<(PlePlace, PleTable)> {
     let c = checkpoint.config();
     if c.ple_width == 0 {
-        return Ok(PleTable::Device);
+        return Ok((PlePlace::Device(Format::Bf16), PleTable::Device));
     }
     let width = c.layers.len() * c.ple_width;
-    let table = checkpoint.tensor("embed_tokens_per_layer.weight", &[c.ple_vocab, width])?;
-    let whole = table.to_bf16_len()?;
-    // Tokens past a shorter table use row 0, which only the host path looks after.
-    if whole <= placement.ple_bytes_max && c.ple_vocab >= c.vocab {
-        buffers.insert(Buf::PleTable, gpu.upload("per-layer table", &[&table.to_bf16()?])?);
-        return Ok(PleTable::Device);
+    let tensor = checkpoint.tensor("embed_tokens_per_layer.weight", &[c.ple_vocab, width])?;
+    let matrix = Matrix::plain(tensor, c.ple_vocab, width)?;
+    let format = matrix.format();
+    let rows = |bytes: usize| gpu.storage("per-layer rows", (options.batch_max * width * bytes) as u64);
+    if format != Format::Bf16 {
+        buffers.insert(Buf::PleRows, rows(4)?);
     }
-    let rows = gpu.storage("per-layer rows", (options.batch_max * width * 2) as u64)?;
-    buffers.insert(Buf::PleTable, rows);
-    Ok(PleTable::Host(table.clone()))
+    // Tokens past a shorter table use row 0, which only the host path looks after.
+    let fits = tensor.weight_bytes()? <= placement.ple_bytes_max
+        && (c.vocab..=ROWS_MAX).contains(&c.ple_vocab);
+    if !fits {
+        if format == Format::Bf16 {
+            buffers.insert(Buf::PleTable, rows(2)?);
+            return Ok((PlePlace::Rows, PleTable::Host(tensor.clone())));
+        }
+        return Ok((PlePlace::WideRows, PleTable::Host(tensor.clone())));
+    }
+    for part in table(gpu, "per-layer table", &matrix, u64::MAX)? {
+        buffers.insert(Buf::PleTable, part.codes);
+        buffers.extend(part.scales.map(|scales| (Buf::PleScales, scales)));
+    }
+    Ok((PlePlace::Device(format), PleTable::Device))
 }
 
 /// Uploads norm weights and rotation tables.

@@ -13,7 +13,7 @@ use super::{Decode, Engine, PleTable, build};
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Pipelines, Resolved};
 use crate::load::Drafter;
-use crate::plan::{Buf, DraftBuf, DraftInputs, DraftPlan, draft_norm_layout, drafter};
+use crate::plan::{Buf, DraftBuf, DraftInputs, DraftPlan, Pieces, draft_norm_layout, drafter};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -87,7 +87,7 @@ impl Engine {
                 self.options.batch_max
             )));
         }
-        let formats = upload(&self.gpu, drafter, &mut self.buffers.0)?;
+        let pieces = upload(&self.gpu, drafter, &mut self.buffers.0)?;
         let config = drafter.config();
         let scalar = |i| Ok(drafter.vector(&format!("layers.{i}.layer_scalar"), 1)?[0]);
         let layer_scalars: Vec<f32> =
@@ -95,7 +95,8 @@ impl Engine {
         let plan = self::drafter(&DraftInputs {
             drafter: config,
             target: &self.config,
-            formats: &formats,
+            pieces: &pieces,
+            embedding_format: self.embedding_format,
             layer_scalars: &layer_scalars,
             rings: &build::rings(&self.config, &self.options),
             embedding_parts: &self.embedding_parts,
@@ -266,12 +267,12 @@ impl Engine {
     }
 }
 
-/// Uploads the drafter's weights and makes its buffers; returns the weights' formats.
+/// Uploads the drafter's weights and makes its buffers; returns the weights' pieces.
 fn upload(
     gpu: &Gpu,
     drafter: &Drafter,
     buffers: &mut BTreeMap<Buf, wgpu::Buffer>,
-) -> Result<BTreeMap<String, crate::plan::Format>> {
+) -> Result<Pieces> {
     let config = drafter.config();
     let (c, h, backbone) = (&config.text, config.text.hidden, config.backbone_hidden);
     let mut weights = Weights::new(gpu);
@@ -287,7 +288,7 @@ fn upload(
         weights.stack(&format!("draft.layers.{i}.o"), &[matrix("self_attn.o_proj", h, q)?])?;
         weights.stack(&format!("draft.layers.{i}.down"), &[matrix("mlp.down_proj", h, wide)?])?;
         let (gate, up) = (matrix("mlp.gate_proj", wide, h)?, matrix("mlp.up_proj", wide, h)?);
-        weights.alternate(&format!("draft.layers.{i}.gate_up"), &gate, &up)?;
+        weights.gate_up(&format!("draft.layers.{i}."), gate, up)?;
     }
     let head = drafter.matrix("embed_tokens", c.vocab, h)?;
     let crate::load::Matrix::Bf16 { data, .. } = &head else {
@@ -323,5 +324,5 @@ fn upload(
         put(role, gpu.storage(&format!("draft {role:?}"), 4 * words as u64)?);
     }
     buffers.extend(weights.buffers);
-    Ok(weights.formats)
+    Ok(weights.pieces)
 }

@@ -16,7 +16,7 @@ use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Readback, Resolved};
 use crate::load::{Checkpoint, Tensor};
-use crate::plan::Plan;
+use crate::plan::{Format, Plan};
 use build::Placement;
 use draft::Draft;
 pub use draft::{DRAFT_LEN_MAX, DraftChain, DraftStats};
@@ -83,6 +83,7 @@ pub struct Engine {
     ple: PleTable,
     bundle: Bundle,
     embedding_parts: Vec<Range<usize>>,
+    embedding_format: Format,
     draft: Option<Draft>,
     tokens_back: [Readback; 2],
     history: Option<wgpu::Buffer>,

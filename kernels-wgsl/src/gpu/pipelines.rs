@@ -26,13 +26,16 @@ impl Variant {
     }
 }
 
+/// The mode and further constants of a dispatch.
+type Constants = (u32, Vec<(&'static str, u32)>);
+
 /// Pipelines and layouts of a bundle, compiled as they are asked for and kept.
 pub(crate) struct Pipelines<'a> {
     gpu: &'a Gpu,
     bundle: &'a Bundle,
     layouts: BTreeMap<Op, (wgpu::BindGroupLayout, wgpu::PipelineLayout)>,
     modules: BTreeMap<Op, wgpu::ShaderModule>,
-    variants: BTreeMap<(Op, u32), Variant>,
+    variants: BTreeMap<(Op, Constants), Variant>,
 }
 
 impl<'a> Pipelines<'a> {
@@ -79,20 +82,32 @@ impl<'a> Pipelines<'a> {
         })
     }
 
-    /// The op's kernel compiled for `mode`.
-    pub(crate) fn variant(&mut self, op: Op, mode: u32) -> Result<Variant> {
-        if let Some(variant) = self.variants.get(&(op, mode)) {
+    /// The op's kernel compiled for a mode and further constants.
+    pub(crate) fn variant(
+        &mut self,
+        op: Op,
+        mode: u32,
+        constants: &[(&'static str, u32)],
+    ) -> Result<Variant> {
+        let key = (op, (mode, constants.to_vec()));
+        if let Some(variant) = self.variants.get(&key) {
             return Ok(variant.clone());
+        }
+        if let Some((name, value)) = self.bundle.missing(op, constants) {
+            return Err(Error::Bundle(format!(
+                "its kernel for op `{}` has no `override {name}`, for which this model needs {value}",
+                op.entry().name
+            )));
         }
         let kernel = self.bundle.kernel(op);
         let module = self.module(op, kernel)?;
         let layout = self.layouts_of(op).1.clone();
         let mut tiles = Vec::with_capacity(kernel.batch_tiles.len());
         for &tile in &kernel.batch_tiles {
-            tiles.push((tile, self.compile(op, mode, tile, kernel, &module, &layout)?));
+            tiles.push((tile, self.compile(op, &key.1, tile, kernel, &module, &layout)?));
         }
         let variant = Variant { tiles, rows_per_workgroup: kernel.rows_per_workgroup };
-        self.variants.insert((op, mode), variant.clone());
+        self.variants.insert(key, variant.clone());
         Ok(variant)
     }
 
@@ -116,7 +131,7 @@ impl<'a> Pipelines<'a> {
     fn compile(
         &self,
         op: Op,
-        mode: u32,
+        (mode, further): &Constants,
         tile: u32,
         kernel: &Kernel,
         module: &wgpu::ShaderModule,
@@ -124,9 +139,11 @@ impl<'a> Pipelines<'a> {
     ) -> Result<wgpu::ComputePipeline> {
         let mut constants: Vec<(&str, f64)> =
             kernel.constants.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-        let mode_constant = op.entry().mode_constant.map(|name| (name, f64::from(mode)));
+        let mode_constant = op.entry().mode_constant.map(|name| (name, f64::from(*mode)));
         let given = [mode_constant, Some(("BATCH_TILE", f64::from(tile)))];
         constants.extend(given.into_iter().flatten().filter(|(n, _)| kernel.declared.contains(*n)));
+        let further = further.iter().filter(|(name, _)| kernel.declared.contains(*name));
+        constants.extend(further.map(|(name, value)| (*name, f64::from(*value))));
         let descriptor = wgpu::ComputePipelineDescriptor {
             label: Some(op.entry().name),
             layout: Some(layout),
@@ -138,7 +155,7 @@ impl<'a> Pipelines<'a> {
             },
             cache: None,
         };
-        let name = format!("{} (mode {mode}, batch tile {tile})", op.entry().name);
+        let name = format!("{} ({constants:?})", op.entry().name);
         self.gpu
             .checked(|| self.gpu.device.create_compute_pipeline(&descriptor))
             .map_err(|message| Error::Kernel { kernel: name, message })

@@ -41,6 +41,7 @@ impl OneRow {
             why: self.why,
             op: self.op,
             mode: 0,
+            constants: Vec::new(),
             params: self.params,
             items: self.items,
             position: 7,

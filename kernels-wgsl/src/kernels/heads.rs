@@ -82,6 +82,7 @@ fn case(shape: &Shape, rows: &Range<usize>) -> Case {
         why: WHY,
         op: Op::HeadNormRope,
         mode: 0,
+        constants: Vec::new(),
         params: sizes.into_iter().chain([1e-6f32.to_bits()]).collect(),
         items: slots,
         position: FIRST + rows.start,

@@ -17,16 +17,16 @@ use crate::bundle::Bundle;
 use crate::error::Result;
 use crate::gpu::{Gpu, Pipelines, Resolved};
 use crate::plan::{Buf, Dispatch};
-use crate::registry::{Op, entries};
+use crate::registry::{Entry, Op, entries};
 use serde::Serialize;
 use std::ops::Range;
 
 pub(crate) use argmax::argmax;
 pub(crate) use attention::attention;
 pub(crate) use drafting::{centroid_head, centroid_top, draft_choose, draft_input};
-pub(crate) use embedding::{embed, ple_combine};
+pub(crate) use embedding::{embed, embed_block, ple_combine};
 pub(crate) use heads::head_norm_rope;
-pub(crate) use matmul::{matmul_bf16, matmul_int4};
+pub(crate) use matmul::{matmul_bf16, matmul_block, matmul_int4};
 pub(crate) use norms::{norm, residual_norm};
 
 /// Spacing of f32 values around one, halved: the error of one rounding.
@@ -61,6 +61,8 @@ pub(crate) struct Case {
     pub(crate) why: &'static str,
     pub(crate) op: Op,
     pub(crate) mode: u32,
+    /// Values of the op's other constants.
+    pub(crate) constants: Vec<(&'static str, u32)>,
     pub(crate) params: Vec<u32>,
     pub(crate) items: usize,
     /// Position of the first row.
@@ -88,12 +90,20 @@ pub struct CaseReport {
     pub passed: bool,
 }
 
+/// An op's cases that the bundle's kernel can be built for: one without an `override` that a case needs is
+/// refused by the models that need it, and is none the worse for the rest.
+fn cases(bundle: &Bundle, entry: &Entry, rows: Range<usize>) -> Vec<Case> {
+    let mut cases = (entry.cases)(rows);
+    cases.retain(|case| bundle.takes(entry.op, &case.constants));
+    cases
+}
+
 /// Runs every op's cases with the kernels of `bundle` and compares them with the oracles.
 pub fn check(gpu: &Gpu, bundle: &Bundle) -> Result<Vec<CaseReport>> {
     let mut pipelines = Pipelines::new(gpu, bundle);
     let mut reports = Vec::new();
     for entry in entries() {
-        for case in (entry.cases)(0..5) {
+        for case in cases(bundle, entry, 0..5) {
             let found = run(gpu, &mut pipelines, &case)?;
             reports.push(report(&case, &found));
         }
@@ -109,13 +119,13 @@ pub fn batch_dependent(gpu: &Gpu, bundle: &Bundle) -> Result<Vec<String>> {
     for entry in entries() {
         let mut alone = Vec::new();
         for row in 0..8 {
-            let cases = (entry.cases)(row..row + 1);
+            let cases = cases(bundle, entry, row..row + 1);
             let bits: Result<Vec<_>> =
                 cases.iter().map(|case| run(gpu, &mut pipelines, case)).collect();
             alone.push(bits?);
         }
         for batch in [2, 3, 5, 8] {
-            for (i, case) in (entry.cases)(0..batch).iter().enumerate() {
+            for (i, case) in cases(bundle, entry, 0..batch).iter().enumerate() {
                 let together = run(gpu, &mut pipelines, case)?;
                 let same = |row: &usize| {
                     let mut pairs = together.iter().zip(&alone[*row][i]);
@@ -142,6 +152,7 @@ fn run(gpu: &Gpu, pipelines: &mut Pipelines<'_>, case: &Case) -> Result<Vec<Vec<
         label: case.name.clone(),
         op: case.op,
         mode: case.mode,
+        constants: case.constants.clone(),
         bindings: (1..=case.buffers.len() + 1).map(Buf::Slot).collect(),
         params: case.params.clone(),
         items: case.items as u32,

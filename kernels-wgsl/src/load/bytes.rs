@@ -1,10 +1,9 @@
 //! Bytes of a file, wherever they live, and safetensors headers over them.
 
+use super::decode::decode;
+use super::dtype::Dtype;
 use super::header;
 use crate::error::{Error, Result};
-use half::{bf16, f16};
-use safetensors::Dtype;
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::ops::Range;
@@ -82,6 +81,31 @@ pub(crate) struct Tensor {
 }
 
 impl Tensor {
+    /// A tensor whose bytes are `range` of `bytes`, which the caller has checked to be inside.
+    pub(crate) fn new(
+        file: Arc<str>,
+        name: String,
+        dtype: Dtype,
+        shape: Vec<usize>,
+        bytes: Bytes,
+        range: Range<usize>,
+    ) -> Self {
+        Tensor { file, name, dtype, shape, bytes, range }
+    }
+
+    /// A part of the outermost dimension.
+    pub(crate) fn rows(&self, part: Range<usize>) -> Result<Tensor> {
+        let rows = self.shape.first().copied().unwrap_or(0);
+        if part.start > part.end || part.end > rows {
+            return Err(self.error(format!("has {rows} rows; {part:?} are asked for")));
+        }
+        let each = self.range.len() / rows.max(1);
+        let range = self.range.start + part.start * each..self.range.start + part.end * each;
+        let mut shape = self.shape.clone();
+        shape[0] = part.len();
+        Ok(Tensor { shape, range, ..self.clone() })
+    }
+
     pub(crate) fn data(&self) -> &[u8] {
         &self.bytes.as_slice()[self.range.clone()]
     }
@@ -100,36 +124,35 @@ impl Tensor {
             return Ok(());
         }
         Err(self.error(format!(
-            "has shape {:?}; config.json asks for {shape:?}, so one of the two files is not this model's",
+            "has shape {:?}; the configuration asks for {shape:?}, so one of the two is not this model's",
             self.shape
         )))
     }
 
-    fn not_floating(&self) -> Error {
-        self.error(format!("has type {:?}; expected BF16, F16 or F32", self.dtype))
+    /// Errors unless the tensor holds numbers that a weight may have.
+    pub(crate) fn expect_weight(&self) -> Result<()> {
+        if self.dtype.is_weight() {
+            return Ok(());
+        }
+        let found = self.dtype.name();
+        Err(self.error(format!("has type {found}; expected BF16, F16, F32 or a GGUF block type")))
     }
 
     /// The values as f32.
     pub(crate) fn to_f32(&self) -> Result<Vec<f32>> {
-        let data = self.data();
-        let pairs = || data.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]));
-        Ok(match self.dtype {
-            Dtype::BF16 => pairs().map(|b| bf16::from_bits(b).to_f32()).collect(),
-            Dtype::F16 => pairs().map(|b| f16::from_bits(b).to_f32()).collect(),
-            Dtype::F32 => {
-                data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
-            }
-            _ => return Err(self.not_floating()),
-        })
+        self.expect_weight()?;
+        let mut values = Vec::with_capacity(self.shape.iter().product());
+        decode(self.dtype, self.data(), &mut values);
+        Ok(values)
     }
 
     /// The values of a short integer tensor; `None` where it is not one.
     pub(crate) fn whole_numbers(&self) -> Option<Vec<i64>> {
         let data = self.data();
         match self.dtype {
-            Dtype::I64 => Some(
-                data.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b)).collect(),
-            ),
+            Dtype::I64 => {
+                Some(data.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b)).collect())
+            }
             Dtype::I32 => Some(
                 data.as_chunks::<4>().0.iter().map(|b| i64::from(i32::from_le_bytes(*b))).collect(),
             ),
@@ -137,22 +160,16 @@ impl Tensor {
         }
     }
 
-    /// Bytes of the values once they are bf16; errors where they are not floating point.
-    pub(crate) fn to_bf16_len(&self) -> Result<u64> {
-        match self.dtype {
-            Dtype::BF16 | Dtype::F16 => Ok(self.data().len() as u64),
-            Dtype::F32 => Ok(self.data().len() as u64 / 2),
-            _ => Err(self.not_floating()),
-        }
+    /// Appends row `row` of a matrix as f32.
+    pub(crate) fn decode_row(&self, row: usize, into: &mut Vec<f32>) {
+        let each = self.range.len() / self.shape.first().copied().unwrap_or(1).max(1);
+        decode(self.dtype, &self.data()[row * each..(row + 1) * each], into);
     }
 
-    /// The values as little-endian bf16; f16 and f32 are rounded to nearest, ties to even.
-    pub(crate) fn to_bf16(&self) -> Result<Cow<'_, [u8]>> {
-        if self.dtype == Dtype::BF16 {
-            return Ok(Cow::Borrowed(self.data()));
-        }
-        let values = self.to_f32()?;
-        Ok(Cow::Owned(values.iter().flat_map(|v| bf16::from_f32(*v).to_le_bytes()).collect()))
+    /// Bytes of the weights; errors where they are none.
+    pub(crate) fn weight_bytes(&self) -> Result<u64> {
+        self.expect_weight()?;
+        Ok(self.data().len() as u64)
     }
 }
 
@@ -191,7 +208,7 @@ pub(crate) fn tensors_of(
     entries.into_iter().map(move |entry| Tensor {
         file: file.clone(),
         name: entry.name,
-        dtype: entry.dtype,
+        dtype: entry.dtype.into(),
         shape: entry.shape,
         bytes: bytes.clone(),
         range: entry.range,

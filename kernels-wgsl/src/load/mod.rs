@@ -2,15 +2,21 @@
 
 mod bytes;
 mod checkpoint;
+mod decode;
 mod drafter;
+mod dtype;
 mod embedded;
 pub(crate) mod header;
+mod gguf;
 mod matrix;
+mod repack;
 mod tokenizer;
 
 pub(crate) use bytes::{Bytes, Tensor, tensors_of};
 pub use checkpoint::Checkpoint;
 pub use drafter::Drafter;
 pub use embedded::{embedded_drafter_files, embedded_files, heldout_text};
+pub(crate) use dtype::{Block, Dtype};
 pub(crate) use matrix::Matrix;
+pub(crate) use repack::row_bytes;
 pub use tokenizer::Tokenizer;

@@ -1,5 +1,7 @@
-//! Text to token ids and back, as `tokenizer.json` says.
+//! Text to token ids and back, as `tokenizer.json` or a GGUF file says.
 
+use super::Bytes;
+use super::gguf::Gguf;
 use crate::error::{Error, Result};
 
 /// A checkpoint's tokenizer. It never adds a BOS token: callers put it where a sequence begins.
@@ -12,6 +14,11 @@ impl Tokenizer {
         tokenizers::Tokenizer::from_bytes(bytes)
             .map(Tokenizer)
             .map_err(|e| Error::Corrupt { file: "tokenizer.json".into(), message: e.to_string() })
+    }
+
+    /// Rebuilds the tokenizer that a GGUF file stores as a list of pieces.
+    pub(crate) fn from_gguf(file: &str, bytes: &Bytes) -> Result<Self> {
+        Gguf::read(file, bytes)?.tokenizer().map(Tokenizer)
     }
 
     /// Token ids of `text`, special tokens in it included, none added.
