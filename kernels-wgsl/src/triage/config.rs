@@ -72,7 +72,8 @@ impl Config {
     /// Reads `config.json` and reports what is wrong with it alone.
     pub(super) fn read(folder: &Folder, findings: &mut Findings) -> Option<Config> {
         if folder.text(CONFIG).is_none() {
-            if folder.has_weights && !findings.has(Code::ConfigUnreadable) {
+            let known = findings.has(Code::ConfigUnreadable) || findings.has(Code::GgufHeader);
+            if folder.has_weights && !known {
                 let mend = "download config.json from where the weights came from";
                 findings.error(Code::ConfigUnreadable, CONFIG, "is missing", mend);
             }

@@ -4,7 +4,8 @@ use super::Code;
 use super::config::{Config, Family};
 use super::ordered::Ordered;
 use super::report::Findings;
-use crate::load::{Bytes, Tensor, header, tensors_of};
+use super::gguf;
+use crate::load::{Bytes, Tensor, Tokenizer, header, tensors_of};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -40,7 +41,8 @@ pub(super) struct Folder {
     tensors: BTreeMap<String, Tensor>,
     /// There are weights files, whatever is in them.
     pub(super) has_weights: bool,
-    gguf: bool,
+    /// The GGUF file that everything was read from.
+    gguf: Option<(String, Bytes)>,
 }
 
 /// Tensors by the specification's names.
@@ -62,21 +64,36 @@ impl Folder {
         Self::new(texts, weights, findings)
     }
 
+    /// Files in memory, by name.
+    pub(super) fn from_files(
+        files: BTreeMap<String, Vec<u8>>,
+        findings: &mut Findings,
+    ) -> Folder {
+        let files = files.into_iter().map(|(name, bytes)| (name, Bytes::owned(bytes)));
+        let (weights, texts) = files.partition(|(name, _)| name.ends_with(".safetensors"));
+        Self::new(texts, weights, findings)
+    }
+
     /// Reads what is in `path`.
     pub(super) fn open(path: &Path, findings: &mut Findings) -> Folder {
         let (mut texts, mut weights) = (BTreeMap::new(), BTreeMap::new());
-        let gguf = |path: &Path| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf"));
+        let is_gguf = |path: &Path| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf"));
         let mut names = BTreeSet::new();
         let listed = std::fs::read_dir(path).map(|entries| {
             names.extend(entries.flatten().filter_map(|e| e.file_name().into_string().ok()));
         });
-        if gguf(path) || (!names.contains(CONFIG) && names.iter().any(|n| gguf(Path::new(n)))) {
-            return Folder { texts, tensors: BTreeMap::new(), has_weights: true, gguf: true };
+        let single = names.iter().find(|name| is_gguf(Path::new(name)));
+        let file = match single.filter(|_| !names.contains(CONFIG)) {
+            Some(name) => Some(path.join(name)),
+            None => (path.is_file() || is_gguf(path)).then(|| path.to_owned()),
+        };
+        if let Some(file) = file {
+            return Self::open_gguf(&file, findings);
         }
         if let Err(error) = listed {
             let mend = "name a folder with config.json and model.safetensors";
             findings.error(Code::ConfigUnreadable, path.display().to_string(), error.to_string(), mend);
-            return Folder { texts, tensors: BTreeMap::new(), has_weights: false, gguf: false };
+            return Folder { texts, tensors: BTreeMap::new(), has_weights: false, gguf: None };
         }
         for name in TEXTS.iter().filter(|name| names.contains(**name)) {
             match Bytes::read(&path.join(name)) {
@@ -134,12 +151,45 @@ impl Folder {
         if let Some(index) = &index {
             check_index(index, &tensors, findings);
         }
-        Folder { texts, tensors, has_weights: !weights.is_empty(), gguf: false }
+        Folder { texts, tensors, has_weights: !weights.is_empty(), gguf: None }
     }
 
-    /// It is a GGUF file, or a folder that holds one.
-    pub(super) fn is_gguf(&self) -> bool {
-        self.gguf
+    /// A GGUF file as the folder that it stands for.
+    fn open_gguf(path: &Path, findings: &mut Findings) -> Folder {
+        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or("model.gguf").to_string();
+        let mut folder = Folder {
+            texts: BTreeMap::new(),
+            tensors: BTreeMap::new(),
+            has_weights: true,
+            gguf: None,
+        };
+        let read = Bytes::mapped(path).and_then(|bytes| {
+            let (texts, tensors) = gguf::read(&name, &bytes, findings)?;
+            Ok((bytes, texts, tensors))
+        });
+        match read {
+            Ok((bytes, texts, tensors)) => {
+                folder = Folder { texts, tensors, gguf: Some((name, bytes)), ..folder };
+            }
+            Err(error) => {
+                let mend = "fetch the file again; if its hash is right, the program that wrote it is at fault";
+                findings.error(Code::GgufHeader, name, error.to_string(), mend);
+            }
+        }
+        folder
+    }
+
+    /// The GGUF file that everything was read from, by name.
+    pub(super) fn gguf(&self) -> Option<&(String, Bytes)> {
+        self.gguf.as_ref()
+    }
+
+    /// The tokenizer, where there is one.
+    pub(super) fn tokenizer(&self) -> Option<crate::Result<Tokenizer>> {
+        match &self.gguf {
+            Some((name, bytes)) => Some(Tokenizer::from_gguf(name, bytes)),
+            None => Some(Tokenizer::parse(self.text("tokenizer.json")?)),
+        }
     }
 
     pub(super) fn text(&self, name: &str) -> Option<&[u8]> {

@@ -6,8 +6,7 @@ use super::folder::Named;
 use super::layers::{count, first_shared, kinds};
 use super::observed::{Observed, dims};
 use super::report::Findings;
-use crate::load::Tensor;
-use safetensors::Dtype;
+use crate::load::{Block, Dtype, Tensor};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Sizes of one decoder layer.
@@ -387,21 +386,22 @@ fn check_one(
 }
 
 fn check_dtype(expected: &Expected, tensor: &Tensor, place: &str, findings: &mut Findings) {
-    use Dtype::{BF16, F16, F32, I32, I64, U32};
-    let packed = place.ends_with(".weight") && !matches!(tensor.dtype, BF16 | F16 | F32);
-    let allowed: &[Dtype] = match expected.role {
-        Role::Ids => &[I64, I32],
-        Role::Linear if tensor.name.ends_with("weight_packed") => &[I32, U32],
-        _ => &[BF16, F16, F32],
+    let packed = place.ends_with(".weight") && !tensor.dtype.is_weight();
+    let (allowed, wanted) = match expected.role {
+        Role::Ids => (matches!(tensor.dtype, Dtype::I64 | Dtype::I32), "I64"),
+        Role::Linear if tensor.name.ends_with("weight_packed") => {
+            (matches!(tensor.dtype, Dtype::I32 | Dtype::U32), "I32")
+        }
+        _ => (tensor.dtype.is_weight(), "BF16, F16 or F32"),
     };
-    if !allowed.contains(&tensor.dtype) {
-        let message = format!("has type {:?}; expected one of {allowed:?}", tensor.dtype);
+    if !allowed {
+        let message = format!("has type {}; expected {wanted}", tensor.dtype.name());
         let mend = match packed {
             true => "this engine reads compressed-tensors packed weights or GGUF, not this format",
             false => "fetch the file again, or convert it",
         };
         findings.error(Code::Dtype, place, message, mend);
-    } else if tensor.dtype == F16 && expected.role != Role::Ids {
+    } else if tensor.dtype == Dtype::Block(Block::F16) && !tensor.file.ends_with(".gguf") {
         let message = "is F16; Gemma is published in BF16, whose larger numbers F16 cannot hold";
         let mend = "prefer the BF16 file; check that nothing became infinite";
         findings.note(Code::Dtype, place, message, mend);

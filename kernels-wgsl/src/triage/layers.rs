@@ -133,7 +133,7 @@ fn check_sharing(config: &Config, seen: &Observed, findings: &mut Findings) {
         return;
     }
     let kinds = kinds(config, count);
-    let first = count - shared;
+    let first = count.saturating_sub(shared);
     let orphan = (first..count).find(|&i| !kinds[..first].contains(&kinds[i]));
     if let Some(orphan) = orphan {
         let kind = if kinds[orphan] { FULL } else { SLIDING };

@@ -11,17 +11,20 @@
 //! | `config`, `layers`, `sizes` | the configuration, by itself and against the tensors |
 //! | `head`, `quantised`, `experts` | output head, quantisation, experts |
 //! | `inventory` | missing, misshapen and unknown tensors |
+//! | `gguf` | what only GGUF files have |
 //! | `values` | what the weights hold |
 //! | `text` | tokenizer, chat template, stop tokens |
 //! | `drafter` | a drafter by itself and against its target |
 //! | `trial` | what running a few tokens shows |
 
+mod census;
 mod codes;
 mod config;
 mod drafter;
 mod experts;
 mod fix;
 mod folder;
+mod gguf;
 mod head;
 pub(crate) mod inventory;
 mod layers;
@@ -34,6 +37,7 @@ mod text;
 mod trial;
 mod values;
 
+pub use census::{Census, census};
 pub use codes::Code;
 pub(crate) use config::{Config, Family};
 pub use fix::{Fixed, corrected};
@@ -44,6 +48,7 @@ use crate::gpu::Gpu;
 use crate::load::{Checkpoint, Drafter};
 use folder::Folder;
 use report::Findings;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// What is checked.
@@ -96,16 +101,22 @@ pub fn check(subject: Subject<'_>, options: &Options<'_>) -> Report {
     findings.into_report(scans)
 }
 
+/// Checks files in memory, by name, without running anything.
+pub fn check_files(files: BTreeMap<String, Vec<u8>>) -> Report {
+    let mut findings = Findings::default();
+    let mut scans = Vec::new();
+    let folder = Folder::from_files(files, &mut findings);
+    examine(&folder, &mut findings, &mut scans);
+    findings.into_report(scans)
+}
+
 /// Everything that needs no engine.
 fn examine(
     folder: &Folder,
     findings: &mut Findings,
     scans: &mut Vec<String>,
 ) -> Option<inventory::Geometry> {
-    if folder.is_gguf() {
-        return None;
-    }
-    let config = config::Config::read(folder, findings)?;
+    let config = Config::read(folder, findings)?;
     let named = folder.names(&config, findings);
     let seen = observed::Observed::of(&named);
     layers::check(&config, &seen, findings);
@@ -118,8 +129,8 @@ fn examine(
         inventory::check(geometry, &named, findings);
         drafter::check(geometry, &config, &named, findings);
     }
-    scans.push(values::check(&config, &named, findings));
-    if config.family != config::Family::Assistant {
+    scans.push(values::check(folder, &config, &named, findings));
+    if config.family != Family::Assistant {
         text::check(folder, &config, &seen, findings);
     }
     geometry

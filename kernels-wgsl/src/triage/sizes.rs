@@ -103,9 +103,12 @@ fn check_global_head(config: &Config, seen: &Observed, findings: &mut Findings) 
     let styled = config.get("per_layer_config").is_some();
     if let Some(width) = seen.agreed(|i, l| l.q_norm.filter(|_| full(i))) {
         let claimed = match config.get("per_layer_config") {
-            Some(_) => seen.agreed(|i, _| {
-                full(i).then(|| config.override_of(i, "head_dim").or(config.count("head_dim")))?
-            }),
+            // Every layer has its own entry; one that is wrong is enough.
+            Some(_) => {
+                let own = |i: usize| config.override_of(i, "head_dim").or(config.count("head_dim"));
+                let layers = || (0..kinds.len()).filter(|&i| full(i)).filter_map(own);
+                layers().find(|own| *own != width).or(layers().next())
+            }
             None => config.count("global_head_dim"),
         };
         let (key, place) = match styled {

@@ -69,14 +69,14 @@ fn check_tokenizer(
     seen: &Observed,
     findings: &mut Findings,
 ) -> Option<Tokenizer> {
-    let Some(bytes) = folder.text(TOKENIZER) else {
+    let Some(parsed) = folder.tokenizer() else {
         if !findings.has(Code::TokenizerUnreadable) {
             let mend = "download tokenizer.json; without it only token ids can be given and shown";
             findings.warning(Code::NoTokenizer, TOKENIZER, "there is none", mend);
         }
         return None;
     };
-    let tokenizer = match Tokenizer::parse(bytes) {
+    let tokenizer = match parsed {
         Ok(tokenizer) => tokenizer,
         Err(error) => {
             let mend = "fetch the file again";

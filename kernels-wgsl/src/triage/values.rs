@@ -2,11 +2,9 @@
 
 use super::Code;
 use super::config::{Config, Family};
-use super::folder::Named;
+use super::folder::{Folder, Named};
 use super::report::Findings;
-use crate::load::Tensor;
-use half::{bf16, f16};
-use safetensors::Dtype;
+use crate::load::{Dtype, Tensor, decode};
 
 /// Weights up to this many bytes are looked at in full; of larger checkpoints a sample is taken.
 const FULL_SCAN_BYTES: usize = 256 << 20;
@@ -25,7 +23,12 @@ struct Seen {
 }
 
 /// Looks at the values and says in words how.
-pub(super) fn check(config: &Config, named: &Named<'_>, findings: &mut Findings) -> String {
+pub(super) fn check(
+    folder: &Folder,
+    config: &Config,
+    named: &Named<'_>,
+    findings: &mut Findings,
+) -> String {
     let all = || named.text.iter().chain(&named.head);
     let total: usize = all().map(|(_, tensor)| tensor.data().len()).sum();
     let whole = total <= FULL_SCAN_BYTES;
@@ -45,7 +48,10 @@ pub(super) fn check(config: &Config, named: &Named<'_>, findings: &mut Findings)
         }
     }
     check_scalars(config, &scalars, findings);
-    check_convention(config, &norms, findings);
+    // GGUF converters have added the 1 of Gemma 3 already, as the format asks.
+    if folder.gguf().is_none() || config.family != Family::Gemma3 {
+        check_convention(config, &norms, findings);
+    }
     let way = if whole { "in full" } else { "in samples spread over every tensor" };
     format!("{looked} of {total} bytes of weights were looked at, {way}")
 }
@@ -53,21 +59,20 @@ pub(super) fn check(config: &Config, named: &Named<'_>, findings: &mut Findings)
 /// Walks a tensor's values, all of them or a sample.
 fn scan(tensor: &Tensor, whole: bool, looked: &mut usize) -> Option<Seen> {
     let data = tensor.data();
+    // Pieces are cut between the blocks that values are stored in.
     let width = match tensor.dtype {
-        Dtype::BF16 | Dtype::F16 => 2,
-        Dtype::F32 => 4,
+        Dtype::BF16 => 2,
+        Dtype::Block(block) => block.layout().1,
         _ => return None,
     };
+    let mut values = Vec::new();
     let mut seen =
         Seen { count: 0, bad: 0, least: f32::INFINITY, most: f32::NEG_INFINITY, sum: 0.0 };
     let mut see = |piece: &[u8]| {
         *looked += piece.len();
-        for bytes in piece.chunks_exact(width) {
-            let value = match tensor.dtype {
-                Dtype::BF16 => bf16::from_le_bytes([bytes[0], bytes[1]]).to_f32(),
-                Dtype::F16 => f16::from_le_bytes([bytes[0], bytes[1]]).to_f32(),
-                _ => f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]),
-            };
+        values.clear();
+        decode(tensor.dtype, piece, &mut values);
+        for value in values.iter().copied() {
             seen.count += 1;
             if value.is_finite() {
                 seen.least = seen.least.min(value);
@@ -79,9 +84,9 @@ fn scan(tensor: &Tensor, whole: bool, looked: &mut usize) -> Option<Seen> {
         }
     };
     if whole || data.len() <= SAMPLE_BYTES {
-        see(data);
+        data.chunks((1 << 20) / width * width).for_each(see);
     } else {
-        let piece = SAMPLE_BYTES / PIECES;
+        let piece = SAMPLE_BYTES / PIECES / width * width;
         for i in 0..PIECES {
             let at = (data.len() - piece) / (PIECES - 1) * i / width * width;
             see(&data[at..at + piece]);
