@@ -8,9 +8,9 @@
 //           its own decoding. 32 weights are one load (two of 8-bit codes) and stay codes until their sum is scaled.
 //           BATCH_TILE batch rows share each weight. The split into lanes is fixed, so a batch row's sum does not
 //           depend on the batch or the tile.
-// Experts   With EXPERTS = e a launch has e slots for every batch row and BATCH_TILE is 1: slot s of row m is row
-//           m * e + s of y and uses the `rows` weight rows from gate[m * e + s] * rows on. Its x is row m where
-//           gate_stride is 0, and row m * e + s where it is 1.
+// Experts   EXPERTS = e > 0: w is several experts' matrices, one below the other, of which every batch row takes e.
+//           Row m * e + s of y is expert gate[m * e + s]'s, from row m of x, or row m * e + s where `gate_stride` is 1.
+//           This buffer holds `experts_held` experts from `gate_at` on and answers for no others. BATCH_TILE is 1.
 // Sum order the first and the last sixteen of each 32 in element order from zero; lane l adds them, scaled, for
 //           l, l + 8, ...; then lanes 0..7 in order.
 // Epilogue  0 store; 1 soft-cap: cap * tanh(s / cap); 2 gelu(s) * gate[m, r];
@@ -30,6 +30,7 @@ struct Params {
     gate_stride: u32,
     gate_at: u32,
     cap: f32,
+    experts_held: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -355,8 +356,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var batch = min(vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(batch_rows() - 1u));
     var row = min(workgroup.x * 8u + local / 8u, params.rows - 1u);
     if EXPERTS > 0u {
-        row += u32(gate[batch.x]) * params.rows;
-        batch.x = select(batch.x / EXPERTS, batch.x, params.gate_stride == 1u);
+        let expert = u32(gate[first]) - params.gate_at;
+        if expert >= params.experts_held {
+            return;
+        }
+        row += expert * params.rows;
+        batch = vec4<u32>(select(first / max(EXPERTS, 1u), first, params.gate_stride == 1u));
     }
     let x_at = batch * params.groups * 8u;
     let w_at = row * params.groups * vectors();

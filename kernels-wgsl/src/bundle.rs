@@ -18,6 +18,7 @@
 //! `BATCH_TILE` where it declares them, and is launched over
 //! `(ceil(items / rows_per_workgroup), ceil(rows / BATCH_TILE), 1)` workgroups. It is compiled with the
 //! same run-time checks as the built-in kernels: bounds checks, bounded loops, zeroed workgroup memory.
+//! A matrix product that declares no `override EXPERTS` runs every model but those with experts.
 
 use crate::error::{Error, Result};
 use crate::registry::{Access, Op, entries};
@@ -32,6 +33,8 @@ pub const SOURCE_BYTES_MAX: usize = 256 * 1024;
 pub const KERNELS_MAX: usize = 64;
 /// Most files a bundle may bring.
 pub const FILES_MAX: usize = 2 * KERNELS_MAX + 1;
+/// `override` by which a matrix product runs experts.
+pub(crate) const EXPERTS: &str = "EXPERTS";
 const MANIFEST: &str = "bundle.toml";
 const TILE_MAX: u32 = 64;
 const ROWS_MAX: u32 = 65_536;
@@ -189,12 +192,6 @@ impl Bundle {
         self.replaced.iter().map(|op| op.entry().name)
     }
 
-    /// Whether the kernel for `op` can be built with these constants: it declares each, or the value is
-    /// the built-in kernel's default.
-    pub(crate) fn takes(&self, op: Op, constants: &[(&'static str, u32)]) -> bool {
-        self.missing(op, constants).is_none()
-    }
-
     /// The first of `constants` that the kernel for `op` would have to declare and does not.
     pub(crate) fn missing(
         &self,
@@ -280,8 +277,10 @@ fn read_kernel(entry: KernelEntry, files: &BTreeMap<String, Vec<u8>>) -> Result<
     }
     for (name, value) in &entry.constants {
         let planned = op.entry().constants.iter().any(|(known, _)| known == name);
-        let taken =
-            planned || name == "BATCH_TILE" || Some(name.as_str()) == op.entry().mode_constant;
+        let taken = planned
+            || name == "BATCH_TILE"
+            || name == EXPERTS
+            || Some(name.as_str()) == op.entry().mode_constant;
         if taken || !declared.contains(name) || !value.is_finite() {
             return refuse(format!("constant `{name}` is not a free `override` of {}", entry.file));
         }

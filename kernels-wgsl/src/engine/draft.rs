@@ -96,10 +96,9 @@ impl Engine {
             drafter: config,
             target: &self.config,
             pieces: &pieces,
-            embedding_format: self.embedding_format,
             layer_scalars: &layer_scalars,
             rings: &build::rings(&self.config, &self.options),
-            embedding_parts: &self.embedding_parts,
+            embedding: &self.embedding,
             len: draft_len,
         });
         let mut pipelines = Pipelines::new(&self.gpu, &self.bundle);

@@ -113,11 +113,15 @@ fn cache_bytes(config: &ModelConfig, options: &EngineOptions, value_bytes: u64) 
 /// Bytes of the buffers that a pass works in, rounded up: the widest of each kind for every row.
 fn work_bytes(config: &ModelConfig, options: &EngineOptions) -> u64 {
     let ple = config.layers.len() * config.ple_width;
+    let experts = config.moe.as_ref().map_or(0, |moe| {
+        moe.experts + moe.per_token * (2 + 2 * moe.intermediate + config.hidden) + 3 * config.hidden
+    });
     let row = 2
+        + experts
         + 3 * config.hidden
         + config.widest_qkv()
         + 2 * config.widest_heads()
-        + config.widest_mlp()
+        + 2 * config.widest_mlp()
         + 2 * ple
         + config.ple_width
         + config.vocab;

@@ -3,6 +3,7 @@
 mod build;
 mod decode;
 mod draft;
+mod experts;
 mod logits;
 mod memory;
 mod phases;
@@ -16,7 +17,7 @@ use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Readback, Resolved};
 use crate::load::{Checkpoint, Tensor};
-use crate::plan::{Format, Plan};
+use crate::plan::{Plan, Table};
 use build::Placement;
 use draft::Draft;
 pub use draft::{DRAFT_LEN_MAX, DraftChain, DraftStats};
@@ -24,7 +25,6 @@ pub use logits::{LogitRows, Path};
 pub use memory::{MemoryNeed, kv_cache_bytes};
 pub use phases::Phase;
 use state::Buffers;
-use std::ops::Range;
 
 /// Sizes an engine is built for.
 #[derive(Debug, Clone)]
@@ -81,8 +81,7 @@ pub struct Engine {
     feed_at: usize,
     ple: PleTable,
     bundle: Bundle,
-    embedding_parts: Vec<Range<usize>>,
-    embedding_format: Format,
+    embedding: Table,
     draft: Option<Draft>,
     tokens_back: [Readback; 2],
     history: Option<wgpu::Buffer>,

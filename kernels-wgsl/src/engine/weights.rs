@@ -2,7 +2,7 @@
 //!
 //! Rows go up in chunks: a tensor is never copied as a whole, whatever form it has to be brought into.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::load::{Matrix, row_bytes};
 use crate::plan::{Buf, Piece, Pieces, piece_name};
@@ -72,12 +72,32 @@ impl<'a> Weights<'a> {
             self.stack(&format!("{name}gate"), &[gate])?;
             return self.stack(&format!("{name}up"), &[up]);
         }
-        let name = format!("{name}gate_up");
+        self.alternate(&format!("{name}gate_up"), &[gate], &[up])
+    }
+
+    /// Uploads pairs of matrices of one shape, one pair below the other, with a pair's rows alternating: first
+    /// of `a`, first of `b`, …
+    pub(super) fn alternate(
+        &mut self,
+        name: &str,
+        a: &[Matrix<'_>],
+        b: &[Matrix<'_>],
+    ) -> Result<()> {
+        let Some(first) = a.first() else { return Ok(()) };
+        if let Some(other) = a.iter().chain(b).find(|m| m.format() != first.format()) {
+            let (one, other) = (first.format(), other.format());
+            return Err(Error::Unsupported {
+                what: format!("`{name}` has some parts in {one:?} and some in {other:?}"),
+                hint: "store the experts' gate and up matrices alike".into(),
+            });
+        }
+        let pairs = a.iter().zip(b);
+        let rows: Vec<_> =
+            pairs.map(|(a, b)| (Rows::Alternating(a, b), a.rows() + b.rows())).collect();
+        let total = rows.iter().map(|(_, count)| count).sum();
         let mut pieces = Vec::new();
-        let total = gate.rows() + up.rows();
-        let rows = [(Rows::Alternating(&gate, &up), total)];
-        self.put(&name, &rows, &gate, total, &mut pieces)?;
-        self.pieces.insert(name, pieces);
+        self.put(name, &rows, first, total, &mut pieces)?;
+        self.pieces.insert(name.into(), pieces);
         Ok(())
     }
 

@@ -1,11 +1,14 @@
 //! Compiled kernels of one bundle.
 
 use super::Gpu;
-use crate::bundle::{Bundle, Kernel};
+use crate::bundle::{Bundle, EXPERTS, Kernel};
 use crate::error::{Error, Result};
+use crate::plan::Dispatch;
 use crate::registry::{Access, Op};
 use std::collections::BTreeMap;
 
+/// `override` that says how many batch rows one workgroup takes.
+const BATCH_TILE: &str = "BATCH_TILE";
 /// Bytes of a dispatch's uniform block.
 pub(crate) const PARAMS_BYTES: u64 = 64;
 
@@ -26,16 +29,13 @@ impl Variant {
     }
 }
 
-/// The mode and further constants of a dispatch.
-type Constants = (u32, Vec<(&'static str, u32)>);
-
 /// Pipelines and layouts of a bundle, compiled as they are asked for and kept.
 pub(crate) struct Pipelines<'a> {
     gpu: &'a Gpu,
     bundle: &'a Bundle,
     layouts: BTreeMap<Op, (wgpu::BindGroupLayout, wgpu::PipelineLayout)>,
     modules: BTreeMap<Op, wgpu::ShaderModule>,
-    variants: BTreeMap<(Op, Constants), Variant>,
+    variants: BTreeMap<(Op, Vec<(&'static str, u32)>), Variant>,
 }
 
 impl<'a> Pipelines<'a> {
@@ -82,29 +82,36 @@ impl<'a> Pipelines<'a> {
         })
     }
 
-    /// The op's kernel compiled for a mode and further constants.
-    pub(crate) fn variant(
-        &mut self,
-        op: Op,
-        mode: u32,
-        constants: &[(&'static str, u32)],
-    ) -> Result<Variant> {
-        let key = (op, (mode, constants.to_vec()));
+    /// The op's kernel compiled for the mode and the other constants of `dispatch`.
+    pub(crate) fn variant(&mut self, dispatch: &Dispatch) -> Result<Variant> {
+        let op = dispatch.op;
+        let mut constants = dispatch.constants.clone();
+        // Rows of different experts share no weights, so there is nothing to tile.
+        let tiled = dispatch.experts == 0;
+        if !tiled {
+            constants.push((EXPERTS, dispatch.experts));
+        }
+        if let Some((name, value)) = self.bundle.missing(op, &constants) {
+            let (bundle, op) = (self.bundle.name(), op.entry().name);
+            return Err(Error::Bundle(format!(
+                "`{bundle}` has a kernel for `{op}` that declares no `override {name}`, for which this \
+                 model needs {value}; use another bundle, or add the constant as the built-in kernel has it"
+            )));
+        }
+        let mode_constant = op.entry().mode_constant.map(|name| (name, dispatch.mode));
+        constants.extend(mode_constant);
+        let key = (op, constants);
         if let Some(variant) = self.variants.get(&key) {
             return Ok(variant.clone());
-        }
-        if let Some((name, value)) = self.bundle.missing(op, constants) {
-            return Err(Error::Bundle(format!(
-                "its kernel for op `{}` has no `override {name}`, for which this model needs {value}",
-                op.entry().name
-            )));
         }
         let kernel = self.bundle.kernel(op);
         let module = self.module(op, kernel)?;
         let layout = self.layouts_of(op).1.clone();
-        let mut tiles = Vec::with_capacity(kernel.batch_tiles.len());
-        for &tile in &kernel.batch_tiles {
-            tiles.push((tile, self.compile(op, &key.1, tile, kernel, &module, &layout)?));
+        let wanted: &[u32] = if tiled { &kernel.batch_tiles } else { &[1] };
+        let mut tiles = Vec::with_capacity(wanted.len());
+        for &tile in wanted {
+            let given = [&key.1[..], &[(BATCH_TILE, tile)]].concat();
+            tiles.push((tile, self.compile(op, &given, &module, &layout)?));
         }
         let variant = Variant { tiles, rows_per_workgroup: kernel.rows_per_workgroup };
         self.variants.insert(key, variant.clone());
@@ -131,19 +138,15 @@ impl<'a> Pipelines<'a> {
     fn compile(
         &self,
         op: Op,
-        (mode, further): &Constants,
-        tile: u32,
-        kernel: &Kernel,
+        given: &[(&'static str, u32)],
         module: &wgpu::ShaderModule,
         layout: &wgpu::PipelineLayout,
     ) -> Result<wgpu::ComputePipeline> {
+        let kernel = self.bundle.kernel(op);
         let mut constants: Vec<(&str, f64)> =
             kernel.constants.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-        let mode_constant = op.entry().mode_constant.map(|name| (name, f64::from(*mode)));
-        let given = [mode_constant, Some(("BATCH_TILE", f64::from(tile)))];
-        constants.extend(given.into_iter().flatten().filter(|(n, _)| kernel.declared.contains(*n)));
-        let further = further.iter().filter(|(name, _)| kernel.declared.contains(*name));
-        constants.extend(further.map(|(name, value)| (*name, f64::from(*value))));
+        let declared = given.iter().filter(|(name, _)| kernel.declared.contains(*name));
+        constants.extend(declared.map(|(name, value)| (*name, f64::from(*value))));
         let descriptor = wgpu::ComputePipelineDescriptor {
             label: Some(op.entry().name),
             layout: Some(layout),
@@ -155,7 +158,7 @@ impl<'a> Pipelines<'a> {
             },
             cache: None,
         };
-        let name = format!("{} ({constants:?})", op.entry().name);
+        let name = format!("{} ({given:?})", op.entry().name);
         self.gpu
             .checked(|| self.gpu.device.create_compute_pipeline(&descriptor))
             .map_err(|message| Error::Kernel { kernel: name, message })

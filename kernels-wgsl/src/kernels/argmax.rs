@@ -33,6 +33,7 @@ pub(crate) fn argmax(rows: Range<usize>) -> Vec<Case> {
             op: Op::Argmax,
             mode: 0,
             constants: Vec::new(),
+            experts: 0,
             params: vec![width as u32],
             items: 1,
             position: rows.start,

@@ -42,6 +42,7 @@ impl OneRow {
             op: self.op,
             mode: 0,
             constants: Vec::new(),
+            experts: 0,
             params: self.params,
             items: self.items,
             position: 7,

@@ -39,6 +39,7 @@ fn embed_case(part: Range<usize>, rows: &Range<usize>) -> Case {
         op: Op::Embed,
         mode: 0,
         constants: Vec::new(),
+        experts: 0,
         params: vec![width as u32, part.start as u32, part.len() as u32, scale.to_bits()],
         items: width / 2,
         position: rows.start,
@@ -84,6 +85,7 @@ fn embed_block_case(format: Format, part: Range<usize>, rows: &Range<usize>) -> 
         op: Op::EmbedBlock,
         mode: 0,
         constants: format.block(),
+        experts: 0,
         params,
         items: width / 32,
         position: rows.start,
@@ -143,6 +145,7 @@ fn ple_case(by_token: u32, rows: &Range<usize>) -> Case {
         op: Op::PleCombine,
         mode: 0,
         constants: Vec::new(),
+        experts: 0,
         params: vec![
             layers as u32,
             width as u32,

@@ -8,16 +8,17 @@ mod argmax;
 mod attention;
 mod drafting;
 mod embedding;
+mod experts;
 mod heads;
 mod inputs;
 mod matmul;
 mod norms;
 
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, EXPERTS};
 use crate::error::Result;
 use crate::gpu::{Gpu, Pipelines, Resolved};
 use crate::plan::{Buf, Dispatch};
-use crate::registry::{Entry, Op, entries};
+use crate::registry::{Op, entries};
 use serde::Serialize;
 use std::ops::Range;
 
@@ -25,6 +26,7 @@ pub(crate) use argmax::argmax;
 pub(crate) use attention::attention;
 pub(crate) use drafting::{centroid_head, centroid_top, draft_choose, draft_input};
 pub(crate) use embedding::{embed, embed_block, ple_combine};
+pub(crate) use experts::{expert_mix, route};
 pub(crate) use heads::head_norm_rope;
 pub(crate) use matmul::{matmul_bf16, matmul_block, matmul_int4};
 pub(crate) use norms::{norm, residual_norm};
@@ -63,6 +65,8 @@ pub(crate) struct Case {
     pub(crate) mode: u32,
     /// Values of the op's other constants.
     pub(crate) constants: Vec<(&'static str, u32)>,
+    /// Experts per batch row, as in [`Dispatch::experts`].
+    pub(crate) experts: u32,
     pub(crate) params: Vec<u32>,
     pub(crate) items: usize,
     /// Position of the first row.
@@ -90,25 +94,28 @@ pub struct CaseReport {
     pub passed: bool,
 }
 
-/// An op's cases that the bundle's kernel can be built for: one without an `override` that a case needs is
-/// refused by the models that need it, and is none the worse for the rest.
-fn cases(bundle: &Bundle, entry: &Entry, rows: Range<usize>) -> Vec<Case> {
-    let mut cases = (entry.cases)(rows);
-    cases.retain(|case| bundle.takes(entry.op, &case.constants));
-    cases
-}
-
 /// Runs every op's cases with the kernels of `bundle` and compares them with the oracles.
 pub fn check(gpu: &Gpu, bundle: &Bundle) -> Result<Vec<CaseReport>> {
     let mut pipelines = Pipelines::new(gpu, bundle);
     let mut reports = Vec::new();
     for entry in entries() {
-        for case in cases(bundle, entry, 0..5) {
+        for case in runnable(bundle, (entry.cases)(0..5)) {
             let found = run(gpu, &mut pipelines, &case)?;
             reports.push(report(&case, &found));
         }
     }
     Ok(reports)
+}
+
+/// The cases that the bundle's kernels can be built for: one without an `override` that a case needs is
+/// refused by the models that need it, and is none the worse for the rest.
+fn runnable(bundle: &Bundle, mut cases: Vec<Case>) -> Vec<Case> {
+    cases.retain(|case| {
+        let experts = (case.experts > 0).then_some((EXPERTS, case.experts));
+        let constants: Vec<_> = case.constants.iter().copied().chain(experts).collect();
+        bundle.missing(case.op, &constants).is_none()
+    });
+    cases
 }
 
 /// Runs every op's cases row by row and in batches of two, three, five and eight; names the cases whose
@@ -119,13 +126,13 @@ pub fn batch_dependent(gpu: &Gpu, bundle: &Bundle) -> Result<Vec<String>> {
     for entry in entries() {
         let mut alone = Vec::new();
         for row in 0..8 {
-            let cases = cases(bundle, entry, row..row + 1);
+            let cases = runnable(bundle, (entry.cases)(row..row + 1));
             let bits: Result<Vec<_>> =
                 cases.iter().map(|case| run(gpu, &mut pipelines, case)).collect();
             alone.push(bits?);
         }
         for batch in [2, 3, 5, 8] {
-            for (i, case) in cases(bundle, entry, 0..batch).iter().enumerate() {
+            for (i, case) in runnable(bundle, (entry.cases)(0..batch)).iter().enumerate() {
                 let together = run(gpu, &mut pipelines, case)?;
                 let same = |row: &usize| {
                     let mut pairs = together.iter().zip(&alone[*row][i]);
@@ -153,6 +160,7 @@ fn run(gpu: &Gpu, pipelines: &mut Pipelines<'_>, case: &Case) -> Result<Vec<Vec<
         op: case.op,
         mode: case.mode,
         constants: case.constants.clone(),
+        experts: case.experts,
         bindings: (1..=case.buffers.len() + 1).map(Buf::Slot).collect(),
         params: case.params.clone(),
         items: case.items as u32,

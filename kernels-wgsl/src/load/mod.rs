@@ -8,12 +8,14 @@ mod dtype;
 mod embedded;
 pub(crate) mod header;
 mod gguf;
+mod experts;
 mod matrix;
 mod repack;
 mod tokenizer;
 
 pub(crate) use bytes::{Bytes, Tensor, tensors_of};
 pub use checkpoint::Checkpoint;
+pub(crate) use checkpoint::HEAD;
 pub use drafter::Drafter;
 pub use embedded::{embedded_drafter_files, embedded_files, heldout_text};
 pub(crate) use decode::decode;

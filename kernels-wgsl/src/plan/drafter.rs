@@ -1,7 +1,7 @@
 //! The drafter's steps (specification §7): query-only layers over the target's cache, centroid head.
 
 use super::parts::{Lookup, Matmul, Residual, f32_bits, launch};
-use super::{Buf, Dispatch, DraftBuf, Epilogue, Format, Pieces};
+use super::{Buf, Dispatch, DraftBuf, Epilogue, Format, Pieces, Table};
 use crate::config::{DrafterConfig, LayerKind, ModelConfig};
 use crate::registry::Op;
 use std::collections::BTreeMap;
@@ -13,14 +13,12 @@ pub(crate) struct DraftInputs<'a> {
     pub(crate) target: &'a ModelConfig,
     /// Pieces of the weights; absent means bf16 in one.
     pub(crate) pieces: &'a Pieces,
-    /// Storage format of the target's embedding table.
-    pub(crate) embedding_format: Format,
     /// `layer_scalar` of every layer.
     pub(crate) layer_scalars: &'a [f32],
     /// Cache slots of the target's layers, by kind.
     pub(crate) rings: &'a BTreeMap<LayerKind, usize>,
-    /// Vocabulary rows of each part of the target's embedding table.
-    pub(crate) embedding_parts: &'a [Range<usize>],
+    /// The target's embedding table.
+    pub(crate) embedding: &'a Table,
     /// Most tokens drafted per round.
     pub(crate) len: usize,
 }
@@ -120,7 +118,7 @@ impl Builder<'_> {
             self.matmul("post", shape, (DraftBuf::Normed, DraftBuf::Hidden), Epilogue::Store);
         }
         let scale = (backbone as f64).sqrt() as f32;
-        let format = self.inputs.embedding_format;
+        let format = self.inputs.embedding.format;
         let mut hidden_from = |table: Buf, range: &Range<usize>| {
             let hidden = draft(DraftBuf::Hidden);
             let bindings = vec![STEP, Buf::Tokens, table, hidden, draft(DraftBuf::Input)];
@@ -129,13 +127,13 @@ impl Builder<'_> {
             self.list.push(launch("draft.input", Op::DraftInput, bindings, params, backbone / 2));
         };
         if format == Format::Bf16 {
-            for (part, range) in self.inputs.embedding_parts.iter().enumerate() {
+            for (part, range) in self.inputs.embedding.parts.iter().enumerate() {
                 hidden_from(Buf::Embedding(part), range);
             }
         } else {
             // A part that holds no token copies the hidden state and nothing else.
             hidden_from(Buf::Embedding(0), &(0..0));
-            for (part, range) in self.inputs.embedding_parts.iter().enumerate() {
+            for (part, range) in self.inputs.embedding.parts.iter().enumerate() {
                 let lookup = Lookup {
                     label: "draft.embed".into(),
                     format,
@@ -185,7 +183,7 @@ impl Builder<'_> {
         let dim = layer.head_dim as u32;
         let rotated = target.rotated_pairs(layer.kind, layer.head_dim) as u32;
         let epsilon = f32_bits(c.norm_epsilon);
-        let params = vec![heads, kv_heads, dim, heads, rotated, ring, q_norm, q_norm, epsilon];
+        let params = vec![heads, kv_heads, dim, heads, rotated, ring, q_norm, q_norm, epsilon, 0];
         let label = format!("draft.layers.{i}.heads");
         self.list.push(launch(label, Op::HeadNormRope, bindings, params, c.heads));
         let window = match layer.kind {

@@ -18,7 +18,7 @@ pub(super) fn launch(
     items: usize,
 ) -> Dispatch {
     let (label, items) = (label.into(), items as u32);
-    Dispatch { label, op, mode: 0, constants: Vec::new(), bindings, params, items }
+    Dispatch { label, op, mode: 0, constants: Vec::new(), experts: 0, bindings, params, items }
 }
 
 /// Operands of one matmul.
@@ -64,6 +64,29 @@ impl Matmul<'_> {
             y_at += if self.epilogue == Epilogue::GatedPairs { piece.rows / 2 } else { piece.rows };
         }
         list
+    }
+
+    /// One launch for the experts in `held`, of which every batch row takes `experts`; their ids are the
+    /// gate. A piece holds them one below the other, `rows` each.
+    pub(super) fn of_experts(self, pieces: &Pieces, held: &Range<usize>, experts: usize) -> Dispatch {
+        let format = pieces.get(self.weights).and_then(|p| p.first()).map(|p| p.format);
+        let name = self.weights.to_string();
+        let (gate, gate_stride, _) = self.gate.unwrap_or((self.x.clone(), 0, 0));
+        let product = Product {
+            label: self.label,
+            format: format.unwrap_or(Format::Bf16),
+            shape: (self.rows, self.cols),
+            step: self.step,
+            x: self.x,
+            weights: (Buf::Weights(name.clone()), Buf::Scales(name)),
+            y: (self.y, self.y_stride, 0),
+            gate: (gate, gate_stride, held.start),
+            epilogue: self.epilogue,
+            cap: 0.0,
+        };
+        let mut dispatch = product.dispatch();
+        dispatch.params.push(held.len() as u32);
+        Dispatch { experts: experts as u32, ..dispatch }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The target model's forward pass.
 
 use super::parts::{Lookup, Matmul, Product, Residual, f32_bits, launch};
-use super::{Buf, Dispatch, Epilogue, Format, Pieces, Plan};
+use super::{Buf, Dispatch, Epilogue, Format, MoeBuf, Pieces, Plan, Table, norm_layout};
 use crate::config::{LayerKind, ModelConfig};
 use crate::registry::Op;
 use std::collections::BTreeMap;
@@ -12,14 +12,16 @@ pub(crate) struct TargetInputs<'a> {
     pub(crate) config: &'a ModelConfig,
     /// Pieces of the fused weights; absent means bf16 in one.
     pub(crate) pieces: &'a Pieces,
-    /// Storage format of the embedding table.
-    pub(crate) embedding_format: Format,
+    /// Experts in each buffer of an expert matrix, by its fused weight name.
+    pub(crate) expert_parts: &'a BTreeMap<String, Vec<Range<usize>>>,
     /// `layer_scalar` of every layer.
     pub(crate) layer_scalars: &'a [f32],
     /// Cache slots of a layer, by kind.
     pub(crate) rings: BTreeMap<LayerKind, usize>,
-    /// Vocabulary rows of each part of the embedding table.
-    pub(crate) embedding_parts: &'a [Range<usize>],
+    /// The embedding table.
+    pub(crate) embedding: &'a Table,
+    /// An output head of its own; `None` where the embedding table is the head.
+    pub(crate) head: Option<&'a Table>,
     /// Where the per-layer table is and what its rows are.
     pub(crate) ple: PlePlace,
 }
@@ -35,37 +37,14 @@ pub(crate) enum PlePlace {
     WideRows,
 }
 
-/// Name and length of every norm weight in the order of the shared weight buffer.
-pub(crate) fn norm_layout(config: &ModelConfig) -> Vec<(String, usize)> {
-    let mut list = Vec::new();
-    if config.ple_width > 0 {
-        list.push(("per_layer_projection_norm".to_string(), config.ple_width));
-    }
-    for (i, layer) in config.layers.iter().enumerate() {
-        let mut push = |name: &str, length| list.push((format!("layers.{i}.{name}"), length));
-        push("input_layernorm", config.hidden);
-        push("post_attention_layernorm", config.hidden);
-        push("pre_feedforward_layernorm", config.hidden);
-        push("post_feedforward_layernorm", config.hidden);
-        push("self_attn.q_norm", layer.head_dim);
-        if layer.kv_source == i {
-            push("self_attn.k_norm", layer.head_dim);
-        }
-        if config.ple_width > 0 {
-            push("post_per_layer_input_norm", config.hidden);
-        }
-    }
-    list.push(("norm".to_string(), config.hidden));
-    list
-}
-
 /// Builds the plan of a forward pass.
 pub(crate) fn target(inputs: &TargetInputs<'_>) -> Plan {
     let mut at = 0;
     let mut norms = BTreeMap::new();
-    for (name, length) in norm_layout(inputs.config) {
-        norms.insert(name, at);
-        at += length;
+    for vector in norm_layout(inputs.config) {
+        let room = vector.room();
+        norms.insert(vector.tensor, at);
+        at += room;
     }
     let mut builder = Builder { inputs, norms, list: Vec::new(), cache_end: 0 };
     builder.embedding();
@@ -87,38 +66,50 @@ pub(crate) fn target(inputs: &TargetInputs<'_>) -> Plan {
     }
 }
 
-struct Builder<'a> {
-    inputs: &'a TargetInputs<'a>,
+pub(super) struct Builder<'a> {
+    pub(super) inputs: &'a TargetInputs<'a>,
     /// Offset of every norm weight, in values.
     norms: BTreeMap<String, usize>,
-    list: Vec<Dispatch>,
+    pub(super) list: Vec<Dispatch>,
     cache_end: usize,
 }
 
 impl Builder<'_> {
     fn norm_at(&self, name: &str) -> u32 {
+        self.vector_at(&format!("{name}.weight"))
+    }
+
+    /// Offset of the tensor `name` in the shared weight buffer, in values.
+    pub(super) fn vector_at(&self, name: &str) -> u32 {
         self.norms[name] as u32
     }
 
-    fn epsilon(&self) -> u32 {
+    pub(super) fn epsilon(&self) -> u32 {
         f32_bits(self.inputs.config.norm_epsilon)
     }
 
-    fn push(&mut self, label: &str, op: Op, bindings: Vec<Buf>, params: Vec<u32>, items: usize) {
+    pub(super) fn push(
+        &mut self,
+        label: &str,
+        op: Op,
+        bindings: Vec<Buf>,
+        params: Vec<u32>,
+        items: usize,
+    ) {
         self.list.push(launch(label, op, bindings, params, items));
     }
 
-    fn matmul(&mut self, matmul: Matmul<'_>) {
+    pub(super) fn matmul(&mut self, matmul: Matmul<'_>) {
         self.list.extend(matmul.dispatches(self.inputs.pieces));
     }
 
     fn embedding(&mut self) {
         let c = self.inputs.config;
         let scale = (c.hidden as f64).sqrt() as f32;
-        for (part, range) in self.inputs.embedding_parts.iter().enumerate() {
+        for (part, range) in self.inputs.embedding.parts.iter().enumerate() {
             let lookup = Lookup {
                 label: "embed".into(),
-                format: self.inputs.embedding_format,
+                format: self.inputs.embedding.format,
                 width: c.hidden,
                 tokens: range.clone(),
                 scale,
@@ -191,8 +182,12 @@ impl Builder<'_> {
         let c = self.inputs.config;
         let layer = &c.layers[i];
         let owns = layer.kv_source == i;
-        let kv_slots = if owns { 2 * layer.kv_heads } else { 0 };
-        let slots = c.heads + kv_slots;
+        let (stored, written) = match (owns, layer.k_eq_v) {
+            (false, _) => (0, 0),
+            (true, false) => (2 * layer.kv_heads, 2 * layer.kv_heads),
+            (true, true) => (layer.kv_heads, 2 * layer.kv_heads),
+        };
+        let slots = c.heads + stored;
         self.matmul(Matmul {
             label: format!("layers.{i}.qkv"),
             weights: &format!("layers.{i}.qkv"),
@@ -229,8 +224,10 @@ impl Builder<'_> {
             q_norm,
             k_norm,
             self.epsilon(),
+            u32::from(c.value_norm),
         ];
-        self.push(&format!("layers.{i}.heads"), Op::HeadNormRope, bindings, params, slots);
+        let items = c.heads + written;
+        self.push(&format!("layers.{i}.heads"), Op::HeadNormRope, bindings, params, items);
         if owns {
             self.cache_end = self.list.len();
         }
@@ -257,7 +254,7 @@ impl Builder<'_> {
             gate: None,
         });
         let next = self.norm_at(&format!("layers.{i}.pre_feedforward_layernorm"));
-        self.residual(i, "post_attention_layernorm", Some(next), 1.0);
+        self.residual(i, "post_attention_layernorm", Buf::Branch, Some(next), 1.0);
     }
 
     fn feed_forward(&mut self, i: usize) {
@@ -276,16 +273,23 @@ impl Builder<'_> {
             epilogue: Epilogue::Store,
             gate: None,
         });
+        let branch = match &c.moe {
+            None => Buf::Branch,
+            Some(moe) => {
+                self.experts(i, moe);
+                Buf::Moe(MoeBuf::Mixed)
+            }
+        };
         let next = match i + 1 {
             n if n < c.layers.len() => self.norm_at(&format!("layers.{n}.input_layernorm")),
             _ => self.norm_at("norm"),
         };
         let scalar = self.inputs.layer_scalars[i];
         if c.ple_width == 0 {
-            self.residual(i, "post_feedforward_layernorm", Some(next), scalar);
+            self.residual(i, "post_feedforward_layernorm", branch, Some(next), scalar);
             return;
         }
-        self.residual(i, "post_feedforward_layernorm", None, 1.0);
+        self.residual(i, "post_feedforward_layernorm", branch, None, 1.0);
         let all = c.layers.len() * c.ple_width;
         self.matmul(Matmul {
             label: format!("layers.{i}.ple_gate"),
@@ -311,7 +315,7 @@ impl Builder<'_> {
             epilogue: Epilogue::Store,
             gate: None,
         });
-        self.residual(i, "post_per_layer_input_norm", Some(next), scalar);
+        self.residual(i, "post_per_layer_input_norm", Buf::Branch, Some(next), scalar);
     }
 
     /// `gelu(gate) * up`: in one product where both are in one format, else in two.
@@ -344,15 +348,15 @@ impl Builder<'_> {
         }
     }
 
-    fn residual(&mut self, i: usize, post: &str, next_at: Option<u32>, scale: f32) {
+    fn residual(&mut self, i: usize, post: &str, branch: Buf, next_at: Option<u32>, scale: f32) {
         let label = format!("layers.{i}.{post}");
         let residual = Residual {
             width: self.inputs.config.hidden,
-            post_at: self.norms[&label],
+            post_at: self.norm_at(&label) as usize,
             next_at: next_at.map(|at| at as usize),
             scale,
             epsilon: self.inputs.config.norm_epsilon,
-            bindings: [Buf::Step, Buf::Branch, Buf::Norms, Buf::Residual, Buf::Normed],
+            bindings: [Buf::Step, branch, Buf::Norms, Buf::Residual, Buf::Normed],
             label,
         };
         self.list.push(residual.dispatch());
@@ -360,15 +364,20 @@ impl Builder<'_> {
 
     fn head(&mut self) {
         let c = self.inputs.config;
-        for (part, range) in self.inputs.embedding_parts.iter().enumerate() {
+        let table = self.inputs.head.unwrap_or(self.inputs.embedding);
+        for (part, range) in table.parts.iter().enumerate() {
+            let weights = match self.inputs.head {
+                None => (Buf::Embedding(part), Buf::EmbeddingScales(part)),
+                Some(_) => (Buf::Head(part), Buf::HeadScales(part)),
+            };
             let epilogue = if c.logit_cap.is_some() { Epilogue::Cap } else { Epilogue::Store };
             let product = Product {
                 label: "head".into(),
-                format: self.inputs.embedding_format,
+                format: table.format,
                 shape: (range.len(), c.hidden),
                 step: Buf::Step,
                 x: Buf::Normed,
-                weights: (Buf::Embedding(part), Buf::EmbeddingScales(part)),
+                weights,
                 y: (Buf::Logits, c.vocab, range.start),
                 gate: (Buf::Normed, 0, 0),
                 epilogue,

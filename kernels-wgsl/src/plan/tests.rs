@@ -1,6 +1,6 @@
 //! The embedded model's plan, pinned.
 
-use super::{Format, Piece, Pieces, PlePlace, TargetInputs, target};
+use super::{Format, Piece, Pieces, PlePlace, Table, TargetInputs, target};
 use crate::config::LayerKind;
 use crate::load::Checkpoint;
 use std::collections::BTreeMap;
@@ -8,14 +8,16 @@ use std::collections::BTreeMap;
 fn render(pieces: &Pieces) -> String {
     let checkpoint = Checkpoint::embedded().unwrap();
     let config = checkpoint.config();
-    let whole_table = std::iter::once(0..config.vocab).collect::<Vec<_>>();
+    let parts = std::iter::once(0..config.vocab).collect();
+    let whole_table = Table { format: Format::Bf16, parts };
     let inputs = TargetInputs {
         config,
         pieces,
-        embedding_format: Format::Bf16,
+        expert_parts: &BTreeMap::new(),
         layer_scalars: &[1.0; 8],
         rings: BTreeMap::from([(LayerKind::Sliding, 79), (LayerKind::Full, 256)]),
-        embedding_parts: &whole_table,
+        embedding: &whole_table,
+        head: None,
         ple: PlePlace::Device(Format::Bf16),
     };
     target(&inputs).render()
