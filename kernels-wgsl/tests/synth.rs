@@ -134,7 +134,9 @@ fn a_written_checkpoint_loads_decodes_and_repeats() {
         let synth = Synth::model(&request).expect("a preset");
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut write = || {
-            assert!(synth.write(folder.path(), &mut |_| ControlFlow::Continue(())).expect("writes"));
+            assert!(
+                synth.write(folder.path(), &mut |_| ControlFlow::Continue(())).expect("writes")
+            );
             std::fs::read(folder.path().join("model.safetensors")).expect("there")
         };
         assert_eq!(write(), write());

@@ -36,7 +36,8 @@ impl MemoryNeed {
         let mut weights_bytes = rotation_bytes(config, options);
         for (name, bytes) in checkpoint.tensor_sizes() {
             let bytes = bytes as u64;
-            let on_host = name == "embed_tokens_per_layer.weight" && bytes > placement.ple_bytes_max;
+            let on_host =
+                name == "embed_tokens_per_layer.weight" && bytes > placement.ple_bytes_max;
             weights_bytes += if on_host { 0 } else { bytes };
         }
         MemoryNeed {
@@ -61,7 +62,9 @@ impl MemoryNeed {
         let room = has.saturating_sub(self.weights_bytes + self.work_bytes);
         let fits = match self.cache_bytes {
             0 => 0,
-            cache => (options.context_tokens as u128 * u128::from(room) / u128::from(cache)) as usize,
+            cache => {
+                (options.context_tokens as u128 * u128::from(room) / u128::from(cache)) as usize
+            }
         };
         let context = match fits {
             0 => String::new(),

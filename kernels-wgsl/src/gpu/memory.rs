@@ -15,8 +15,7 @@ pub(super) fn of(adapter: &wgpu::Adapter) -> Option<u64> {
     unsafe {
         let vulkan = adapter.as_hal::<wgpu::hal::api::Vulkan>()?;
         let instance = vulkan.shared_instance().raw_instance();
-        let memory =
-            instance.get_physical_device_memory_properties(vulkan.raw_physical_device());
+        let memory = instance.get_physical_device_memory_properties(vulkan.raw_physical_device());
         memory.memory_heaps_as_slice().iter().map(|heap| heap.size).max()
     }
 }

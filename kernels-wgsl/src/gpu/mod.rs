@@ -2,8 +2,8 @@
 
 mod adapter;
 mod buffers;
-mod pipelines;
 mod memory;
+mod pipelines;
 mod probe;
 mod recorder;
 

@@ -144,12 +144,7 @@ fn usable(name: &str, info: RawInfo, start: usize, data: usize) -> Result<Entry,
     // Every dimension divides a count that fits the file, except beside a zero.
     let shape: Option<Vec<usize>> = shape.iter().map(|&d| usize::try_from(d).ok()).collect();
     let shape = shape.ok_or("has a dimension past this machine's address range")?;
-    Ok(Entry {
-        name: name.into(),
-        dtype,
-        shape,
-        range: start + from as usize..start + to as usize,
-    })
+    Ok(Entry { name: name.into(), dtype, shape, range: start + from as usize..start + to as usize })
 }
 
 fn dtype_of(name: &str) -> Option<Dtype> {

@@ -12,8 +12,8 @@ mod write;
 use crate::error::{Error, Result};
 use crate::triage::inventory::{Expected, Geometry, Role};
 use crate::triage::{Config, Family};
-use presets::{FULL, SLIDING};
 pub use presets::Like;
+use presets::{FULL, SLIDING};
 use random::Fill;
 use safetensors::Dtype;
 use serde_json::{Value, json};
@@ -240,7 +240,8 @@ fn shorten(config: &mut Value, layers: usize) -> Result<()> {
     if let (false, Some(last)) = (gemma3, types.last_mut()) {
         *last = FULL.into();
     }
-    let shared = text["num_kv_shared_layers"].as_u64().unwrap_or(0) as usize * layers / whole.max(1);
+    let shared =
+        text["num_kv_shared_layers"].as_u64().unwrap_or(0) as usize * layers / whole.max(1);
     let donors = |shared: &usize| {
         let (own, rest) = types.split_at(layers - shared);
         rest.iter().all(|kind| own.contains(kind))

@@ -181,9 +181,7 @@ impl Like {
 pub(super) const SLIDING: &str = "sliding_attention";
 pub(super) const FULL: &str = "full_attention";
 
-fn embedded(
-    files: &std::collections::BTreeMap<&'static str, &'static [u8]>,
-) -> Result<Value> {
+fn embedded(files: &std::collections::BTreeMap<&'static str, &'static [u8]>) -> Result<Value> {
     let bytes = files.get("config.json").copied().unwrap_or_default();
     serde_json::from_slice(bytes)
         .map_err(|e| Error::Corrupt { file: "config.json".into(), message: e.to_string() })
@@ -255,8 +253,7 @@ fn gemma4(like: Like, v: &Variant) -> Value {
 }
 
 fn gemma3(hidden: usize, layers: usize, inner: usize) -> Value {
-    let types: Vec<&str> =
-        (1..=layers).map(|i| if i % 6 == 0 { FULL } else { SLIDING }).collect();
+    let types: Vec<&str> = (1..=layers).map(|i| if i % 6 == 0 { FULL } else { SLIDING }).collect();
     json!({
         "architectures": ["Gemma3ForCausalLM"],
         "model_type": "gemma3_text",

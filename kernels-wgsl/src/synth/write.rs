@@ -50,8 +50,7 @@ impl Synth {
         }
         if shards.len() > 1 {
             let path = dir.join("model.safetensors.index.json");
-            let index =
-                json!({ "metadata": { "total_size": self.bytes() }, "weight_map": index });
+            let index = json!({ "metadata": { "total_size": self.bytes() }, "weight_map": index });
             std::fs::write(&path, pretty(&index)).map_err(io(&path))?;
         }
         let path = dir.join("config.json");

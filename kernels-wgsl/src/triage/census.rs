@@ -21,7 +21,8 @@ pub fn census(checkpoint: &Checkpoint) -> Census {
     let config = checkpoint.config();
     let tensors = checkpoint.tensors();
     let unused = |name: &str| {
-        let Some((index, rest)) = name.strip_prefix("layers.").and_then(|n| n.split_once('.')) else {
+        let Some((index, rest)) = name.strip_prefix("layers.").and_then(|n| n.split_once('.'))
+        else {
             return false;
         };
         let own = ["self_attn.k_", "self_attn.v_"].iter().any(|part| rest.starts_with(part));

@@ -219,7 +219,8 @@ impl Config {
             if let (Some(top), Some(text)) = (self.top(key), self.get(key)) {
                 if top != text {
                     let message = format!("is {top} at the top level and {text} in text_config");
-                    let mend = "delete the one at the top level; text_config describes the text model";
+                    let mend =
+                        "delete the one at the top level; text_config describes the text model";
                     let fix = ConfigEdit { file: CONFIG, path: vec![key.into()], value: None };
                     let place = format!("{CONFIG}: {key}");
                     findings.error(Code::NestedConfig, place, message, mend).push(fix);
@@ -256,7 +257,9 @@ impl Config {
             let found = table.and_then(|t| t.get(key)).filter(|v| !v.is_null());
             let same = match found {
                 None => key != "rope_type" && key != "partial_rotary_factor",
-                Some(found) => found == &right || found.as_f64().is_some_and(|f| Some(f) == right.as_f64()),
+                Some(found) => {
+                    found == &right || found.as_f64().is_some_and(|f| Some(f) == right.as_f64())
+                }
             };
             if !same {
                 let found = found.map_or("missing".to_string(), |f| format!("is {f}"));
@@ -274,7 +277,8 @@ impl Config {
         let place = self.place("final_logit_softcapping");
         match (self.family, self.get("final_logit_softcapping")) {
             (Family::Gemma4, None) => {
-                let message = "is missing and defaults to no cap; every Gemma 4 caps its logits at 30";
+                let message =
+                    "is missing and defaults to no cap; every Gemma 4 caps its logits at 30";
                 findings
                     .warning(Code::LogitCap, place, message, "write 30.0")
                     .push(self.edit("final_logit_softcapping", 30.0));
@@ -313,7 +317,8 @@ impl Config {
                     "is missing; loaders that do not refuse it assume {defaults}, whatever the model was \
                      trained with"
                 );
-                let fix = findings.error(Code::MissingKey, place, message, "write the model's window");
+                let fix =
+                    findings.error(Code::MissingKey, place, message, "write the model's window");
                 fix.extend(published.map(|w| self.edit("sliding_window", w)));
             }
             (Some(window), Some(right)) if window != right => {
@@ -334,8 +339,9 @@ impl Config {
         let place = self.place("query_pre_attn_scalar");
         match (self.family, self.get("query_pre_attn_scalar")) {
             (Family::Gemma4, Some(value)) => {
-                let message =
-                    format!("is {value}; Gemma 4's attention scale is 1 and a loader may apply this");
+                let message = format!(
+                    "is {value}; Gemma 4's attention scale is 1 and a loader may apply this"
+                );
                 let mut fix = self.edit("query_pre_attn_scalar", Value::Null);
                 fix.value = None;
                 findings.warning(Code::AttentionScale, place, message, "delete the key").push(fix);

@@ -21,7 +21,8 @@ pub(super) fn check(
         let place = format!("{CONFIG}: backbone_hidden_size");
         let shape = named.text.get("post_projection.weight").map(|t| t.shape.clone());
         let message = "is missing; it is the width of the target's residual";
-        let fix = findings.error(Code::MissingKey, place, message, "write the target's hidden_size");
+        let fix =
+            findings.error(Code::MissingKey, place, message, "write the target's hidden_size");
         if let Some([rows, _]) = shape.as_deref() {
             fix.push(super::ConfigEdit {
                 file: CONFIG,
@@ -86,11 +87,7 @@ fn check_ordering(
 }
 
 /// Whether a drafter can read the cache of `target`.
-pub(super) fn against(
-    own: Option<&Geometry>,
-    target: Option<&Geometry>,
-    findings: &mut Findings,
-) {
+pub(super) fn against(own: Option<&Geometry>, target: Option<&Geometry>, findings: &mut Findings) {
     let Some(own) = own else { return };
     let Some(drafter) = &own.drafter else {
         let message = "is not a drafter: its model_type is a target's";

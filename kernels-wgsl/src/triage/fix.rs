@@ -53,9 +53,8 @@ pub fn corrected(
 
 /// `value` with the indentation of `like`.
 fn render(value: &Ordered, like: &str) -> std::result::Result<String, String> {
-    let indent = like.lines().nth(1).map_or("  ", |line| {
-        &line[..line.len() - line.trim_start().len()]
-    });
+    let indent =
+        like.lines().nth(1).map_or("  ", |line| &line[..line.len() - line.trim_start().len()]);
     let indent = if indent.is_empty() { "  " } else { indent };
     let formatter = serde_json::ser::PrettyFormatter::with_indent(indent.as_bytes());
     let mut out = Vec::new();
@@ -78,12 +77,10 @@ fn diff(before: &str, after: &str) -> Vec<String> {
         // The nearest pair of equal lines ahead ends the change.
         let limit = (a.len() - i) + (b.len() - j);
         let meet = (1..=limit).find_map(|sum| {
-            (0..=sum).map(|x| (x, sum - x)).find(|&(x, y)| {
-                match (a.get(i + x), b.get(j + y)) {
-                    (Some(one), Some(two)) => one == two,
-                    (None, None) => true,
-                    _ => false,
-                }
+            (0..=sum).map(|x| (x, sum - x)).find(|&(x, y)| match (a.get(i + x), b.get(j + y)) {
+                (Some(one), Some(two)) => one == two,
+                (None, None) => true,
+                _ => false,
             })
         });
         let (x, y) = meet.unwrap_or((a.len() - i, b.len() - j));

@@ -2,9 +2,9 @@
 
 use super::Code;
 use super::config::{Config, Family};
+use super::gguf;
 use super::ordered::Ordered;
 use super::report::Findings;
-use super::gguf;
 use crate::load::{Bytes, Tensor, Tokenizer, header, tensors_of};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -65,10 +65,7 @@ impl Folder {
     }
 
     /// Files in memory, by name.
-    pub(super) fn from_files(
-        files: BTreeMap<String, Vec<u8>>,
-        findings: &mut Findings,
-    ) -> Folder {
+    pub(super) fn from_files(files: BTreeMap<String, Vec<u8>>, findings: &mut Findings) -> Folder {
         let files = files.into_iter().map(|(name, bytes)| (name, Bytes::owned(bytes)));
         let (weights, texts) = files.partition(|(name, _)| name.ends_with(".safetensors"));
         Self::new(texts, weights, findings)
@@ -77,7 +74,8 @@ impl Folder {
     /// Reads what is in `path`.
     pub(super) fn open(path: &Path, findings: &mut Findings) -> Folder {
         let (mut texts, mut weights) = (BTreeMap::new(), BTreeMap::new());
-        let is_gguf = |path: &Path| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf"));
+        let is_gguf =
+            |path: &Path| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf"));
         let mut names = BTreeSet::new();
         let listed = std::fs::read_dir(path).map(|entries| {
             names.extend(entries.flatten().filter_map(|e| e.file_name().into_string().ok()));
@@ -92,7 +90,12 @@ impl Folder {
         }
         if let Err(error) = listed {
             let mend = "name a folder with config.json and model.safetensors";
-            findings.error(Code::ConfigUnreadable, path.display().to_string(), error.to_string(), mend);
+            findings.error(
+                Code::ConfigUnreadable,
+                path.display().to_string(),
+                error.to_string(),
+                mend,
+            );
             return Folder { texts, tensors: BTreeMap::new(), has_weights: false, gguf: None };
         }
         for name in TEXTS.iter().filter(|name| names.contains(**name)) {
@@ -211,12 +214,14 @@ impl Folder {
     /// Sorts the tensors into the text model, the head, and what is not the text model's.
     pub(super) fn names(&self, config: &Config, findings: &mut Findings) -> Named<'_> {
         let drafter = config.family == Family::Assistant;
-        let embeds = |prefix: &&str| self.tensors.contains_key(&format!("{prefix}embed_tokens.weight"));
+        let embeds =
+            |prefix: &&str| self.tensors.contains_key(&format!("{prefix}embed_tokens.weight"));
         let layers = |prefix: &&str| {
             let first = format!("{prefix}layers.0.");
             self.tensors.keys().any(|name| name.starts_with(&first))
         };
-        let prefix = PREFIXES.into_iter().find(embeds).or_else(|| PREFIXES.into_iter().find(layers));
+        let prefix =
+            PREFIXES.into_iter().find(embeds).or_else(|| PREFIXES.into_iter().find(layers));
         let prefix = prefix.unwrap_or("model.");
         let mut named = Named { text: BTreeMap::new(), head: BTreeMap::new() };
         for (name, tensor) in &self.tensors {

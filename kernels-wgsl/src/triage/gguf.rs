@@ -20,7 +20,10 @@ pub(super) fn read(name: &str, bytes: &Bytes, findings: &mut Findings) -> Result
     if gemma4 {
         check_rotation(name, gguf.tensors.get(ROPE), findings);
     }
-    let layers = gguf.tensors.keys().filter_map(|t| t.strip_prefix("blk.")?.split_once('.')?.0.parse::<usize>().ok());
+    let layers = gguf
+        .tensors
+        .keys()
+        .filter_map(|t| t.strip_prefix("blk.")?.split_once('.')?.0.parse::<usize>().ok());
     let layers = layers.max().map_or(0, |last| last + 1);
     check_count(name, gguf.tensors.len(), layers, gemma4, findings);
     check_keys(name, &gguf, findings);
@@ -56,7 +59,8 @@ fn check_count(name: &str, found: usize, layers: usize, gemma4: bool, findings: 
     let Some((_, right)) = counts.iter().find(|(l, _)| gemma4 && *l == layers) else { return };
     // A head of its own is one more; shared layers may lack what they do not use.
     if found > right + 1 || found + 4 * layers < *right {
-        let message = format!("has {found} tensors; the published model of {layers} layers has {right}");
+        let message =
+            format!("has {found} tensors; the published model of {layers} layers has {right}");
         findings.note(Code::GgufCount, name, message, "compare it with the published file");
     }
 }

@@ -45,15 +45,19 @@ pub(super) fn check(config: &Config, named: &Named<'_>, findings: &mut Findings)
     } else if !tied && !own {
         "is false, and no file holds an lm_head".to_string()
     } else if half_said && own {
-        format!("is false in one place and absent, which means true, in the other; the files hold {what}")
+        format!(
+            "is false in one place and absent, which means true, in the other; the files hold {what}"
+        )
     } else {
         if same && tied {
-            let message = "repeats embed_tokens, to which it is tied; it costs space and is not read";
+            let message =
+                "repeats embed_tokens, to which it is tied; it costs space and is not read";
             findings.note(Code::TiedHead, "lm_head.weight", message, "delete it to save space");
         }
         return;
     };
-    let mut fix = vec![ConfigEdit { file: CONFIG, path: vec![KEY.into()], value: Some(right.into()) }];
+    let mut fix =
+        vec![ConfigEdit { file: CONFIG, path: vec![KEY.into()], value: Some(right.into()) }];
     if config.is_nested() {
         fix.push(config.edit(KEY, right));
     }

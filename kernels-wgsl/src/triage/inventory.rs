@@ -93,14 +93,16 @@ impl Geometry {
         let pick = |key: &str, seen: Option<usize>| seen.or_else(|| config.count(key));
         let hidden = pick("hidden_size", seen.hidden)?;
         let vocab = pick("vocab_size", seen.vocab)?;
-        let per_head = |rows: Option<usize>, width: Option<usize>| Some(rows? / width.filter(|w| *w > 0)?);
+        let per_head =
+            |rows: Option<usize>, width: Option<usize>| Some(rows? / width.filter(|w| *w > 0)?);
         let heads = pick("num_attention_heads", seen.agreed(|_, l| per_head(l.q_rows, l.q_norm)))?;
         let plain_dim = pick(
             "head_dim",
             seen.agreed(|i, l| l.q_norm.filter(|_| !kinds.get(i).copied().unwrap_or(true))),
         )?;
         let drafter = (config.family == Family::Assistant).then(|| DrafterGeometry {
-            backbone: config.top("backbone_hidden_size").and_then(|v| v.as_u64()).unwrap_or(0) as usize,
+            backbone: config.top("backbone_hidden_size").and_then(|v| v.as_u64()).unwrap_or(0)
+                as usize,
             centroids: match config.top("use_ordered_embeddings").and_then(|v| v.as_bool()) {
                 Some(true) => {
                     config.top("num_centroids").and_then(|v| v.as_u64()).unwrap_or(0) as usize
@@ -262,10 +264,8 @@ fn resolve_layer(
         let rows = l.k_rows.filter(|_| like(j) && j < first)?;
         Some(rows / l.q_norm.filter(|w| *w > 0)?)
     });
-    let kv_heads = seen_kv
-        .or(claimed_kv)
-        .or_else(|| config.count("num_key_value_heads"))
-        .unwrap_or(g.heads);
+    let kv_heads =
+        seen_kv.or(claimed_kv).or_else(|| config.count("num_key_value_heads")).unwrap_or(g.heads);
     let shared = i >= first;
     let claimed_inner = config.count("intermediate_size").map(|inner| {
         let double = shared && first > 0 && config.flag("use_double_wide_mlp");
@@ -273,7 +273,11 @@ fn resolve_layer(
     });
     let inner = seen.agreed(|j, l| l.inner.filter(|_| (j >= first) == shared)).or(claimed_inner)?;
     let without = |want: bool| {
-        let own = seen.layers.iter().enumerate().filter(|(j, l)| like(*j) && *j < first && l.k_rows.is_some());
+        let own = seen
+            .layers
+            .iter()
+            .enumerate()
+            .filter(|(j, l)| like(*j) && *j < first && l.k_rows.is_some());
         own.filter(|(_, l)| l.has_v != want).count()
     };
     let key_is_value = full
@@ -316,7 +320,10 @@ fn unfuse(expected: &mut Vec<Expected>) {
     expected.retain(|e| {
         let Some(base) = e.name.strip_suffix("experts.gate_up_proj") else {
             let Some(base) = e.name.strip_suffix("experts.down_proj") else { return true };
-            single.extend((0..e.shape[0]).map(|x| (format!("{base}experts.{x}.down_proj"), e.shape[1], e.shape[2])));
+            single.extend(
+                (0..e.shape[0])
+                    .map(|x| (format!("{base}experts.{x}.down_proj"), e.shape[1], e.shape[2])),
+            );
             return false;
         };
         for x in 0..e.shape[0] {
@@ -349,7 +356,8 @@ fn check_one(
     let mut shape = text.get(full.as_str()).map(|t| t.shape.clone());
     let mut found = text.get(full.as_str()).copied();
     if expected.role == Role::Linear {
-        for part in ["weight", "weight_packed", "weight_scale", "weight_shape", "weight_zero_point"] {
+        for part in ["weight", "weight_packed", "weight_scale", "weight_shape", "weight_zero_point"]
+        {
             known.insert(format!("{name}.{part}"));
         }
         let packed = text.get(format!("{name}.weight_packed").as_str()).copied();
@@ -362,13 +370,15 @@ fn check_one(
     let Some(tensor) = found else {
         if !expected.optional {
             let message = format!("of shape {:?} is in no file", expected.shape);
-            let mend = "fetch the missing shard, or correct the key of config.json that asks for it";
+            let mend =
+                "fetch the missing shard, or correct the key of config.json that asks for it";
             findings.error(Code::MissingTensor, full, message, mend);
         }
         return;
     };
     let place = format!("{}: {full}", tensor.file);
-    let counts = expected.role == Role::Ids || *name == "layer_scalar" || name.ends_with(".layer_scalar");
+    let counts =
+        expected.role == Role::Ids || *name == "layer_scalar" || name.ends_with(".layer_scalar");
     let same = match (&shape, counts) {
         (Some(shape), true) => {
             shape.iter().product::<usize>() == expected.shape.iter().product::<usize>()

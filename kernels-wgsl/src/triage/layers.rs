@@ -85,15 +85,23 @@ fn check_types(config: &Config, seen: &Observed, findings: &mut Findings) {
                 let own = kinds(config, count);
                 let wrong: Vec<String> =
                     (0..count).filter(|&i| own[i] != observed[i]).map(|i| i.to_string()).collect();
-                let message =
-                    format!("is wrong for layers {} by the widths of their norms", wrong.join(", "));
+                let message = format!(
+                    "is wrong for layers {} by the widths of their norms",
+                    wrong.join(", ")
+                );
                 findings
                     .error(Code::LayerTypes, place, message, mend)
                     .push(config.edit("layer_types", names(&observed)));
             } else if config.family != Family::Gemma3 && types.last() == Some(&SLIDING) {
-                let message = "ends with a sliding layer; loaders make the last one full without asking";
+                let message =
+                    "ends with a sliding layer; loaders make the last one full without asking";
                 findings
-                    .warning(Code::LayerTypes, place, message, "write full_attention for the last layer")
+                    .warning(
+                        Code::LayerTypes,
+                        place,
+                        message,
+                        "write full_attention for the last layer",
+                    )
                     .push(config.edit("layer_types", names(&kinds(config, count))));
             }
         }
@@ -120,7 +128,8 @@ fn check_sharing(config: &Config, seen: &Observed, findings: &mut Findings) {
     let from_tensors = sharing.then_some(rest.len());
     let fix = from_tensors.map(|n| config.edit("num_kv_shared_layers", n));
     if shared >= count && count > 0 {
-        let message = format!("is {shared} of {count} layers, which leaves none that writes a cache");
+        let message =
+            format!("is {shared} of {count} layers, which leaves none that writes a cache");
         findings
             .error(Code::KvSharing, place, message, "write the number of layers without k_proj")
             .extend(fix);
@@ -154,16 +163,16 @@ fn check_overrides(config: &Config, seen: &Observed, findings: &mut Findings) {
         return;
     };
     if let Some(odd) = table.keys().find(|k| !k.parse::<usize>().is_ok_and(|i| i < count)) {
-        let message = format!("names layer `{}` of {count}", odd.chars().take(40).collect::<String>());
+        let message =
+            format!("names layer `{}` of {count}", odd.chars().take(40).collect::<String>());
         findings.error(Code::LayerOverride, place.clone(), message, "delete the entry");
     }
     let pairs =
         [("global_head_dim", "head_dim"), ("num_global_key_value_heads", "num_key_value_heads")];
     for (global, own) in pairs {
         let Some(all) = config.count(global) else { continue };
-        let differs = |i: &usize| {
-            kinds[*i] && config.override_of(*i, own).is_some_and(|value| value != all)
-        };
+        let differs =
+            |i: &usize| kinds[*i] && config.override_of(*i, own).is_some_and(|value| value != all);
         if let Some(i) = (0..count).find(differs) {
             let value = config.override_of(i, own).unwrap_or(0);
             let message = format!("gives layer {i} {own} {value}, {global} says {all}");

@@ -37,10 +37,13 @@ pub(super) fn check(config: &Config, named: &Named<'_>, findings: &mut Findings)
             let message = "is there, and no weight is packed";
             let mend = "delete it, or fetch the quantised weights";
             let nested = config.top(KEY).is_none();
-            let path = if nested { vec!["text_config".into(), KEY.into()] } else { vec![KEY.into()] };
-            findings
-                .error(Code::Quantisation, place, message, mend)
-                .push(ConfigEdit { file: CONFIG, path, value: None });
+            let path =
+                if nested { vec!["text_config".into(), KEY.into()] } else { vec![KEY.into()] };
+            findings.error(Code::Quantisation, place, message, mend).push(ConfigEdit {
+                file: CONFIG,
+                path,
+                value: None,
+            });
         }
         (Some(declared), false) => {
             check_method(declared, &place, findings);
@@ -69,7 +72,8 @@ fn modules(
             "" => tensors.get(part),
             module => tensors.get(format!("{module}.{part}").as_str()),
         };
-        let label = [base, module].into_iter().filter(|p| !p.is_empty()).collect::<Vec<_>>().join(".");
+        let label =
+            [base, module].into_iter().filter(|p| !p.is_empty()).collect::<Vec<_>>().join(".");
         let place = format!("{}: {label}", packed.file);
         let Some(scale) = part("weight_scale") else {
             let mend = "fetch the file again; packed weights are useless without their scales";
@@ -133,7 +137,8 @@ fn check_groups(
     let place = format!("{CONFIG}: {KEY}.config_groups");
     let Some(groups) = declared.get("config_groups").and_then(Value::as_object) else {
         let mend = "describe the packed weights in a group";
-        let fix = describe(all).and_then(|v| Some(edit(&["config_groups"], v.get("config_groups")?.clone())));
+        let fix = describe(all)
+            .and_then(|v| Some(edit(&["config_groups"], v.get("config_groups")?.clone())));
         findings.error(Code::Quantisation, place, "is missing", mend).extend(fix);
         return;
     };
@@ -160,7 +165,8 @@ fn check_groups(
             message,
             "write what the tensors are",
         );
-        if let ([(bits, size)], 1) = (&kinds.iter().copied().collect::<Vec<_>>()[..], groups.len()) {
+        if let ([(bits, size)], 1) = (&kinds.iter().copied().collect::<Vec<_>>()[..], groups.len())
+        {
             let value = weights_value(*bits, *size);
             fix.push(edit(&["config_groups", name, "weights"], value));
         }
@@ -240,8 +246,7 @@ fn check_ignored(
 /// compressed-tensors matches. Other patterns count as not matching, so that nothing is said about them.
 fn matches_pattern(pattern: &str, module: &str) -> bool {
     let literal = pattern.trim_end_matches('$').replace("\\.", "\u{1}");
-    let parts: Vec<String> =
-        literal.split(".*").map(|part| part.replace('\u{1}', ".")).collect();
+    let parts: Vec<String> = literal.split(".*").map(|part| part.replace('\u{1}', ".")).collect();
     if parts.iter().any(|part| part.contains(['(', '[', '|', '\\', '+', '?', '*', '^'])) {
         return false;
     }

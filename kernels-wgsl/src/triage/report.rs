@@ -145,9 +145,8 @@ impl Findings {
     }
 
     pub(super) fn into_report(mut self, scan: Vec<String>) -> Report {
-        self.found.sort_by(|a, b| {
-            (a.severity, a.code, &a.place).cmp(&(b.severity, b.code, &b.place))
-        });
+        self.found
+            .sort_by(|a, b| (a.severity, a.code, &a.place).cmp(&(b.severity, b.code, &b.place)));
         for ((code, severity), count) in &self.more {
             let kind = |d: &&mut Diagnostic| (d.code, d.severity) == (*code, *severity);
             if let Some(last) = self.found.iter_mut().rev().find(kind) {

@@ -44,7 +44,12 @@ fn table(config: &Config, seen: &Observed) -> Vec<Size> {
     let gemma3 = config.family == Family::Gemma3;
     let size = |key, seen, default, shown_by| Size { key, seen, default, required: true, shown_by };
     vec![
-        size("vocab_size", seen.vocab, Some(if gemma3 { 262_208 } else { 262_144 }), "embed_tokens"),
+        size(
+            "vocab_size",
+            seen.vocab,
+            Some(if gemma3 { 262_208 } else { 262_144 }),
+            "embed_tokens",
+        ),
         size("hidden_size", seen.hidden, Some(2304), "the norms"),
         size("num_hidden_layers", layers, Some(if gemma3 { 26 } else { 30 }), "the layer numbers"),
         size("num_attention_heads", heads, Some(8), "q_proj and q_norm"),
@@ -62,7 +67,12 @@ fn compare(config: &Config, size: &Size, findings: &mut Findings) {
     let Some(seen) = size.seen else {
         if config.get(key).is_none() && size.required {
             let message = "is missing, and no tensor shows it";
-            findings.error(Code::MissingKey, place, message, "write the value the model was made with");
+            findings.error(
+                Code::MissingKey,
+                place,
+                message,
+                "write the value the model was made with",
+            );
         }
         return;
     };
@@ -75,10 +85,8 @@ fn compare(config: &Config, size: &Size, findings: &mut Findings) {
         }
         (None, _) if size.required || size.default != Some(seen) => {
             let default = size.default.map_or("nothing".into(), |d| d.to_string());
-            let message = format!(
-                "is missing; transformers assumes {default}, {} say {seen}",
-                size.shown_by
-            );
+            let message =
+                format!("is missing; transformers assumes {default}, {} say {seen}", size.shown_by);
             findings
                 .error(Code::MissingKey, place, message, format!("write {seen}"))
                 .push(config.edit(key, seen));
@@ -86,7 +94,12 @@ fn compare(config: &Config, size: &Size, findings: &mut Findings) {
         (Some(_), None) => {
             // The value itself was reported; the tensors know the right one.
             findings
-                .error(Code::SizeKey, place, format!("{} say {seen}", size.shown_by), format!("write {seen}"))
+                .error(
+                    Code::SizeKey,
+                    place,
+                    format!("{} say {seen}", size.shown_by),
+                    format!("write {seen}"),
+                )
                 .push(config.edit(key, seen));
         }
         _ => {}
@@ -128,7 +141,9 @@ fn check_global_head(config: &Config, seen: &Observed, findings: &mut Findings) 
             }
             Some(claimed) if claimed != width => {
                 let message = format!("is {claimed}; the norms of full layers are {width} wide");
-                findings.error(Code::SizeKey, place, message, format!("write {width}")).extend(fixes);
+                findings
+                    .error(Code::SizeKey, place, message, format!("write {width}"))
+                    .extend(fixes);
             }
             _ => {}
         }
@@ -137,7 +152,8 @@ fn check_global_head(config: &Config, seen: &Observed, findings: &mut Findings) 
         return;
     }
     let first = first_shared(config, seen.layers.len());
-    let Some(kv) = seen.agreed(|i, l| per_head(l, l.k_rows).filter(|_| full(i) && i < first)) else {
+    let Some(kv) = seen.agreed(|i, l| per_head(l, l.k_rows).filter(|_| full(i) && i < first))
+    else {
         return;
     };
     let own = config.count("num_key_value_heads");
@@ -199,7 +215,11 @@ fn check_double_wide(config: &Config, seen: &Observed, findings: &mut Findings) 
     if claimed != double && (double || shared == own) {
         let message = format!(
             "is {}; layers before {first} are {own} wide, those from it on {shared}",
-            if config.get("use_double_wide_mlp").is_some() { claimed.to_string() } else { "missing (false)".into() },
+            if config.get("use_double_wide_mlp").is_some() {
+                claimed.to_string()
+            } else {
+                "missing (false)".into()
+            },
         );
         findings
             .error(Code::SizeKey, place, message, format!("write {double}"))
@@ -221,9 +241,7 @@ fn check_per_layer_embedding(config: &Config, seen: &Observed, findings: &mut Fi
     match claimed {
         None if width == 0 && !seen.layers.is_empty() => {
             let message = "is missing and defaults to 256 in transformers; the model has no per-layer embedding";
-            findings
-                .warning(Code::MissingKey, place, message, "write 0")
-                .push(config.edit(key, 0));
+            findings.warning(Code::MissingKey, place, message, "write 0").push(config.edit(key, 0));
         }
         None if width > 0 => {
             let message = format!("is missing; the per-layer embedding is {width} wide");
@@ -232,7 +250,8 @@ fn check_per_layer_embedding(config: &Config, seen: &Observed, findings: &mut Fi
                 .push(config.edit(key, width));
         }
         Some(claimed) if claimed != width && !seen.layers.is_empty() => {
-            let message = format!("is {claimed}; the tensors of the per-layer embedding say {width}");
+            let message =
+                format!("is {claimed}; the tensors of the per-layer embedding say {width}");
             findings
                 .error(Code::PerLayerEmbedding, place, message, format!("write {width}"))
                 .push(config.edit(key, width));
@@ -241,7 +260,8 @@ fn check_per_layer_embedding(config: &Config, seen: &Observed, findings: &mut Fi
     }
     let Some((rows, cols)) = seen.ple_table else { return };
     if width > 0 && cols != width * layers {
-        let message = format!("has {cols} columns; {layers} layers of {width} need {}", width * layers);
+        let message =
+            format!("has {cols} columns; {layers} layers of {width} need {}", width * layers);
         let mend = "the table is of another model; fetch the right file";
         findings.error(Code::PerLayerEmbedding, "embed_tokens_per_layer.weight", message, mend);
     }
@@ -259,7 +279,13 @@ fn check_per_layer_embedding(config: &Config, seen: &Observed, findings: &mut Fi
 /// Layers must be numbered without gaps.
 fn check_layer_names(config: &Config, seen: &Observed, findings: &mut Findings) {
     let empty = |l: &LayerSeen| l.q_rows.is_none() && l.inner.is_none() && l.hidden.is_none();
-    let gap: Vec<String> = seen.layers.iter().enumerate().filter(|(_, l)| empty(l)).map(|(i, _)| i.to_string()).collect();
+    let gap: Vec<String> = seen
+        .layers
+        .iter()
+        .enumerate()
+        .filter(|(_, l)| empty(l))
+        .map(|(i, _)| i.to_string())
+        .collect();
     if !gap.is_empty() {
         let message = format!("layers {} have no tensors", gap.join(", "));
         let mend = "a shard is missing; download all of them";

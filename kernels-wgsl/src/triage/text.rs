@@ -31,22 +31,12 @@ const GEMMA4_IDS: [(&str, u32); 15] = [
     ("<|turn>", 105),
     ("<turn|>", 106),
 ];
-const GEMMA3_IDS: [(&str, u32); 5] = [
-    ("<pad>", 0),
-    ("<eos>", 1),
-    ("<bos>", 2),
-    ("<start_of_turn>", 105),
-    ("<end_of_turn>", 106),
-];
+const GEMMA3_IDS: [(&str, u32); 5] =
+    [("<pad>", 0), ("<eos>", 1), ("<bos>", 2), ("<start_of_turn>", 105), ("<end_of_turn>", 106)];
 /// `</s>`, which in Gemma's vocabulary is a piece of plain text.
 const PLAIN_TEXT_STOP: u64 = 212;
 
-pub(super) fn check(
-    folder: &Folder,
-    config: &Config,
-    seen: &Observed,
-    findings: &mut Findings,
-) {
+pub(super) fn check(folder: &Folder, config: &Config, seen: &Observed, findings: &mut Findings) {
     let tokenizer = check_tokenizer(folder, seen, findings);
     let settings = folder.json("tokenizer_config.json", Code::TokenizerUnreadable, findings);
     let settings = settings.map(|s| s.to_value()).unwrap_or_default();
@@ -64,11 +54,7 @@ pub(super) fn check(
     check_bos(config, template.as_deref(), &settings, tokenizer.as_ref(), findings);
 }
 
-fn check_tokenizer(
-    folder: &Folder,
-    seen: &Observed,
-    findings: &mut Findings,
-) -> Option<Tokenizer> {
+fn check_tokenizer(folder: &Folder, seen: &Observed, findings: &mut Findings) -> Option<Tokenizer> {
     let Some(parsed) = folder.tokenizer() else {
         if !findings.has(Code::TokenizerUnreadable) {
             let mend = "download tokenizer.json; without it only token ids can be given and shown";
@@ -95,7 +81,12 @@ fn check_tokenizer(
             "has {} added tokens past the {rows} rows of the embedding table; text that spells one is refused",
             all - rows
         );
-        findings.note(Code::TokenizerVocabulary, TOKENIZER, message, "nothing, if they are never used");
+        findings.note(
+            Code::TokenizerVocabulary,
+            TOKENIZER,
+            message,
+            "nothing, if they are never used",
+        );
     } else if all + 256 < rows {
         let message = format!("has {all} pieces, the embedding table {rows} rows");
         findings.warning(Code::TokenizerVocabulary, TOKENIZER, message, mend);
@@ -135,7 +126,8 @@ fn check_template(
         .filter(|name| template.contains(name) && tokenizer.token_id(name).is_none())
         .collect();
     if !unknown.is_empty() {
-        let message = format!("writes {}, which the tokenizer cuts into pieces", unknown.join(", "));
+        let message =
+            format!("writes {}, which the tokenizer cuts into pieces", unknown.join(", "));
         let mend = "use template and tokenizer of one model";
         findings.warning(Code::SpecialIds, TEMPLATE, message, mend);
     }
@@ -219,15 +211,21 @@ fn check_stops(
     let mut right = stops.clone();
     if !right.contains(&turn_id) {
         right.push(turn_id);
-        let message = format!("is {stops:?} and lacks {turn_id}, `{turn}`: chat does not stop at a turn's end");
+        let message = format!(
+            "is {stops:?} and lacks {turn_id}, `{turn}`: chat does not stop at a turn's end"
+        );
         let mend = format!("write {right:?}");
-        findings.warning(Code::StopSet, place.clone(), message, mend).push(stop_edit(right.clone()));
+        findings
+            .warning(Code::StopSet, place.clone(), message, mend)
+            .push(stop_edit(right.clone()));
     }
     let calls = response.filter(|_| template.contains("<|tool_call>"));
     if let Some(response_id) = calls.and_then(|name| id(name, 50)) {
         if !right.contains(&response_id) {
             right.push(response_id);
-            let message = format!("lacks {response_id}, `<|tool_response>`, where the host answers a tool call");
+            let message = format!(
+                "lacks {response_id}, `<|tool_response>`, where the host answers a tool call"
+            );
             let mend = format!("write {right:?}");
             findings.note(Code::StopSet, place, message, mend).push(stop_edit(right));
         }

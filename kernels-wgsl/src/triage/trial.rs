@@ -41,7 +41,8 @@ pub(super) fn run(
         }
     });
     if let Err(error) = outcome {
-        let mend = "check on a machine whose adapter holds the model, or leave the run out with --no-run";
+        let mend =
+            "check on a machine whose adapter holds the model, or leave the run out with --no-run";
         findings.note(Code::DoesNotLoad, "", format!("was not run: {error}"), mend);
     }
 }
@@ -151,7 +152,8 @@ fn drafting(
     let accepted: usize = rounds.iter().map(|(_, accepted)| accepted).sum();
     if drafted > 0 && (accepted as f64) < ACCEPTANCE_MIN * drafted as f64 {
         let message = format!("{accepted} of {drafted} drafts were accepted on a plain text");
-        let mend = "use the drafter of this very checkpoint and numerics (a QAT target has a QAT drafter)";
+        let mend =
+            "use the drafter of this very checkpoint and numerics (a QAT target has a QAT drafter)";
         findings.warning(Code::DrafterNumerics, "draft", message, mend);
     }
     Ok(())

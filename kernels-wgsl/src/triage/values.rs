@@ -100,8 +100,10 @@ fn judge(name: &str, tensor: &Tensor, seen: &Seen, findings: &mut Findings) {
     let scales = name.ends_with("weight_scale");
     if seen.bad > 0 {
         let code = if scales { Code::Scales } else { Code::NonFinite };
-        let message = format!("holds {} values that are NaN or infinite, of {} seen", seen.bad, seen.count);
-        let mend = "fetch the file again; if its hash is right, the model diverged when it was made";
+        let message =
+            format!("holds {} values that are NaN or infinite, of {} seen", seen.bad, seen.count);
+        let mend =
+            "fetch the file again; if its hash is right, the model diverged when it was made";
         findings.error(code, place, message, mend);
         return;
     }
@@ -131,7 +133,8 @@ fn check_scalars(config: &Config, scalars: &[f64], findings: &mut Findings) {
         && scalars.iter().all(|s| *s == 1.0)
     {
         let message = "is 1 in every layer; published models have other values in most";
-        let mend = "nothing, if the model was trained so; else convert it again with its layer scalars";
+        let mend =
+            "nothing, if the model was trained so; else convert it again with its layer scalars";
         findings.note(Code::LayerScalar, "layers.*.layer_scalar", message, mend);
     }
 }
@@ -152,7 +155,8 @@ fn check_convention(config: &Config, norms: &[(f64, f32)], findings: &mut Findin
                 "averages {median:.2} with values below 0: weights of the 1 + w convention, which Gemma 4 does \
                  not use"
             );
-            let mend = "add 1 to every norm weight, or convert the checkpoint again with Gemma 4's rule";
+            let mend =
+                "add 1 to every norm weight, or convert the checkpoint again with Gemma 4's rule";
             findings.error(Code::NormConvention, place, message, mend);
         }
         Family::Gemma3
@@ -163,7 +167,8 @@ fn check_convention(config: &Config, norms: &[(f64, f32)], findings: &mut Findin
                 "averages {median:.2} and is never below 0: 1 seems to have been added already, and Gemma 3 \
                  adds it again"
             );
-            let mend = "subtract 1 from every norm weight; GGUF files have it added, safetensors do not";
+            let mend =
+                "subtract 1 from every norm weight; GGUF files have it added, safetensors do not";
             findings.warning(Code::NormConvention, place, message, mend);
         }
         _ => {}

@@ -57,8 +57,7 @@ fn text(change: impl FnOnce(String) -> Vec<u8>) -> Files {
 }
 
 fn config(change: impl FnOnce(&mut Value)) -> Files {
-    let mut value: Value =
-        serde_json::from_slice(embedded_files()["config.json"]).expect("JSON");
+    let mut value: Value = serde_json::from_slice(embedded_files()["config.json"]).expect("JSON");
     change(&mut value);
     with("config.json", value.to_string().into_bytes())
 }
@@ -84,7 +83,8 @@ fn whole_files() -> Vec<Corruption> {
     let cut = |at: usize| with(WEIGHTS, whole[..at].to_vec());
     let mut none = nano();
     none.remove(WEIGHTS);
-    let garbage: Vec<u8> = (0..5000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let garbage: Vec<u8> =
+        (0..5000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     vec![
         case("empty", cut(0), &[WEIGHTS]),
         case("three bytes", cut(3), &[WEIGHTS]),
@@ -140,15 +140,25 @@ fn tensors() -> Vec<Corruption> {
             header(|h| h[Q]["data_offsets"] = h[other]["data_offsets"].clone()),
             &[WEIGHTS, "overlaps"],
         ),
-        case("no type", header(|h| drop(h[Q].as_object_mut().expect("object").remove("dtype"))), named),
+        case(
+            "no type",
+            header(|h| drop(h[Q].as_object_mut().expect("object").remove("dtype"))),
+            named,
+        ),
         case("entry is null", header(|h| h[Q] = Value::Null), named),
     ]
 }
 
 fn names() -> Vec<Corruption> {
-    let twice = format!("{{\"{Q}\":{{\"dtype\":\"BF16\",\"shape\":[256,256],\"data_offsets\":[0,131072]}},");
+    let twice = format!(
+        "{{\"{Q}\":{{\"dtype\":\"BF16\",\"shape\":[256,256],\"data_offsets\":[0,131072]}},"
+    );
     vec![
-        case("twice in one header", text(|t| t.replacen('{', &twice, 1).into_bytes()), &[WEIGHTS, Q]),
+        case(
+            "twice in one header",
+            text(|t| t.replacen('{', &twice, 1).into_bytes()),
+            &[WEIGHTS, Q],
+        ),
         case(
             "not UTF-8",
             text(|t| {
@@ -161,7 +171,11 @@ fn names() -> Vec<Corruption> {
         ),
         case("control character", header(|h| h["a\u{7}b"] = h[Q].clone()), &[WEIGHTS]),
         case("endless name", header(|h| h["n".repeat(100_000)] = h[Q].clone()), &[WEIGHTS]),
-        case("missing", header(|h| drop(h.as_object_mut().expect("object").remove(Q))), &[WEIGHTS, "no tensor"]),
+        case(
+            "missing",
+            header(|h| drop(h.as_object_mut().expect("object").remove(Q))),
+            &[WEIGHTS, "no tensor"],
+        ),
         case(
             "hundred thousand strangers",
             text(|t| {
@@ -190,13 +204,29 @@ fn others() -> Vec<Corruption> {
         Corruption { loads: true, ..case("NaN", nan, &[WEIGHTS, "NaN"]) },
         case("config cut", with("config.json", b"{ \"model_type\"".to_vec()), &["config.json"]),
         case("config deep", with("config.json", deep), &["config.json"]),
-        case("config of NaN", with("config.json", b"{ \"rms_norm_eps\": NaN }".to_vec()), &["config.json"]),
-        case("2^60 tokens", config(|c| c["vocab_size"] = json!(1u64 << 60)), &["config.json", "vocab_size"]),
-        case("2^60 layers", config(|c| c["num_hidden_layers"] = json!(1u64 << 60)), &["config.json", "num_hidden_layers"]),
+        case(
+            "config of NaN",
+            with("config.json", b"{ \"rms_norm_eps\": NaN }".to_vec()),
+            &["config.json"],
+        ),
+        case(
+            "2^60 tokens",
+            config(|c| c["vocab_size"] = json!(1u64 << 60)),
+            &["config.json", "vocab_size"],
+        ),
+        case(
+            "2^60 layers",
+            config(|c| c["num_hidden_layers"] = json!(1u64 << 60)),
+            &["config.json", "num_hidden_layers"],
+        ),
         case("another vocabulary", config(|c| c["vocab_size"] = json!(8192)), &["embed_tokens"]),
         case("index names a parent", index(json!({ "x": "../../etc/passwd" })), &[INDEX, "passwd"]),
         case("index names a root", index(json!({ "x": "/etc/passwd" })), &[INDEX, "passwd"]),
-        case("index names nothing", index(json!({ "x": "none.safetensors" })), &["none.safetensors"]),
+        case(
+            "index names nothing",
+            index(json!({ "x": "none.safetensors" })),
+            &["none.safetensors"],
+        ),
         case("index names a number", index(json!({ "x": 7 })), &[INDEX]),
         case("index is no object", with(INDEX, b"[1]".to_vec()), &[INDEX]),
         case("two shards with one tensor", shards, &["is also in a.safetensors"]),

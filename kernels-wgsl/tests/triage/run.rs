@@ -14,8 +14,7 @@ fn run(target: &Draft, drafter: Option<&Draft>) -> Report {
 #[test]
 fn a_sound_pair_passes() {
     let report = run(&Draft::nano(), Some(&Draft::nano_drafter()));
-    let bad: Vec<_> =
-        report.diagnostics.iter().filter(|d| d.severity != Severity::Note).collect();
+    let bad: Vec<_> = report.diagnostics.iter().filter(|d| d.severity != Severity::Note).collect();
     assert!(bad.is_empty(), "{bad:#?}");
 }
 

@@ -48,13 +48,19 @@ pub enum ModelError {
         reason: String,
     },
     /// A name that could be a path or is too long.
-    #[error("{0:?} cannot name a model: use letters, digits, `.`, `_` and `-`, 64 at most, not `nano`")]
+    #[error(
+        "{0:?} cannot name a model: use letters, digits, `.`, `_` and `-`, 64 at most, not `nano`"
+    )]
     BadName(String),
     /// Another model has the name.
-    #[error("a model {0} was imported already; remove it first (`assay model remove {0}`) or give --name")]
+    #[error(
+        "a model {0} was imported already; remove it first (`assay model remove {0}`) or give --name"
+    )]
     Taken(String),
     /// Nothing has the name.
-    #[error("{0} is neither a folder or file here nor the name of an imported model (`assay model list`)")]
+    #[error(
+        "{0} is neither a folder or file here nor the name of an imported model (`assay model list`)"
+    )]
     Unknown(String),
 }
 
@@ -78,10 +84,8 @@ impl Models {
         let read = std::fs::File::open(&path)
             .and_then(|file| file.take(LIST_BYTES_MAX).read_to_string(&mut text));
         let list = match read {
-            Ok(_) => serde_json::from_str(&text).map_err(|e| ModelError::BadList {
-                path: path.clone(),
-                reason: e.to_string(),
-            })?,
+            Ok(_) => serde_json::from_str(&text)
+                .map_err(|e| ModelError::BadList { path: path.clone(), reason: e.to_string() })?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
             Err(source) => return Err(ModelError::Io { action: "read", path, source }),
         };
@@ -156,7 +160,8 @@ impl Models {
     fn write(&self) -> Result<(), ModelError> {
         let path = self.home.join(FILE);
         let io = |source| ModelError::Io { action: "write", path: path.clone(), source };
-        let text = serde_json::to_vec_pretty(&self.list).map_err(|e| io(std::io::Error::other(e)))?;
+        let text =
+            serde_json::to_vec_pretty(&self.list).map_err(|e| io(std::io::Error::other(e)))?;
         std::fs::create_dir_all(&self.home).map_err(io)?;
         let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
         std::fs::write(&temporary, text)

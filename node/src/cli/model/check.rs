@@ -40,10 +40,10 @@ pub struct CheckArgs {
     #[arg(long, value_name = "DIR", requires = "fix")]
     out: Option<PathBuf>,
     /// Say what a code means
-    #[arg(long, value_name = "CODE", exclusive = true)]
+    #[arg(long, value_name = "CODE", conflicts_with = "checkpoint")]
     explain: Option<String>,
     /// List all codes
-    #[arg(long, exclusive = true)]
+    #[arg(long, conflicts_with = "checkpoint")]
     list: bool,
 }
 
@@ -126,17 +126,17 @@ fn explain(code: Option<&str>, format: Format) -> anyhow::Result<()> {
             None => bail!("there is no code {id}; `assay model check --list` has all"),
         },
     };
-    let describe = |code: &Code| Explained {
-        code: *code,
-        name: code.name(),
-        explanation: code.explanation(),
-    };
+    let describe =
+        |code: &Code| Explained { code: *code, name: code.name(), explanation: code.explanation() };
     let codes = Codes { codes: wanted.iter().map(describe).collect() };
     print(format, &codes, |codes| match &codes.codes[..] {
         [one] => format!("{} {}\n\n{}", one.code, one.name, wrapped(one.explanation, 90, "")),
         all => {
             let rows = all.iter().map(|c| vec![c.code.to_string(), c.name.to_string()]);
-            format!("{}\n\n`assay model check --explain CODE` says more.", table(&["code", "name"], rows))
+            format!(
+                "{}\n\n`assay model check --explain CODE` says more.",
+                table(&["code", "name"], rows)
+            )
         }
     })
 }
@@ -197,8 +197,11 @@ fn render(outcome: &Outcome, colour: bool) -> String {
         }
         text.push('\n');
     }
-    let groups =
-        [(Severity::Error, "error", "31;1"), (Severity::Warning, "warning", "33;1"), (Severity::Note, "note", "36")];
+    let groups = [
+        (Severity::Error, "error", "31;1"),
+        (Severity::Warning, "warning", "33;1"),
+        (Severity::Note, "note", "36"),
+    ];
     let mut counts = Vec::new();
     for (severity, word, code) in groups {
         let found: Vec<&Diagnostic> =

@@ -69,7 +69,10 @@ pub(super) fn run(home: &Path, args: &ImportArgs, format: Format) -> anyhow::Res
     let name = args.name.clone().unwrap_or_else(|| default_name(&source));
     models.check_name(&name)?;
     let (files, skipped) = files(&source)?;
-    let bytes = files.values().map(|path| Ok(std::fs::metadata(path)?.len())).sum::<std::io::Result<u64>>()?;
+    let bytes = files
+        .values()
+        .map(|path| Ok(std::fs::metadata(path)?.len()))
+        .sum::<std::io::Result<u64>>()?;
     let report = triage::check(Subject::Path(&source), &Options::default());
     let kind = if is_drafter(&source) { Kind::Drafter } else { Kind::Checkpoint };
     let mut imported = Imported {
@@ -143,7 +146,8 @@ fn files(source: &Path) -> anyhow::Result<(BTreeMap<String, PathBuf>, Vec<String
         let path = entry.with_context(failed)?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let wanted = [".json", ".safetensors", ".gguf", ".jinja", ".model"];
-        if path.is_file() && wanted.iter().any(|end| name.ends_with(end)) && !name.starts_with('.') {
+        if path.is_file() && wanted.iter().any(|end| name.ends_with(end)) && !name.starts_with('.')
+        {
             files.insert(name, path);
         } else {
             skipped.push(name);

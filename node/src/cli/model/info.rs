@@ -153,10 +153,12 @@ fn describe(checkpoint: &Checkpoint, model: String, bandwidth_gb_s: f64) -> Info
 
 #[allow(clippy::cast_precision_loss, reason = "two digits are shown")]
 fn render(info: &Info) -> String {
-    let formats = info.census.formats.iter().map(|(name, bytes)| format!("{name} {}", sized(*bytes)));
-    let caches = info.kv_cache_bytes.iter().map(|(context, bytes)| {
-        format!("{} at {}k tokens", sized(*bytes), context / 1024)
-    });
+    let formats =
+        info.census.formats.iter().map(|(name, bytes)| format!("{name} {}", sized(*bytes)));
+    let caches = info
+        .kv_cache_bytes
+        .iter()
+        .map(|(context, bytes)| format!("{} at {}k tokens", sized(*bytes), context / 1024));
     let yes = |there: bool| if there { "yes" } else { "no" }.to_owned();
     let mut rows = vec![
         ("model", info.model.clone()),

@@ -8,8 +8,8 @@ use assay_kernels::synth::{Like, Quant, Request, Synth};
 use serde::Serialize;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Room left on the disk beyond the checkpoint itself.
 const DISK_SPARE_BYTES: u64 = 64 << 20;
@@ -81,12 +81,8 @@ struct Made {
 
 /// Runs the command.
 pub(super) fn run(args: &SynthArgs, format: Format) -> anyhow::Result<()> {
-    let request = Request {
-        like: args.like,
-        quant: args.quant,
-        layers: args.layers,
-        seed: args.seed,
-    };
+    let request =
+        Request { like: args.like, quant: args.quant, layers: args.layers, seed: args.seed };
     let model = Synth::model(&request).map_err(plain)?;
     let drafter = args.with_drafter.then(|| Synth::drafter(&request).map_err(plain)).transpose()?;
     let made = Made {
