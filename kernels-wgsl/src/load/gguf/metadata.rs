@@ -22,7 +22,7 @@ enum Value {
 
 /// Metadata of a GGUF file by key.
 #[derive(Debug, Clone)]
-pub(super) struct Metadata {
+pub(crate) struct Metadata {
     file: Arc<str>,
     bytes: Bytes,
     values: BTreeMap<String, Value>,
@@ -60,12 +60,12 @@ impl Metadata {
     }
 
     /// Whether the file has `key`.
-    pub(super) fn has(&self, key: &str) -> bool {
+    pub(crate) fn has(&self, key: &str) -> bool {
         self.values.contains_key(key)
     }
 
     /// A string, or `None` where the key is absent.
-    pub(super) fn string(&self, key: &str) -> Result<Option<&str>> {
+    pub(crate) fn string(&self, key: &str) -> Result<Option<&str>> {
         match self.values.get(key) {
             None => Ok(None),
             Some(Value::One(STRING, range)) => std::str::from_utf8(&self.bytes.as_slice()[range.clone()])

@@ -15,7 +15,7 @@ use super::{Bytes, Tensor};
 use crate::config::{DrafterConfig, ModelConfig};
 use crate::error::{Error, Result};
 use cursor::Cursor;
-use metadata::Metadata;
+pub(crate) use metadata::Metadata;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
