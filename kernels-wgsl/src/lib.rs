@@ -68,7 +68,7 @@
 //! # fn main() -> assay_kernels::Result<()> {
 //! let gpu = Gpu::open(&AdapterRequest::default())?;
 //! let checkpoint = Checkpoint::embedded()?;
-//! let options = EngineOptions { context_tokens: 512, batch_max: 16 };
+//! let options = EngineOptions::new(512, 16);
 //! let mut engine = Engine::new(&gpu, &checkpoint, &Bundle::builtin(), &options)?;
 //! let tokenizer = checkpoint.tokenizer()?;
 //! let mut prompt = vec![checkpoint.config().bos];
@@ -91,6 +91,7 @@ pub mod measure;
 mod plan;
 pub mod quantize;
 pub mod registry;
+pub mod sample;
 
 pub use bundle::Bundle;
 pub use config::{DrafterConfig, LayerConfig, LayerKind, ModelConfig};
@@ -103,3 +104,4 @@ pub use load::{
     Checkpoint, Drafter, Tokenizer, embedded_drafter_files, embedded_files, heldout_text,
 };
 pub use measure::{bench, ppl};
+pub use sample::{Choose, Sampler, SamplingParams};

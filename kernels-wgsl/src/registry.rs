@@ -276,13 +276,23 @@ static ENTRIES: [Entry; 13] = [
         ],
         kernels::centroid_head,
     ),
-    entry(
-        Op::DraftChoose,
-        "draft_choose",
-        shader!("draft_choose"),
-        &[PARAMS, STEP, ("chosen", Read), ("ordering", Read), ("logits", Read), ("tokens", Write)],
-        kernels::draft_choose,
-    ),
+    Entry {
+        mode_constant: Some("DENSE"),
+        ..entry(
+            Op::DraftChoose,
+            "draft_choose",
+            shader!("draft_choose"),
+            &[
+                PARAMS,
+                STEP,
+                ("chosen", Read),
+                ("ordering", Read),
+                ("logits", Read),
+                ("tokens", Write),
+            ],
+            kernels::draft_choose,
+        )
+    },
 ];
 
 /// Every entry, in the order of [`Op`].

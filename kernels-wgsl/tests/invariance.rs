@@ -45,7 +45,7 @@ fn e_series_paths_agree_with_every_bundle_and_format() {
     let bf16 = common::e_series();
     let tokens = tokens(1024, 50);
     for checkpoint in [&bf16, &int4(&bf16)] {
-        let options = EngineOptions { context_tokens: 64, batch_max: 11 };
+        let options = EngineOptions::new(64, 11);
         let mut expected = None;
         for bundle in [Bundle::builtin(), common::bundle("serial-rows")] {
             let mut engine = Engine::new(gpu(), checkpoint, &bundle, &options).expect("builds");
@@ -72,7 +72,7 @@ fn nano_paths_agree_past_the_window() {
 fn half_dot_decodes_something_else() {
     let checkpoint = common::e_series();
     let tokens = tokens(1024, 30);
-    let options = EngineOptions { context_tokens: 64, batch_max: 8 };
+    let options = EngineOptions::new(64, 8);
     let run = |bundle: &Bundle| {
         let mut engine = Engine::new(gpu(), &checkpoint, bundle, &options).expect("builds");
         engine.prefill(&tokens).expect("runs");

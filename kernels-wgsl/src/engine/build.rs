@@ -102,9 +102,10 @@ fn check_options(config: &ModelConfig, options: &EngineOptions) -> Result<()> {
 }
 
 /// Cache slots per layer kind. A sliding ring keeps the window of a batch's first row while its last row
-/// is written, so rows of one batch never overwrite each other's keys.
+/// is written, so rows of one batch never overwrite each other's keys; what can be rewound comes on top.
 pub(super) fn rings(config: &ModelConfig, options: &EngineOptions) -> BTreeMap<LayerKind, usize> {
-    let sliding = (config.sliding_window - 1 + options.batch_max).min(options.context_tokens);
+    let spare = options.batch_max.saturating_add(options.rewind_tokens);
+    let sliding = (config.sliding_window - 1).saturating_add(spare).min(options.context_tokens);
     BTreeMap::from([(LayerKind::Sliding, sliding), (LayerKind::Full, options.context_tokens)])
 }
 
@@ -153,18 +154,20 @@ fn upload_embedding(
     let table = checkpoint.tensor("embed_tokens.weight", &[c.vocab, c.hidden])?;
     let bytes = table.to_bf16()?;
     let row_bytes = c.hidden * 2;
-    let limit = usize::try_from(placement.embedding_part_bytes_max).unwrap_or(usize::MAX);
-    // Eight rows is one workgroup of the head kernel; every part but the last is whole workgroups.
-    let rows = (limit / row_bytes / 8 * 8).clamp(8, 65_535 * 8);
-    let mut parts = Vec::new();
-    for start in (0..c.vocab).step_by(rows) {
-        let range = start..(start + rows).min(c.vocab);
+    let parts = row_parts(c.vocab, row_bytes, placement.embedding_part_bytes_max);
+    for (part, range) in parts.iter().enumerate() {
         let slice = &bytes[range.start * row_bytes..range.end * row_bytes];
-        let buffer = gpu.upload("embedding", &[slice])?;
-        buffers.insert(Buf::Embedding(parts.len()), buffer);
-        parts.push(range);
+        buffers.insert(Buf::Embedding(part), gpu.upload("embedding", &[slice])?);
     }
     Ok(parts)
+}
+
+/// Splits a table into parts of at most `part_bytes_max`.
+pub(super) fn row_parts(rows: usize, row_bytes: usize, part_bytes_max: u64) -> Vec<Range<usize>> {
+    let limit = usize::try_from(part_bytes_max).unwrap_or(usize::MAX);
+    // Eight rows is one workgroup of the head kernel; every part but the last is whole workgroups.
+    let part = (limit / row_bytes / 8 * 8).clamp(8, 65_535 * 8);
+    (0..rows).step_by(part).map(|start| start..(start + part).min(rows)).collect()
 }
 
 fn upload_ple_table(

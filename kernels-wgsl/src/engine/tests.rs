@@ -10,7 +10,7 @@ const TOKENS: [u32; 12] = [2, 900, 17, 4000, 33, 8, 2047, 2048, 4095, 0, 5, 77];
 
 fn build(gpu: &Gpu, placement: &Placement) -> Engine {
     let checkpoint = Checkpoint::embedded().unwrap();
-    let options = EngineOptions { context_tokens: 64, batch_max: 5 };
+    let options = EngineOptions::new(64, 5);
     engine(gpu, &checkpoint, &Bundle::builtin(), &options, placement).unwrap()
 }
 
@@ -73,7 +73,7 @@ fn wrong_calls_are_errors() {
     assert_eq!(engine.position(), 0);
     let checkpoint = Checkpoint::embedded().unwrap();
     for (context_tokens, batch_max) in [(0, 1), (1, 0), (1 << 20, 1), (16, 1 << 12)] {
-        let options = EngineOptions { context_tokens, batch_max };
+        let options = EngineOptions::new(context_tokens, batch_max);
         assert!(Engine::new(&gpu, &checkpoint, &Bundle::builtin(), &options).is_err());
     }
 }

@@ -90,6 +90,14 @@ impl Drafter {
         Matrix::find(&self.tensors, name, rows, cols, missing_tensor)
     }
 
+    /// The output head `[vocab, width]`: `lm_head` where the file has one, else the tied embedding.
+    pub(crate) fn head(&self) -> Result<Matrix<'_>> {
+        let (vocab, width) = (self.config.text.vocab, self.config.text.hidden);
+        let own = ["weight", "weight_packed"].map(|kind| format!("lm_head.{kind}"));
+        let untied = own.iter().any(|name| self.tensors.contains_key(name));
+        self.matrix(if untied { "lm_head" } else { "embed_tokens" }, vocab, width)
+    }
+
     pub(crate) fn vector(&self, name: &str, length: usize) -> Result<Vec<f32>> {
         let tensor = self.tensors.get(name).ok_or_else(|| missing_tensor(name))?;
         tensor.expect_shape(&[length])?;

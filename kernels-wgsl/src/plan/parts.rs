@@ -30,6 +30,8 @@ pub(super) struct Matmul<'a> {
     pub(super) x: Buf,
     pub(super) y: Buf,
     pub(super) y_stride: usize,
+    /// First value of a row of y that is written.
+    pub(super) y_at: usize,
     pub(super) epilogue: Epilogue,
     /// For [`Epilogue::Gate`]: buffer, row stride and offset of the factors.
     pub(super) gate: Option<(Buf, usize, usize)>,
@@ -48,7 +50,8 @@ impl Matmul<'_> {
                 (Op::MatmulInt4, 32, vec![self.step, self.x, weights, scales, gate, self.y])
             }
         };
-        let sizes = [self.rows, self.cols / chunk, self.y_stride, 0, gate_stride, gate_at, 0];
+        let sizes =
+            [self.rows, self.cols / chunk, self.y_stride, self.y_at, gate_stride, gate_at, 0];
         let params = sizes.iter().map(|&n| n as u32).collect();
         let mode = self.epilogue as u32;
         Dispatch { mode, ..launch(self.label, op, bindings, params, self.rows) }

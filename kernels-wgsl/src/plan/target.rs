@@ -130,6 +130,7 @@ impl Builder<'_> {
             x: Buf::Residual,
             y: Buf::PleContext,
             y_stride: all,
+            y_at: 0,
             epilogue: Epilogue::Store,
             gate: None,
         });
@@ -162,6 +163,7 @@ impl Builder<'_> {
             x: Buf::Normed,
             y: Buf::Qkv,
             y_stride: slots * layer.head_dim,
+            y_at: 0,
             epilogue: Epilogue::Store,
             gate: None,
         });
@@ -213,6 +215,7 @@ impl Builder<'_> {
             x: Buf::Heads,
             y: Buf::Branch,
             y_stride: c.hidden,
+            y_at: 0,
             epilogue: Epilogue::Store,
             gate: None,
         });
@@ -232,6 +235,7 @@ impl Builder<'_> {
             x: Buf::Normed,
             y: Buf::Product,
             y_stride: intermediate,
+            y_at: 0,
             epilogue: Epilogue::GatedPairs,
             gate: None,
         });
@@ -244,6 +248,7 @@ impl Builder<'_> {
             x: Buf::Product,
             y: Buf::Branch,
             y_stride: c.hidden,
+            y_at: 0,
             epilogue: Epilogue::Store,
             gate: None,
         });
@@ -267,6 +272,7 @@ impl Builder<'_> {
             x: Buf::Residual,
             y: Buf::PleGated,
             y_stride: c.ple_width,
+            y_at: 0,
             epilogue: Epilogue::Gate,
             gate: Some((Buf::Ple, all, i * c.ple_width)),
         });
@@ -279,6 +285,7 @@ impl Builder<'_> {
             x: Buf::PleGated,
             y: Buf::Branch,
             y_stride: c.hidden,
+            y_at: 0,
             epilogue: Epilogue::Store,
             gate: None,
         });

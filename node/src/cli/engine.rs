@@ -103,7 +103,7 @@ impl Opened {
             bail!("{context_tokens} tokens do not fit into the context of {} ({most})", self.model);
         }
         let batch_max = batch_max.unwrap_or(BATCH_MAX);
-        let options = EngineOptions { context_tokens, batch_max };
+        let options = EngineOptions::new(context_tokens, batch_max);
         Ok(Engine::new(&self.gpu, &self.checkpoint, bundle, &options)?)
     }
 
