@@ -53,13 +53,19 @@ impl Assembler {
         self.ended
     }
 
+    /// Whether a token only ends the text.
+    #[must_use]
+    pub fn is_end(&self, token: u32) -> bool {
+        self.ends.contains(&token)
+    }
+
     /// Reads the next token.
     pub fn push(&mut self, token: u32) -> Vec<Event> {
         let mut events = Vec::new();
         if self.ended {
             return events;
         }
-        if self.ends.contains(&token) {
+        if self.is_end(token) {
             self.ended = true;
             return events;
         }

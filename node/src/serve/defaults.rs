@@ -64,8 +64,10 @@ mod tests {
     fn recommendations_come_from_the_checkpoint() {
         let plain = Defaults::of(&Checkpoint::embedded().unwrap());
         assert_eq!((plain.temperature, plain.top_k, plain.ends), (None, 0, vec![1, 6]));
-        let mut files: std::collections::BTreeMap<String, Vec<u8>> =
-            embedded_files().into_iter().map(|(name, bytes)| (name.into(), bytes.to_vec())).collect();
+        let mut files: std::collections::BTreeMap<String, Vec<u8>> = embedded_files()
+            .into_iter()
+            .map(|(name, bytes)| (name.into(), bytes.to_vec()))
+            .collect();
         let config = r#"{"temperature": 1.0, "top_k": 64, "top_p": 0.95, "eos_token_id": [1, 106, 50],
             "suppress_tokens": [7, 8]}"#;
         files.insert("generation_config.json".into(), config.into());

@@ -135,9 +135,11 @@ impl Metrics {
         self.prompt_tokens.inc_by(prompt_tokens as u64);
         self.cached_tokens.inc_by(made.cached as u64);
         self.generated_tokens.inc_by(tokens as u64);
-        let (drafted, kept) = made.drafting.rounds.iter().fold((0, 0), |sum, round| {
-            (sum.0 + round.0 as u64, sum.1 + round.1 as u64)
-        });
+        let (drafted, kept) = made
+            .drafting
+            .rounds
+            .iter()
+            .fold((0, 0), |sum, round| (sum.0 + round.0 as u64, sum.1 + round.1 as u64));
         self.drafted_tokens.inc_by(drafted);
         self.accepted_tokens.inc_by(kept);
         if made.decoded > 0 {

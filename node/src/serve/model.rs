@@ -5,8 +5,6 @@ use std::ops::ControlFlow;
 
 /// Tokens of a prompt that run between two looks at whether anybody still waits.
 const PREFILL_CHUNK: usize = 512;
-/// Greedy tokens between two looks.
-const GREEDY_STEPS: usize = 4;
 
 /// One continuation to generate.
 pub struct Turn<'a> {
@@ -14,8 +12,8 @@ pub struct Turn<'a> {
     pub prompt: &'a [u32],
     /// Most tokens to generate; at least 1.
     pub most: usize,
-    /// Chooses each token; without it the device takes the likeliest.
-    pub choose: Option<&'a mut dyn Choose>,
+    /// Chooses each token.
+    pub choose: &'a mut dyn Choose,
     /// Hears of each token and says whether to go on.
     pub on_token: &'a mut dyn FnMut(u32) -> ControlFlow<()>,
     /// Whether nobody waits for the tokens any more.
@@ -87,7 +85,7 @@ impl EngineModel {
         kept
     }
 
-    fn run(&mut self, mut turn: Turn<'_>) -> Result<Generated> {
+    fn run(&mut self, turn: Turn<'_>) -> Result<Generated> {
         let cached = self.keep(turn.prompt);
         let mut made = Generated { cached, ..Generated::default() };
         let mut rest = &turn.prompt[cached..];
@@ -100,37 +98,18 @@ impl EngineModel {
                 return Ok(made);
             }
         }
-        let prefill = match &mut turn.choose {
-            None => self.engine.prefill(rest)?,
-            Some(choose) => self.engine.prefill_chosen(rest, &mut **choose)?,
-        };
+        let prefill = self.engine.prefill_chosen(rest, turn.choose)?;
         made.prefill_ns += prefill.wall_ns;
         self.cached.extend(rest);
-        let mut last = prefill.next;
-        let mut going = (turn.on_token)(last);
-        let mut left = turn.most.saturating_sub(1);
-        while left > 0 && going.is_continue() {
-            let decode = match &mut turn.choose {
-                None => self.engine.decode_greedy(left.min(GREEDY_STEPS), false)?,
-                Some(choose) => {
-                    self.engine.decode_chosen(left, &mut **choose, &mut *turn.on_token)?
-                }
-            };
-            if turn.choose.is_none() {
-                let mut tokens = decode.tokens.iter();
-                going = tokens.try_for_each(|token| (turn.on_token)(*token));
-            }
-            made.decoded += decode.tokens.len();
-            made.decode_ns += decode.wall_ns;
-            self.cached.push(last);
-            self.cached.extend(&decode.tokens);
-            last = self.cached.pop().unwrap_or(last);
-            made.drafting.rounds.extend(decode.draft.into_iter().flat_map(|stats| stats.rounds));
-            if turn.choose.is_some() {
-                break;
-            }
-            left -= decode.tokens.len().min(left);
+        self.cached.push(prefill.next);
+        if (turn.on_token)(prefill.next).is_continue() && turn.most > 1 {
+            let decode = self.engine.decode_chosen(turn.most - 1, turn.choose, turn.on_token)?;
+            made.decoded = decode.tokens.len();
+            made.decode_ns = decode.wall_ns;
+            made.drafting = decode.draft.unwrap_or_default();
+            self.cached.extend(decode.tokens);
         }
+        // The last token was chosen but has not been run.
         self.cached.truncate(self.engine.position());
         Ok(made)
     }

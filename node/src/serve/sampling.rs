@@ -29,32 +29,13 @@ impl Sampling {
     #[must_use]
     pub fn greedy() -> Self {
         Self {
-            params: SamplingParams {
-                temperature: 0.0,
-                top_k: 0,
-                top_p: 1.0,
-                min_p: 0.0,
-                repetition_penalty: 1.0,
-                seed: 0,
-            },
+            params: SamplingParams::default(),
             frequency_penalty: 0.0,
             presence_penalty: 0.0,
             logit_bias: Vec::new(),
             suppress: Vec::new(),
             logprobs: None,
         }
-    }
-
-    /// Whether the device's own greedy choice is all that is asked for.
-    #[must_use]
-    pub fn is_plain_greedy(&self) -> bool {
-        self.params.temperature == 0.0
-            && self.params.repetition_penalty == 1.0
-            && self.frequency_penalty == 0.0
-            && self.presence_penalty == 0.0
-            && self.logit_bias.is_empty()
-            && self.suppress.is_empty()
-            && self.logprobs.is_none()
     }
 }
 
@@ -70,10 +51,10 @@ pub struct TokenLogprobs {
 }
 
 /// Records of chosen tokens that nobody has taken yet, oldest first.
-pub(super) type Records = Rc<RefCell<VecDeque<TokenLogprobs>>>;
+pub(crate) type Records = Rc<RefCell<VecDeque<TokenLogprobs>>>;
 
 /// Chooses tokens for one request.
-pub(super) struct Chooser {
+pub(crate) struct Chooser {
     sampling: Sampling,
     sampler: Sampler,
     grammar: Option<Grammar>,
@@ -82,7 +63,12 @@ pub(super) struct Chooser {
 }
 
 impl Chooser {
-    pub(super) fn new(
+    /// A chooser behind `prompt`.
+    ///
+    /// # Errors
+    ///
+    /// When a setting is out of its range.
+    pub(crate) fn new(
         sampling: Sampling,
         prompt: &[u32],
         grammar: Option<Grammar>,
@@ -126,6 +112,14 @@ impl Choose for Chooser {
             self.records.borrow_mut().push_back(seen.record(token));
         }
         Ok(token)
+    }
+
+    fn is_greedy(&self) -> bool {
+        let Sampling { frequency_penalty, presence_penalty, logit_bias, logprobs, .. } =
+            &self.sampling;
+        let adjusted =
+            *frequency_penalty != 0.0 || *presence_penalty != 0.0 || !logit_bias.is_empty();
+        self.sampler.is_greedy() && !adjusted && logprobs.is_none() && self.grammar.is_none()
     }
 }
 

@@ -109,6 +109,12 @@ impl Queue {
         self.context_tokens
     }
 
+    /// Whether as many tasks wait as may.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.jobs.capacity() == 0
+    }
+
     /// Puts a task into the queue. Dropping the receiver cancels it.
     ///
     /// # Errors
@@ -149,7 +155,10 @@ impl Progress<'_> {
     fn token(&mut self, token: u32) -> ControlFlow<()> {
         self.tokens += 1;
         let events = self.assembler.push(token);
-        let logprobs: Vec<_> = self.records.borrow_mut().drain(..).collect();
+        let mut logprobs: Vec<_> = self.records.borrow_mut().drain(..).collect();
+        if self.assembler.is_end(token) {
+            logprobs.clear();
+        }
         let sent = match events.is_empty() && logprobs.is_empty() {
             true => !self.updates.is_closed(),
             false => self.updates.try_send(Update::Piece { events, logprobs }).is_ok(),
@@ -167,15 +176,14 @@ fn run(model: &mut dyn Generate, job: Job, metrics: &Metrics) -> Ending {
         return Ending::cancelled;
     }
     let records = Records::default();
-    let plain = task.sampling.is_plain_greedy() && task.grammar.is_none();
-    let chooser =
-        Chooser::new(task.sampling, &task.prompt, task.grammar, Rc::clone(&records));
-    let mut progress = Progress { assembler: task.assembler, updates: &updates, records, tokens: 0 };
+    let chooser = Chooser::new(task.sampling, &task.prompt, task.grammar, Rc::clone(&records));
+    let mut progress =
+        Progress { assembler: task.assembler, updates: &updates, records, tokens: 0 };
     let made = chooser.and_then(|mut chooser| {
         model.generate(Turn {
             prompt: &task.prompt,
             most: task.most,
-            choose: if plain { None } else { Some(&mut chooser) },
+            choose: &mut chooser,
             on_token: &mut |token| {
                 if progress.tokens == 0 {
                     metrics.first_token(received.elapsed());

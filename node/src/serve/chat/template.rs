@@ -3,7 +3,7 @@
 use super::Message;
 use assay_kernels::Checkpoint;
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, Value};
+use minijinja::value::{Kwargs, Serde, Value};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind};
 use serde_json::{Map, json};
 
@@ -78,7 +78,8 @@ impl ChatTemplate {
     pub fn new(source: String, bos: String, eos: String) -> Result<Self, TemplateError> {
         let mut environment = Environment::new();
         environment.set_auto_escape_callback(|_| AutoEscape::None);
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment
+            .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         // As `transformers` sets its own engine up.
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         environment.set_syntax(syntax.map_err(|error| TemplateError::Broken(describe(&error)))?);
@@ -110,7 +111,7 @@ impl ChatTemplate {
         let rendered = self
             .environment
             .get_template(NAME)
-            .and_then(|template| template.render(Value::from_serialize(&variables)));
+            .and_then(|template| template.render(Value::from(Serde(&variables))));
         rendered.map_err(|error| TemplateError::Refused(describe(&error)))
     }
 }

@@ -11,7 +11,7 @@ const RETRY_AFTER_S: u64 = 1;
 
 /// Why a request gets no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ApiError {
+pub(in crate::serve) struct ApiError {
     status: StatusCode,
     message: String,
     param: Option<String>,
@@ -44,8 +44,7 @@ impl ApiError {
 
     /// 400: prompt and answer do not fit.
     pub(in crate::serve) fn too_long(param: &str, message: String) -> Self {
-        Self { param: Some(param.to_owned()), ..Self::bad(message) }
-            .code("context_length_exceeded")
+        Self { param: Some(param.to_owned()), ..Self::bad(message) }.code("context_length_exceeded")
     }
 
     /// 401.

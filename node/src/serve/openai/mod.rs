@@ -13,9 +13,9 @@ mod messages;
 mod prepare;
 mod stream;
 
-pub use error::ApiError;
 pub(super) use chat::chat_completions;
 pub(super) use completions::completions;
+pub(super) use error::ApiError;
 
 use super::worker::Outcome;
 use serde_json::{Value, json};

@@ -25,14 +25,34 @@ pub(super) const ENDS: [&str; 8] = [
 
 /// Markers outside of tool calls.
 pub(super) const OUTSIDE: &[&str] = &[
-    CHANNEL_OPEN, CHANNEL_CLOSE, CALL_OPEN, CALL_CLOSE, ENDS[0], ENDS[1], ENDS[2], ENDS[3], ENDS[4],
-    ENDS[5], ENDS[6], ENDS[7],
+    CHANNEL_OPEN,
+    CHANNEL_CLOSE,
+    CALL_OPEN,
+    CALL_CLOSE,
+    ENDS[0],
+    ENDS[1],
+    ENDS[2],
+    ENDS[3],
+    ENDS[4],
+    ENDS[5],
+    ENDS[6],
+    ENDS[7],
 ];
 
 /// Markers inside of a tool call.
 pub(super) const IN_CALL: &[&str] = &[
-    QUOTE, CALL_CLOSE, CALL_OPEN, CHANNEL_OPEN, ENDS[0], ENDS[1], ENDS[2], ENDS[3], ENDS[4], ENDS[5],
-    ENDS[6], ENDS[7],
+    QUOTE,
+    CALL_CLOSE,
+    CALL_OPEN,
+    CHANNEL_OPEN,
+    ENDS[0],
+    ENDS[1],
+    ENDS[2],
+    ENDS[3],
+    ENDS[4],
+    ENDS[5],
+    ENDS[6],
+    ENDS[7],
 ];
 
 /// Markers inside of a string of a tool call.

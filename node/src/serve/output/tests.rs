@@ -40,7 +40,10 @@ fn call(name: &str, arguments: &str) -> Event {
 fn thoughts_are_kept_apart_from_the_answer() {
     for (output, expected) in [
         ("Hello", vec![text("Hello")]),
-        ("<|channel>thought\nI'm\nthinking<channel|>Hi", vec![thought("I'm\nthinking"), text("Hi")]),
+        (
+            "<|channel>thought\nI'm\nthinking<channel|>Hi",
+            vec![thought("I'm\nthinking"), text("Hi")],
+        ),
         ("<|channel>thought\nI think.\n<channel|>Hi", vec![thought("I think."), text("Hi")]),
         // No line break behind the name, an empty thought, thoughts repeated, opened twice, left open.
         ("<|channel>thought<channel|>Hi", vec![text("Hi")]),
@@ -87,7 +90,11 @@ fn tool_calls_become_json() {
             "say",
             r#"{"text":"a \"quoted\"\nline, {with} [all] <tool_call|> of it: "}"#,
         ),
-        (r#"loose{ a : .5 , "b" : "c" , <|"|>d e<|"|>: True }"#, "loose", r#"{"a":0.5,"b":"c","d e":true}"#),
+        (
+            r#"loose{ a : .5 , "b" : "c" , <|"|>d e<|"|>: True }"#,
+            "loose",
+            r#"{"a":0.5,"b":"c","d e":true}"#,
+        ),
     ] {
         let output = format!("<|tool_call>call:{body}<tool_call|>");
         assert_eq!(events([output.as_str()]), [call(name, json)], "{body}");
@@ -105,7 +112,8 @@ fn calls_stand_beside_text_thoughts_and_each_other() {
     let expected = [thought("hm"), text("Let me see."), calls[0].clone()];
     assert_eq!(events(with_thought), expected);
     // The model stops thinking by calling, and leaves the closing marker out.
-    let unclosed = ["<|channel>thought\nhm", "<|tool_call>call:weather{n:1}<|tool_response>ignored"];
+    let unclosed =
+        ["<|channel>thought\nhm", "<|tool_call>call:weather{n:1}<|tool_response>ignored"];
     assert_eq!(events(unclosed), [thought("hm"), calls[1].clone()]);
     assert_eq!(events(["<|tool_call>call:weather{n:1}"]), [calls[1].clone()]);
 }
@@ -178,7 +186,7 @@ proptest! {
         prop_assert_eq!(&events(letters.iter().map(String::as_str)), &at_once);
         for event in at_once {
             if let Event::Text(text) | Event::Thought(text) = event {
-                let marker = super::markers::OUTSIDE.iter().find(|m| text.contains(**m));
+                let marker = markers::OUTSIDE.iter().find(|m| text.contains(**m));
                 prop_assert!(marker.is_none() || text.contains(CALL_OPEN), "{} in {}", marker.unwrap(), text);
             }
         }
