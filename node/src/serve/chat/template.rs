@@ -7,8 +7,8 @@ use minijinja::value::{Kwargs, Serde, Value};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind};
 use serde_json::{Map, json};
 
-/// Steps that a template may take; a long conversation takes some hundred thousand.
-const FUEL: u64 = 50_000_000;
+/// Steps that a template may take; a conversation of a thousand messages takes some millions.
+const FUEL: u64 = 20_000_000;
 const NAME: &str = "chat_template";
 
 /// Why there is no prompt.

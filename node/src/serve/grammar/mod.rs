@@ -15,8 +15,9 @@ use llguidance::{Matcher, ParserFactory};
 use serde_json::{Value, json};
 use std::sync::{Arc, OnceLock};
 
-/// White space between the parts of a JSON text; without a bound a weak model pads for ever.
-const JSON_SPACE: &str = r"[ \n\t]{0,16}";
+/// White space between the parts of a JSON text: a space, or a new line with its indentation. Without a
+/// bound a weak model pads for ever.
+const JSON_SPACE: &str = r"( |\n[ \t]{0,16})?";
 
 /// Any text; it ends before the next special token.
 const ANY: &str = r"/(.|\n)*/";
@@ -139,11 +140,21 @@ impl Grammars {
         let parser = factory.create_parser(TopLevelGrammar::from_lark(lark));
         let mut matcher = Matcher::new(parser);
         match matcher.get_error() {
-            Some(error) => Err(error),
+            Some(error) => Err(first_line(&error)),
             // The first mask shows whether the limits allow the grammar at all.
-            None => matcher.compute_mask().map(|_| Grammar(matcher)).map_err(|e| e.to_string()),
+            None => match matcher.compute_mask() {
+                Ok(_) => Ok(Grammar(matcher)),
+                Err(error) => Err(first_line(&error.to_string())),
+            },
         }
     }
+}
+
+/// What an error says, without its place in a grammar that nobody but this module has seen.
+fn first_line(error: &str) -> String {
+    let line = error.lines().next().unwrap_or_default();
+    let said = line.strip_prefix("at ").and_then(|rest| rest.split_once(": "));
+    said.map_or(line, |(_, said)| said).to_owned()
 }
 
 fn factory(vocabulary: &Arc<Vocabulary>, ends: &[u32]) -> Result<ParserFactory, String> {
