@@ -29,6 +29,7 @@ pub struct Assembler {
     /// Whether the output ends with its first tool call.
     one_call: bool,
     calls: usize,
+    reasoning_tokens: usize,
     ended: bool,
 }
 
@@ -38,7 +39,17 @@ impl Assembler {
     pub fn plain(vocabulary: Arc<Vocabulary>, ends: Arc<[u32]>, stop: Vec<String>) -> Self {
         let stop = StopStrings::new(stop);
         let utf8 = Utf8Stream::default();
-        Self { vocabulary, ends, utf8, parser: None, stop, one_call: false, calls: 0, ended: false }
+        Self {
+            vocabulary,
+            ends,
+            utf8,
+            parser: None,
+            stop,
+            one_call: false,
+            calls: 0,
+            reasoning_tokens: 0,
+            ended: false,
+        }
     }
 
     /// The same, telling answer, thoughts and tool calls apart. `prompt` is what the model continues.
@@ -51,6 +62,12 @@ impl Assembler {
     #[must_use]
     pub fn ended(&self) -> bool {
         self.ended
+    }
+
+    /// Tokens of thoughts so far, their markers included.
+    #[must_use]
+    pub fn reasoning_tokens(&self) -> usize {
+        self.reasoning_tokens
     }
 
     /// Whether a token only ends the text.
@@ -69,6 +86,8 @@ impl Assembler {
             self.ended = true;
             return events;
         }
+        let thinking = |parser: &OutputParser| usize::from(parser.thinking());
+        self.reasoning_tokens += self.parser.as_ref().map_or(0, thinking);
         let bytes = self.vocabulary.token_bytes(token);
         if self.vocabulary.is_special(token) {
             // Text stands complete before a marker, and markers are no text of an answer.

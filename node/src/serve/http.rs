@@ -5,13 +5,14 @@ use super::service::Service;
 use crate::api::guard;
 use axum::Json;
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::{ListenerExt, serve as serve_http};
+use futures::StreamExt;
 use serde_json::{Value, json};
 use std::fmt;
 use std::future::Future;
@@ -23,6 +24,8 @@ use tokio::net::TcpListener;
 
 /// Largest body of a request, in bytes.
 pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Most bytes of a body that are read when it is too large.
+const DISCARDED_BYTES_MAX: usize = 8 * BODY_BYTES_MAX;
 /// Longest time that a body may take to arrive.
 const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 /// Paths that are counted by name.
@@ -159,16 +162,29 @@ async fn json_body(headers: &HeaderMap, body: Body) -> Result<Value, ApiError> {
     if !kind.eq_ignore_ascii_case("application/json") {
         return Err(ApiError::not_json());
     }
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-    if length.and_then(|length| length.parse::<usize>().ok()).is_some_and(|l| l > BODY_BYTES_MAX) {
-        return Err(ApiError::too_large(BODY_BYTES_MAX));
-    }
-    let bytes = tokio::time::timeout(BODY_TIME_MAX, to_bytes(body, BODY_BYTES_MAX)).await;
-    let bytes = bytes
-        .map_err(|_| ApiError::too_slow())?
-        .map_err(|_| ApiError::too_large(BODY_BYTES_MAX))?;
+    let bytes = tokio::time::timeout(BODY_TIME_MAX, read(body)).await;
+    let bytes = bytes.map_err(|_| ApiError::too_slow())??;
     serde_json::from_slice(&bytes)
         .map_err(|error| ApiError::bad(format!("the request's body is no JSON: {error}")))
+}
+
+/// The bytes of a body. A body that is too large is read on and thrown away for a while, because most
+/// clients do not look at the answer before they have sent everything.
+async fn read(body: Body) -> Result<Vec<u8>, ApiError> {
+    let mut portions = body.into_data_stream();
+    let (mut bytes, mut count) = (Vec::new(), 0_usize);
+    while let Some(portion) = portions.next().await {
+        let portion =
+            portion.map_err(|error| ApiError::bad(format!("the body broke off: {error}")))?;
+        count = count.saturating_add(portion.len());
+        if count > DISCARDED_BYTES_MAX {
+            break;
+        }
+        if count <= BODY_BYTES_MAX {
+            bytes.extend_from_slice(&portion);
+        }
+    }
+    if count > BODY_BYTES_MAX { Err(ApiError::too_large(BODY_BYTES_MAX)) } else { Ok(bytes) }
 }
 
 async fn post_chat(State(shared): State<Shared>, request: Request) -> Result<Response, ApiError> {

@@ -56,6 +56,8 @@ pub struct Outcome {
     pub cached_tokens: usize,
     /// Tokens generated, one that ended the text included.
     pub completion_tokens: usize,
+    /// Of those, tokens of thoughts.
+    pub reasoning_tokens: usize,
     /// Tokens proposed by the drafter and tokens of them that were kept.
     pub drafted: (usize, usize),
 }
@@ -228,6 +230,7 @@ fn finish(
         prompt_tokens,
         cached_tokens: made.cached,
         completion_tokens,
+        reasoning_tokens: assembler.reasoning_tokens(),
         drafted,
     }));
     match finish {

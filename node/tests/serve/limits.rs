@@ -138,7 +138,7 @@ fn what_is_no_request_is_refused() {
     assert_eq!(server.send("/v1/completions", &deep, &[JSON]).status, 400);
     assert_eq!(server.get("/v1/nothing", &[]).status, 404);
     assert_eq!(server.get("/v1/completions", &[]).status, 405);
-    let long = "word ".repeat(4000);
+    let long = "word ".repeat(20_000);
     let reply = server.complete(&long, json!({}));
     assert_eq!(reply.json()["error"]["code"], "context_length_exceeded");
 }

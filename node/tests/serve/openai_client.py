@@ -61,13 +61,11 @@ def common():
     check("chat logprobs", records and all(len(record.top_logprobs) == 2 for record in records))
     text = "".join(bytes(b for record in records for b in record.bytes).decode(errors="replace"))
     check("chat text", chat.choices[0].message.content == text)
-    with client.chat.completions.stream(
-        model=MODEL, messages=user("Hi"), max_tokens=6, temperature=0, stream_options={"include_usage": True}
-    ) as stream:
-        deltas = [event.delta for event in stream if event.type == "content.delta"]
-        final = stream.get_final_completion()
-    check("chat stream", "".join(deltas) == final.choices[0].message.content)
-    check("chat stream usage", final.usage.completion_tokens > 0)
+    asked = {"model": MODEL, "messages": user("Hi"), "max_tokens": 6, "temperature": 0}
+    chunks = list(client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True}))
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    check("chat stream", text == client.chat.completions.create(**asked).choices[0].message.content)
+    check("chat stream usage", chunks[-1].usage.completion_tokens == 6)
     check("logit bias", client.completions.create(model=MODEL, prompt="x", logit_bias={"1": 100}, temperature=0).choices[0].text == "")
 
     class Herd(BaseModel):

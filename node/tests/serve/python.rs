@@ -12,7 +12,7 @@ const KEY: &str = "a key for tests";
 
 /// Rules of the client's and the agent's script, the most special first.
 const RULES: &[(&str, &str)] = &[
-    ("response:get_weather", "<|tool_call>call:final_answer{answer:<|\"|>sunny<|\"|>}<tool_call|>"),
+    ("It is sunny in Paris", "<|tool_call>call:final_answer{answer:<|\"|>sunny<|\"|>}<tool_call|>"),
     ("response:lookup", "Paris it is."),
     (
         "parallel",

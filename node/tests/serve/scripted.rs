@@ -3,6 +3,7 @@
 use assay_kernels::{Checkpoint, Result, embedded_files};
 use assay_node::serve::model::{Generate, Generated, Turn};
 use assay_node::serve::text::Vocabulary;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -26,14 +27,46 @@ pub(crate) struct Seen {
     pub(crate) tokens: Arc<Mutex<usize>>,
 }
 
-/// Nano's files with a chat template in the form of Gemma 4's.
+/// Nano's files with the markers of Gemma 4 as special tokens, and a chat template in its form.
 pub(crate) fn checkpoint() -> Checkpoint {
     let mut files: BTreeMap<String, Vec<u8>> = embedded_files()
         .into_iter()
         .map(|(name, bytes)| (name.to_owned(), bytes.to_vec()))
         .collect();
     files.insert("chat_template.jinja".into(), include_bytes!("gemma4.jinja").to_vec());
+    let tokenizer = files.get_mut("tokenizer.json").unwrap();
+    *tokenizer = with_markers(tokenizer);
     Checkpoint::from_files(files).unwrap()
+}
+
+/// A tokenizer in which markers take the places of the last pieces.
+fn with_markers(tokenizer: &[u8]) -> Vec<u8> {
+    let markers =
+        ["<|channel>", "<channel|>", "<|tool_call>", "<tool_call|>", "<|tool_response>", "<|\"|>"];
+    let mut file: Value = serde_json::from_slice(tokenizer).unwrap();
+    let vocabulary = file["model"]["vocab"].as_object_mut().unwrap();
+    let size = vocabulary.len();
+    let mut added = Vec::new();
+    let mut gone = Vec::new();
+    for (i, marker) in markers.into_iter().enumerate() {
+        let id = size - 1 - i;
+        let piece = vocabulary.iter().find(|(_, at)| **at == id).unwrap().0.clone();
+        vocabulary.remove(&piece);
+        vocabulary.insert(marker.into(), id.into());
+        gone.push(piece);
+        added.push(json!({
+            "id": id, "content": marker, "single_word": false, "lstrip": false, "rstrip": false,
+            "normalized": false, "special": true,
+        }));
+    }
+    let merges = file["model"]["merges"].as_array_mut().unwrap();
+    merges.retain(|pair| {
+        let part = |i: usize| pair[i].as_str().unwrap().to_owned();
+        let whole = part(0) + &part(1);
+        ![part(0), part(1), whole].iter().any(|piece| gone.contains(piece))
+    });
+    file["added_tokens"].as_array_mut().unwrap().extend(added);
+    serde_json::to_vec(&file).unwrap()
 }
 
 impl Scripted {
@@ -62,7 +95,7 @@ impl Scripted {
 
 impl Generate for Scripted {
     fn context_tokens(&self) -> usize {
-        2048
+        8192
     }
 
     fn generate(&mut self, turn: Turn<'_>) -> Result<Generated> {
@@ -70,9 +103,8 @@ impl Generate for Scripted {
         let rule = self.rules.iter().find(|(part, _)| prompt.contains(part));
         let reply = rule.map_or("I have nothing to say.", |(_, reply)| reply);
         self.seen.prompts.lock().unwrap().push(prompt);
-        let mut script = self.vocabulary.encode(reply).unwrap();
-        script.push(EOS);
-        for token in script.into_iter().take(turn.most) {
+        let script = self.vocabulary.encode(reply).unwrap();
+        for token in script.into_iter().chain(std::iter::repeat(EOS)).take(turn.most) {
             std::thread::sleep(self.pace);
             let mut logits = vec![0.0; self.vocabulary.size()];
             logits[token as usize] = SURE;

@@ -5,6 +5,7 @@ use super::server::Server;
 use serde_json::{Value, json};
 
 const RULES: &[(&str, &str)] = &[
+    ("prose", "I would rather talk."),
     ("<|tool_response>", "It is sunny in Paris."),
     (
         "both",
@@ -14,7 +15,6 @@ const RULES: &[(&str, &str)] = &[
         "weather",
         "<|channel>thought\nLook it up.\n<channel|>Let me see. <|tool_call>call:get_weather{city:<|\"|>Paris<|\"|>}<tool_call|>",
     ),
-    ("prose", "I would rather talk."),
 ];
 
 fn tools() -> Value {

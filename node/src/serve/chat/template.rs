@@ -16,8 +16,8 @@ const NAME: &str = "chat_template";
 pub enum TemplateError {
     /// The checkpoint has none.
     #[error(
-        "this checkpoint has no chat template, so it cannot chat (`assay model check` reports it); put the \
-         model's chat_template.jinja beside config.json, or ask for plain completions"
+        "CK044 no-chat-template: this checkpoint cannot chat; put the model's chat_template.jinja beside \
+         config.json, or ask for plain completions"
     )]
     Absent,
     /// The template is not one.

@@ -72,6 +72,7 @@ fn usage(outcome: &Outcome) -> Value {
         "total_tokens": outcome.prompt_tokens + outcome.completion_tokens,
         "prompt_tokens_details": {"cached_tokens": outcome.cached_tokens},
         "completion_tokens_details": {
+            "reasoning_tokens": outcome.reasoning_tokens,
             "accepted_prediction_tokens": kept,
             "rejected_prediction_tokens": drafted.saturating_sub(kept),
         },

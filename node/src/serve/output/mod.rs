@@ -79,6 +79,12 @@ impl OutputParser {
         self.state == State::Ended
     }
 
+    /// Whether the model is thinking.
+    #[must_use]
+    pub fn thinking(&self) -> bool {
+        matches!(self.state, State::Thought(_))
+    }
+
     /// Reads the next portion.
     pub fn push(&mut self, text: &str, events: &mut Vec<Event>) {
         self.pending.push_str(text);
