@@ -1,11 +1,13 @@
 // Per-head norm, rotary position and cache write after the q/k/v projection.
 //
-// Shape     qkv [rows, heads + 2 * kv_heads, dim] f32 (no k and v in layers that share a cache); q [rows, heads, dim];
-//           k_cache, v_cache [ring, kv_heads, dim]; rope [position, rotated] of (cos, sin).
+// Shape     qkv [rows, slots, dim] f32: q, then k and v (neither in layers that share a cache; k alone, which is
+//           also v, where the values are the keys); q [rows, heads, dim]; k_cache, v_cache [ring, kv_heads, dim];
+//           rope [256 + spans, rotated] of (cos, sin): angles of positions 0 to 255, then of every 256th position.
 // Dispatch  (heads, or heads + 2 * kv_heads; rows), 64 invocations; lane i holds the pairs (j, j + dim/2),
 //           j = i, i + 64, ...
 // Why       q and k: RMSNorm over the head, then rotation of the first `rotated` pairs; v: RMSNorm without a weight
-//           and no rotation. Position p lives in ring slot p mod ring.
+//           (none at all where `value_norm` is 0) and no rotation. Position p lives in ring slot p mod ring. Its
+//           angle is put together from two short tables, since one row a position would outgrow a binding.
 // Sum order lane partials pair by pair, then lanes 0..63 in order.
 
 struct Params {
@@ -18,6 +20,7 @@ struct Params {
     q_weight_at: u32,
     k_weight_at: u32,
     epsilon: f32,
+    value_norm: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -31,12 +34,21 @@ struct Params {
 
 var<workgroup> partial: array<f32, 64>;
 
+// (cos, sin) of the angle of pair `j` at `position`: the sum of the two tables' angles.
+fn turn_of(position: u32, j: u32) -> vec2<f32> {
+    let fine = rope[(position & 255u) * params.rotated + j];
+    let coarse = rope[(256u + (position >> 8u)) * params.rotated + j];
+    return vec2<f32>(
+        fma(coarse.x, fine.x, -(coarse.y * fine.y)), fma(coarse.y, fine.x, coarse.x * fine.y));
+}
+
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let slot = group.x;
     let row = group.y;
     let half = params.dim / 2u;
-    let base = (row * params.slots + slot) * params.dim;
+    let stored = select(slot, slot - params.kv_heads, slot >= params.slots);
+    let base = (row * params.slots + stored) * params.dim;
     var sum = 0.0;
     for (var j = lane; j < half; j += 64u) {
         let a = qkv[base + j];
@@ -49,12 +61,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var i = 0u; i < 64u; i += 4u) {
         total = (((total + partial[i]) + partial[i + 1u]) + partial[i + 2u]) + partial[i + 3u];
     }
-    let scale = inverseSqrt(total / f32(params.dim) + params.epsilon);
+    var scale = inverseSqrt(total / f32(params.dim) + params.epsilon);
 
     let position = step[0] + row;
     let cell = (position % params.ring) * params.kv_heads;
     let is_q = slot < params.heads;
     let is_v = slot >= params.heads + params.kv_heads;
+    if is_v && params.value_norm == 0u {
+        scale = 1.0;
+    }
     let weight_at = select(params.k_weight_at, params.q_weight_at, is_q);
     for (var j = lane; j < half; j += 64u) {
         var a = qkv[base + j] * scale;
@@ -69,7 +84,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         b *= weights[weight_at + j + half];
         var turned = vec2<f32>(a, b);
         if j < params.rotated {
-            let turn = rope[position * params.rotated + j];
+            let turn = turn_of(position, j);
             turned = vec2<f32>(fma(a, turn.x, -(b * turn.y)), fma(b, turn.x, a * turn.y));
         }
         if is_q {

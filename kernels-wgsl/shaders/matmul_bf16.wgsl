@@ -8,10 +8,14 @@
 // Sum order lane l adds the chunks of eight l, l + 8, ... in element order; then lanes 0..7 in order.
 // Epilogue  0 store; 1 soft-cap: cap * tanh(s / cap); 2 gelu(s) * gate[m, r];
 //           3 rows alternate gate, up: y[m, r / 2] = gelu(gate) * up.
+// Experts   EXPERTS = e > 0: w is several experts' matrices, one below the other, of which every batch row takes e.
+//           Row m * e + s of y is expert gate[m * e + s]'s, from row m of x, or row m * e + s where `gate_stride` is 1.
+//           This buffer holds `experts_held` experts from `gate_at` on and answers for no others. BATCH_TILE is 1.
 
 override EPILOGUE: u32 = 0u;
 override BATCH_TILE: u32 = 1u;
 override LANE_ROWS: u32 = 1u;
+override EXPERTS: u32 = 0u;
 override PARTIALS: u32 = 64u * LANE_ROWS;
 
 struct Params {
@@ -22,6 +26,7 @@ struct Params {
     gate_stride: u32,
     gate_at: u32,
     cap: f32,
+    experts_held: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -102,7 +107,7 @@ fn lane_sum(row: u32) -> vec4<f32> {
 }
 
 fn store(batch: u32, row: u32, a: f32, b: f32) {
-    if batch >= step[1] {
+    if batch >= step[1] * max(EXPERTS, 1u) {
         return;
     }
     let at = batch * params.y_stride + params.y_at + row;
@@ -147,9 +152,17 @@ fn store_tile(group: u32, local: u32, first: u32) {
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let row = (group.x * 8u + local / 8u) * LANE_ROWS;
-    let rows = min(vec4<u32>(row) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.rows - 1u));
+    var rows = min(vec4<u32>(row) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.rows - 1u));
     let first = group.y * BATCH_TILE;
-    let batch = min(vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(step[1] - 1u));
+    var batch = min(vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(step[1] - 1u));
+    if EXPERTS > 0u {
+        let expert = u32(gate[first]) - params.gate_at;
+        if expert >= params.experts_held {
+            return;
+        }
+        rows += vec4<u32>(expert * params.rows);
+        batch = vec4<u32>(select(first / max(EXPERTS, 1u), first, params.gate_stride == 1u));
+    }
     let x_at = batch * params.chunks * 2u;
     let w_at = rows * params.chunks;
     var a = vec4<f32>();

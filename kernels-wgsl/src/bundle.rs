@@ -18,6 +18,7 @@
 //! `BATCH_TILE` where it declares them, and is launched over
 //! `(ceil(items / rows_per_workgroup), ceil(rows / BATCH_TILE), 1)` workgroups. It is compiled with the
 //! same run-time checks as the built-in kernels: bounds checks, bounded loops, zeroed workgroup memory.
+//! A matrix product that declares no `override EXPERTS` runs every model but those with experts.
 
 use crate::error::{Error, Result};
 use crate::registry::{Access, Op, entries};
@@ -32,6 +33,8 @@ pub const SOURCE_BYTES_MAX: usize = 256 * 1024;
 pub const KERNELS_MAX: usize = 64;
 /// Most files a bundle may bring.
 pub const FILES_MAX: usize = 2 * KERNELS_MAX + 1;
+/// `override` by which a matrix product runs experts.
+pub(crate) const EXPERTS: &str = "EXPERTS";
 const MANIFEST: &str = "bundle.toml";
 const TILE_MAX: u32 = 64;
 const ROWS_MAX: u32 = 65_536;
@@ -46,6 +49,13 @@ pub(crate) struct Kernel {
     pub(crate) declared: BTreeSet<String>,
     pub(crate) rows_per_workgroup: u32,
     pub(crate) batch_tiles: Vec<u32>,
+}
+
+impl Kernel {
+    /// Whether a layer with experts can be run with it.
+    pub(crate) fn runs_experts(&self) -> bool {
+        self.declared.contains(EXPERTS)
+    }
 }
 
 /// A checked kernel bundle: an implementation for every op.
@@ -260,7 +270,9 @@ fn read_kernel(entry: KernelEntry, files: &BTreeMap<String, Vec<u8>>) -> Result<
         return refuse("lists batch_tiles but declares no `override BATCH_TILE`".into());
     }
     for (name, value) in &entry.constants {
-        let taken = name == "BATCH_TILE" || Some(name.as_str()) == op.entry().mode_constant;
+        let taken = name == "BATCH_TILE"
+            || name == EXPERTS
+            || Some(name.as_str()) == op.entry().mode_constant;
         if taken || !declared.contains(name) || !value.is_finite() {
             return refuse(format!("constant `{name}` is not a free `override` of {}", entry.file));
         }

@@ -94,7 +94,9 @@ pub mod registry;
 pub mod sample;
 
 pub use bundle::Bundle;
-pub use config::{DrafterConfig, LayerConfig, LayerKind, ModelConfig};
+pub use config::{
+    DrafterConfig, Family, LayerConfig, LayerKind, ModelConfig, MoeConfig, RopeConfig,
+};
 pub use engine::{
     Decode, DraftChain, DraftStats, Engine, EngineOptions, LogitRows, Path, Phase, Prefill,
 };

@@ -1,8 +1,8 @@
 //! Round-to-nearest int4 quantisation in the compressed-tensors layout.
 //!
 //! Symmetric codes q in -8..=7, one bf16 scale for every 32 weights of a row, scale = absmax / 7.5
-//! (compressed-tensors `pack_quantized`). Attention, MLP and the per-layer-embedding projections are
-//! quantised; embeddings, the per-layer table, norms and layer scalars stay as they are.
+//! (compressed-tensors `pack_quantized`). Attention, MLP, experts and the per-layer-embedding projections are
+//! quantised; embeddings, the per-layer table, routers, norms and layer scalars stay as they are.
 
 use crate::error::{Error, Result};
 use crate::load::{Checkpoint, Matrix};
@@ -92,7 +92,15 @@ pub fn int4_g32(checkpoint: &Checkpoint) -> Result<Quantized> {
     let mut linear: Vec<String> = (0..config.layers.len())
         .flat_map(|i| checkpoint.layer_matrices(i))
         .map(|(name, ..)| name)
+        // A token's experts follow from small differences between the router's scores.
+        .filter(|name| !name.ends_with("router.proj"))
         .collect();
+    for i in 0..config.layers.len() {
+        for expert in 0..config.moe.map_or(0, |moe| moe.experts) {
+            let name = |part| format!("layers.{i}.experts.{expert}.{part}");
+            linear.extend(["gate_proj", "up_proj", "down_proj"].map(name));
+        }
+    }
     if config.ple_width > 0 {
         linear.push("per_layer_model_projection".into());
     }

@@ -28,6 +28,10 @@ pub enum Op {
     HeadNormRope,
     /// Causal attention over the cache.
     Attention,
+    /// Experts of a token and their shares.
+    Route,
+    /// Sum of the experts and of the dense branch, each normed.
+    ExpertMix,
     /// Index of the largest logit.
     Argmax,
     /// Token embedding and hidden state, one after the other, for a draft step.
@@ -137,7 +141,7 @@ const BF16_TUNABLES: [Tunable; 1] = [lane_rows(1)];
 /// x is eight times the size of the codes it meets.
 const INT4_TUNABLES: [Tunable; 1] = [lane_rows(2)];
 
-static ENTRIES: [Entry; 13] = [
+static ENTRIES: [Entry; 15] = [
     Entry {
         rows_per_workgroup: 64,
         ..entry(
@@ -231,6 +235,28 @@ static ENTRIES: [Entry; 13] = [
             kernels::attention,
         )
     },
+    entry(
+        Op::Route,
+        "route",
+        shader!("route"),
+        &[PARAMS, STEP, ("scores", Read), ("weights", Read), ("ids", Write), ("shares", Write)],
+        kernels::route,
+    ),
+    entry(
+        Op::ExpertMix,
+        "expert_mix",
+        shader!("expert_mix"),
+        &[
+            PARAMS,
+            STEP,
+            ("dense", Read),
+            ("experts", Read),
+            ("shares", Read),
+            ("weights", Read),
+            ("out", Write),
+        ],
+        kernels::expert_mix,
+    ),
     Entry {
         mode_constant: Some("FEED"),
         ..entry(

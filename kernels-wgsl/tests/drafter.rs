@@ -5,35 +5,13 @@ mod common;
 use assay_kernels::{
     Bundle, Checkpoint, DraftStats, Drafter, Engine, EngineOptions, embedded_drafter_files,
 };
-use common::{bits, gpu, largest_difference};
+use common::{bits, gpu};
 use safetensors::SafeTensors;
 use serde_json::json;
 use std::collections::BTreeMap;
 
 fn e_series_drafter() -> Drafter {
     Drafter::open(&common::path("tests/fixtures/e-series/drafter")).expect("the fixture loads")
-}
-
-#[test]
-fn e_series_chain_matches_the_reference() {
-    let golden = common::golden("tests/fixtures/e-series/expected.safetensors");
-    let bytes = std::fs::read(common::path("tests/fixtures/e-series/drafter/expected.safetensors"));
-    let bytes = bytes.expect("the golden file exists");
-    let file = SafeTensors::deserialize(&bytes).expect("parses");
-    let (drafts, logits) = (common::ids(&file, "drafts"), common::floats(&file, "logits"));
-    let engine = common::engine(&common::e_series(), 128, 8);
-    let mut engine = engine.with_drafter(&e_series_drafter(), 4).expect("fits");
-    engine.prefill(&golden.tokens).expect("runs");
-    let chain = engine.draft_chain(4).expect("runs");
-    assert_eq!(chain.drafts, drafts);
-    let pairs = || chain.logits.iter().zip(&logits);
-    assert!(pairs().all(|(a, b)| a.is_finite() == b.is_finite()), "other clusters were searched");
-    let finite =
-        |values: &[f32]| values.iter().copied().filter(|v| v.is_finite()).collect::<Vec<_>>();
-    let error = largest_difference(&finite(&chain.logits), &finite(&logits));
-    assert!(error < 2e-3, "draft logits differ by {error}");
-    // Asking for drafts changes nothing.
-    assert_eq!(engine.draft_chain(4).expect("runs"), chain);
 }
 
 /// Decodes a prompt in two calls of odd sizes and returns tokens and logit bits, and what the drafter did.

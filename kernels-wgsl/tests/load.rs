@@ -113,11 +113,8 @@ fn configurations_are_checked() {
         assert!(error.contains("config.json") && error.contains(key), "{key} = {value}: {error}");
     }
     for (key, value) in [
-        ("model_type", json!("gemma3_text")),
-        ("enable_moe_block", json!(true)),
-        ("attention_k_eq_v", json!(true)),
+        ("model_type", json!("gemma2")),
         ("attention_bias", json!(true)),
-        ("tie_word_embeddings", json!(false)),
         ("hidden_activation", json!("silu")),
         ("quantization_config", json!({ "quant_method": "gptq" })),
     ] {

@@ -3,11 +3,24 @@
 //! Two styles of file exist: published ones with `global_head_dim`, and re-saved ones with
 //! `per_layer_config`. Both are accepted, nested under `text_config` or not.
 
+mod drafter;
 mod keys;
+mod layers;
 mod parse;
+mod rope;
 
 pub(crate) use keys::Keys;
 use serde::Serialize;
+
+/// Which generation of the model a checkpoint belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Family {
+    /// Gemma 4, whatever its size.
+    Gemma4,
+    /// Gemma 3 text models, the smaller ancestor.
+    Gemma3,
+}
 
 /// How a layer attends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -28,8 +41,10 @@ pub struct LayerConfig {
     pub head_dim: usize,
     /// Key/value heads.
     pub kv_heads: usize,
-    /// Width of the feed-forward product.
+    /// Width of the feed-forward product; of the dense branch where there are experts too.
     pub intermediate: usize,
+    /// The values are the raw key projection: there is no value projection.
+    pub k_eq_v: bool,
     /// The layer whose K/V cache this one reads; its own index where it writes one itself.
     pub kv_source: usize,
 }
@@ -43,11 +58,26 @@ pub struct RopeConfig {
     pub full_theta: f64,
     /// Fraction of the head that rotates in full layers; the exponent's denominator stays the whole head.
     pub full_fraction: f64,
+    /// Positions of full layers are divided by this.
+    pub full_factor: f64,
 }
 
-/// Geometry and constants of a `gemma4_text` model.
+/// Experts beside the dense feed-forward product, the same in every layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct MoeConfig {
+    /// Experts per layer.
+    pub experts: usize,
+    /// Experts that run for one token.
+    pub per_token: usize,
+    /// Width of one expert's product.
+    pub intermediate: usize,
+}
+
+/// Geometry and constants of a Gemma text model.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ModelConfig {
+    /// Generation of the model.
+    pub family: Family,
     /// Vocabulary size V.
     pub vocab: usize,
     /// Residual width H.
@@ -56,6 +86,18 @@ pub struct ModelConfig {
     pub heads: usize,
     /// The decoder layers, first to last.
     pub layers: Vec<LayerConfig>,
+    /// Experts of every layer, where there are any.
+    pub moe: Option<MoeConfig>,
+    /// Factor on the scores of attention.
+    pub attention_scale: f64,
+    /// Values go through an RMSNorm without a weight.
+    pub value_norm: bool,
+    /// Every layer ends by multiplying the residual with a stored `layer_scalar`.
+    pub layer_scalar: bool,
+    /// Norm weights are stored less one.
+    pub norm_plus_one: bool,
+    /// The output head is the embedding table; otherwise it is `lm_head.weight`.
+    pub tied_head: bool,
     /// Width of a per-layer embedding, 0 where the model has none.
     pub ple_width: usize,
     /// Rows of the per-layer embedding table.
@@ -74,6 +116,8 @@ pub struct ModelConfig {
     pub bos: u32,
     /// Tokens that end a generation.
     pub eos: Vec<u32>,
+    /// Tokens that must never be sampled.
+    pub suppress: Vec<u32>,
     /// The linear layers are stored as compressed-tensors int4 in groups of 32.
     pub int4: bool,
 }

@@ -1,24 +1,31 @@
-//! From `config.json` to [`ModelConfig`] and [`DrafterConfig`].
+//! From `config.json` and `generation_config.json` to [`ModelConfig`].
 
-use super::{DrafterConfig, Keys, LayerConfig, LayerKind, ModelConfig, RopeConfig};
+use super::layers::parse_layers;
+use super::rope::parse_rope;
+use super::{Family, Keys, ModelConfig, MoeConfig};
 use crate::error::{Error, Result};
 use serde_json::Value;
 
 const FILE: &str = "config.json";
-const WIDTH_MAX: usize = 1 << 17;
+const GENERATION: &str = "generation_config.json";
+pub(super) const WIDTH_MAX: usize = 1 << 17;
 const VOCAB_MAX: usize = 1 << 22;
-const POSITIONS_MAX: usize = 1 << 24;
+pub(super) const POSITIONS_MAX: usize = 1 << 24;
+/// Most experts one routing kernel ranks.
+const EXPERTS_MAX: usize = 1024;
+/// Most tokens a generation may stop at, or suppress.
+const TOKEN_LIST_MAX: usize = 4096;
 
-fn unsupported(what: impl Into<String>) -> Error {
+pub(super) fn unsupported(what: impl Into<String>) -> Error {
     Error::Unsupported {
         what: what.into(),
-        hint: "this engine runs dense Gemma 4 text models (E2B, E4B and their drafters)".into(),
+        hint: "this engine runs Gemma 4 and Gemma 3 text models and Gemma 4 drafters".into(),
     }
 }
 
-fn json(bytes: &[u8]) -> Result<Value> {
+pub(super) fn json(file: &str, bytes: &[u8]) -> Result<Value> {
     serde_json::from_slice(bytes)
-        .map_err(|e| Error::Corrupt { file: FILE.into(), message: e.to_string() })
+        .map_err(|e| Error::Corrupt { file: file.into(), message: e.to_string() })
 }
 
 impl ModelConfig {
@@ -26,85 +33,72 @@ impl ModelConfig {
     ///
     /// Errors name the key that is missing or out of range, or the feature that is not supported.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        let value = json(bytes)?;
+        let value = json(FILE, bytes)?;
         let top = Keys::new(FILE, "", &value)?;
-        let kind = top.string("model_type")?.unwrap_or("");
-        if !matches!(kind, "gemma4" | "gemma4_text" | "gemma4_unified" | "gemma4_unified_text") {
-            return Err(unsupported(format!("model_type `{kind}`")));
-        }
-        let (text, nested) = text_of(&top, &value)?;
+        let family = match top.string("model_type")?.unwrap_or("") {
+            "gemma4" | "gemma4_text" | "gemma4_unified" | "gemma4_unified_text" => Family::Gemma4,
+            "gemma3" | "gemma3_text" => Family::Gemma3,
+            other => return Err(unsupported(format!("model_type `{other}`"))),
+        };
+        let text = text_of(&top, &value)?;
+        let mut config = parse_text(family, &text)?;
+        // The wrapper ties the head, so its word counts before the text model's.
+        let tied = text.boolean("tie_word_embeddings", true)?;
+        config.tied_head = top.boolean("tie_word_embeddings", tied)?;
         let quantised = top.get("quantization_config").or_else(|| text.get("quantization_config"));
-        let mut config = parse_text(&text)?;
-        let tied =
-            text.boolean("tie_word_embeddings", top.boolean("tie_word_embeddings", true)?)?;
-        if !tied {
-            return Err(unsupported("an untied output head (tie_word_embeddings = false)"));
-        }
         config.int4 = match quantised {
             Some(q) => check_quantisation(q)?,
             None => false,
         };
         config.eos = token_list(&top, "eos_token_id", config.vocab)?;
-        if config.eos.is_empty() && nested {
+        if config.eos.is_empty() {
             config.eos = token_list(&text, "eos_token_id", config.vocab)?;
+        }
+        if config.eos.is_empty() {
+            config.eos = vec![1];
         }
         Ok(config)
     }
-}
 
-impl DrafterConfig {
-    /// Reads the `config.json` of a drafter.
-    pub fn parse(bytes: &[u8]) -> Result<Self> {
-        let value = json(bytes)?;
-        let top = Keys::new(FILE, "", &value)?;
-        let kind = top.string("model_type")?.unwrap_or("");
-        if !matches!(kind, "gemma4_assistant" | "gemma4_unified_assistant") {
-            return Err(unsupported(format!("drafter model_type `{kind}`")));
-        }
-        let (text, _) = text_of(&top, &value)?;
-        let mut config = parse_text(&text)?;
-        if config.ple_width != 0 {
-            return Err(unsupported("a drafter with per-layer embeddings"));
-        }
-        for (i, layer) in config.layers.iter_mut().enumerate() {
-            layer.kv_source = i;
-        }
-        let backbone_hidden = top.required("backbone_hidden_size", 32..=WIDTH_MAX)?;
-        let ordered = top.boolean("use_ordered_embeddings", false)?;
-        let (centroids, centroids_searched) = if ordered {
-            let count = top.required("num_centroids", 1..=config.vocab)?;
-            let searched = top.required("centroid_intermediate_top_k", 1..=count.min(64))?;
-            if config.vocab % count != 0 {
-                return Err(top.error(
-                    "num_centroids",
-                    format!("is {count}, which does not divide vocab_size {}", config.vocab),
-                ));
+    /// Adds what a `generation_config.json` says: further tokens that end a generation
+    /// (`eos_token_id`) and those that must not be sampled (`suppress_tokens`).
+    pub fn add_generation(&mut self, bytes: &[u8]) -> Result<()> {
+        let value = json(GENERATION, bytes)?;
+        let keys = Keys::new(GENERATION, "", &value)?;
+        let eos = token_list(&keys, "eos_token_id", self.vocab)?;
+        let suppress = token_list(&keys, "suppress_tokens", self.vocab)?;
+        for (from, into) in [(eos, &mut self.eos), (suppress, &mut self.suppress)] {
+            for token in from {
+                if !into.contains(&token) {
+                    into.push(token);
+                }
             }
-            (count, searched)
-        } else {
-            (0, 0)
-        };
-        Ok(DrafterConfig { text: config, backbone_hidden, centroids, centroids_searched })
+        }
+        Ok(())
     }
 }
 
-/// The object that holds the text keys, and whether it is nested.
-fn text_of<'a>(top: &Keys<'a>, value: &'a Value) -> Result<(Keys<'a>, bool)> {
+/// The object that holds the text keys, nested or not.
+pub(super) fn text_of<'a>(top: &Keys<'a>, value: &'a Value) -> Result<Keys<'a>> {
     match top.get("text_config") {
-        Some(inner) => Ok((Keys::new(FILE, "text_config.", inner)?, true)),
-        None => Ok((Keys::new(FILE, "", value)?, false)),
+        Some(inner) => Keys::new(FILE, "text_config.", inner),
+        None => Keys::new(FILE, "", value),
     }
 }
 
 fn refuse_unsupported(text: &Keys<'_>) -> Result<()> {
-    if text.boolean("enable_moe_block", false)? {
-        return Err(unsupported("mixture-of-experts layers (enable_moe_block)"));
-    }
-    if text.boolean("attention_k_eq_v", false)? {
-        return Err(unsupported("layers whose values are their keys (attention_k_eq_v)"));
-    }
     if text.boolean("attention_bias", false)? {
         return Err(unsupported("attention biases (attention_bias)"));
+    }
+    if text.get("attn_logit_softcapping").is_some() {
+        return Err(unsupported("soft-capped attention scores (attn_logit_softcapping)"));
+    }
+    // "vision" concerns image tokens alone.
+    if let Some(Value::Bool(true)) = text.get("use_bidirectional_attention") {
+        return Err(unsupported("attention in both directions (use_bidirectional_attention)"));
+    }
+    if text.get("use_bidirectional_attention").is_some_and(|v| v == "all") {
+        return Err(unsupported("attention in both directions (use_bidirectional_attention)"));
     }
     match text.string("hidden_activation")? {
         None | Some("gelu_pytorch_tanh") => Ok(()),
@@ -112,153 +106,91 @@ fn refuse_unsupported(text: &Keys<'_>) -> Result<()> {
     }
 }
 
-fn parse_text(text: &Keys<'_>) -> Result<ModelConfig> {
+/// A width, which must be divisible by 32.
+pub(super) fn width(text: &Keys<'_>, key: &str, default: Option<usize>) -> Result<usize> {
+    let found = text.integer(key, 32..=WIDTH_MAX * 4)?.or(default);
+    match found.ok_or_else(|| text.error(key, "is missing"))? {
+        n if n % 32 == 0 => Ok(n),
+        n => Err(text.error(key, format!("is {n}; widths must be divisible by 32"))),
+    }
+}
+
+/// `key`, or what the family's reference implementation takes where it is absent. Published Gemma 3
+/// files leave most keys out.
+pub(super) fn family_default(
+    text: &Keys<'_>,
+    family: Family,
+    key: &str,
+    range: std::ops::RangeInclusive<usize>,
+    gemma3: usize,
+) -> Result<usize> {
+    match (text.integer(key, range)?, family) {
+        (Some(n), _) => Ok(n),
+        (None, Family::Gemma3) => Ok(gemma3),
+        (None, Family::Gemma4) => Err(text.error(key, "is missing")),
+    }
+}
+
+pub(super) fn parse_text(family: Family, text: &Keys<'_>) -> Result<ModelConfig> {
     refuse_unsupported(text)?;
-    let multiple = |key: &str, range| -> Result<usize> {
-        let n = text.required(key, range)?;
-        if n % 32 == 0 {
-            Ok(n)
-        } else {
-            Err(text.error(key, format!("is {n}; widths must be divisible by 32")))
-        }
+    let gemma4 = family == Family::Gemma4;
+    let vocab = family_default(text, family, "vocab_size", 8..=VOCAB_MAX, 262_208)?;
+    let hidden = width(text, "hidden_size", (!gemma4).then_some(2304))?;
+    if hidden > WIDTH_MAX {
+        return Err(text.error("hidden_size", format!("is {hidden}; at most {WIDTH_MAX}")));
+    }
+    let heads = family_default(text, family, "num_attention_heads", 1..=1024, 8)?;
+    let window = family_default(text, family, "sliding_window", 1..=POSITIONS_MAX, 4096)?;
+    let ple_width = match gemma4 {
+        true => text.integer("hidden_size_per_layer_input", 0..=WIDTH_MAX)?.unwrap_or(0),
+        false => 0,
     };
-    let vocab = text.required("vocab_size", 8..=VOCAB_MAX)?;
-    let hidden = multiple("hidden_size", 32..=WIDTH_MAX)?;
-    let heads = text.required("num_attention_heads", 1..=1024)?;
-    let sliding_window = text.required("sliding_window", 1..=POSITIONS_MAX)?;
-    let layers = parse_layers(text, heads)?;
-    let ple_width = text.integer("hidden_size_per_layer_input", 0..=WIDTH_MAX)?.unwrap_or(0);
     if ple_width % 32 != 0 {
         return Err(text.error("hidden_size_per_layer_input", "must be divisible by 32"));
     }
+    let attention_scale = match gemma4 {
+        true => 1.0,
+        false => 1.0 / text.positive("query_pre_attn_scalar")?.unwrap_or(256.0).sqrt(),
+    };
     let bos = text.integer("bos_token_id", 0..=vocab - 1)?.unwrap_or(2);
     Ok(ModelConfig {
+        family,
         vocab,
         hidden,
         heads,
-        layers,
+        layers: parse_layers(family, text, heads)?,
+        moe: parse_moe(family, text)?,
+        attention_scale,
+        value_norm: gemma4,
+        layer_scalar: gemma4,
+        norm_plus_one: !gemma4,
+        tied_head: true,
         ple_width,
         ple_vocab: text.integer("vocab_size_per_layer_input", 0..=VOCAB_MAX)?.unwrap_or(vocab),
-        sliding_window,
+        sliding_window: window,
         max_positions: text
             .integer("max_position_embeddings", 1..=POSITIONS_MAX)?
             .unwrap_or(131_072),
         norm_epsilon: text.positive("rms_norm_eps")?.unwrap_or(1e-6),
         logit_cap: text.positive("final_logit_softcapping")?,
-        rope: parse_rope(text)?,
+        rope: parse_rope(family, text)?,
         bos: bos as u32,
         eos: Vec::new(),
+        suppress: Vec::new(),
         int4: false,
     })
 }
 
-fn layer_kinds(text: &Keys<'_>, count: usize) -> Result<Vec<LayerKind>> {
-    let mut kinds = Vec::with_capacity(count);
-    match text.get("layer_types") {
-        None => kinds.extend((0..count).map(|i| match (i + 1) % 6 {
-            0 => LayerKind::Full,
-            _ => LayerKind::Sliding,
-        })),
-        Some(value) => {
-            let list = value.as_array().filter(|l| l.len() == count).ok_or_else(|| {
-                text.error("layer_types", format!("must be a list of {count} names"))
-            })?;
-            for name in list {
-                kinds.push(match name.as_str() {
-                    Some("sliding_attention") => LayerKind::Sliding,
-                    Some("full_attention") => LayerKind::Full,
-                    _ => return Err(unsupported(format!("layer type {name}"))),
-                });
-            }
-        }
+fn parse_moe(family: Family, text: &Keys<'_>) -> Result<Option<MoeConfig>> {
+    if family == Family::Gemma3 || !text.boolean("enable_moe_block", false)? {
+        return Ok(None);
     }
-    // The reference implementation forces the last layer to full attention whatever the list says.
-    if let Some(last) = kinds.last_mut() {
-        *last = LayerKind::Full;
-    }
-    Ok(kinds)
-}
-
-fn parse_layers(text: &Keys<'_>, heads: usize) -> Result<Vec<LayerConfig>> {
-    let count = text.required("num_hidden_layers", 1..=1024)?;
-    let kinds = layer_kinds(text, count)?;
-    let shared = text.integer("num_kv_shared_layers", 0..=count)?.unwrap_or(0);
-    let first_shared = count - shared;
-    let head_dim = text.required("head_dim", 32..=512)?;
-    let global_head_dim = text.integer("global_head_dim", 32..=512)?.unwrap_or(head_dim);
-    let kv_heads = text.integer("num_key_value_heads", 1..=heads)?.unwrap_or(heads);
-    let intermediate = text.required("intermediate_size", 32..=WIDTH_MAX * 4)?;
-    let double = text.boolean("use_double_wide_mlp", false)?;
-    let mut layers: Vec<LayerConfig> = Vec::with_capacity(count);
-    for (i, kind) in kinds.into_iter().enumerate() {
-        let mut layer = LayerConfig {
-            kind,
-            head_dim: if kind == LayerKind::Full { global_head_dim } else { head_dim },
-            kv_heads,
-            intermediate: intermediate * if double && i >= first_shared { 2 } else { 1 },
-            kv_source: i,
-        };
-        apply_override(text, i, heads, &mut layer)?;
-        // All layers of a drafter read the target's cache, so with nothing to share the source stays.
-        if i >= first_shared && first_shared > 0 {
-            let source = layers[..first_shared].iter().rposition(|l| l.kind == kind);
-            layer.kv_source = source.ok_or_else(|| {
-                text.error("num_kv_shared_layers", format!("leaves layer {i} no cache of its kind"))
-            })?;
-            let owner = &layers[layer.kv_source];
-            if (owner.head_dim, owner.kv_heads) != (layer.head_dim, layer.kv_heads) {
-                return Err(text.error("head_dim", format!("of layer {i} differs from its source")));
-            }
-        }
-        let widths = [layer.head_dim, layer.intermediate];
-        if widths.iter().any(|w| w % 32 != 0) || !heads.is_multiple_of(layer.kv_heads) {
-            return Err(text.error(
-                "head_dim",
-                format!("layer {i}: widths must be divisible by 32 and heads by kv heads"),
-            ));
-        }
-        layers.push(layer);
-    }
-    Ok(layers)
-}
-
-/// Applies `per_layer_config.<i>`, the style of files re-saved by recent transformers versions.
-fn apply_override(text: &Keys<'_>, i: usize, heads: usize, layer: &mut LayerConfig) -> Result<()> {
-    let Some(table) = text.get("per_layer_config") else { return Ok(()) };
-    let Some(entry) = Keys::new(FILE, "per_layer_config.", table)?.get(&i.to_string()) else {
-        return Ok(());
-    };
-    let prefix = format!("per_layer_config.{i}.");
-    let keys = Keys::new(FILE, &prefix, entry)?;
-    layer.head_dim = keys.integer("head_dim", 32..=512)?.unwrap_or(layer.head_dim);
-    layer.kv_heads = keys.integer("num_key_value_heads", 1..=heads)?.unwrap_or(layer.kv_heads);
-    Ok(())
-}
-
-fn parse_rope(text: &Keys<'_>) -> Result<RopeConfig> {
-    let mut rope = RopeConfig { sliding_theta: 1e4, full_theta: 1e6, full_fraction: 0.25 };
-    let Some(value) = text.get("rope_parameters") else { return Ok(rope) };
-    let table = Keys::new(FILE, "rope_parameters.", value)?;
-    if let Some(sliding) = table.get("sliding_attention") {
-        let keys = Keys::new(FILE, "rope_parameters.sliding_attention.", sliding)?;
-        if !matches!(keys.string("rope_type")?, None | Some("default")) {
-            return Err(unsupported("a rope_type other than `default` in sliding layers"));
-        }
-        rope.sliding_theta = keys.positive("rope_theta")?.unwrap_or(rope.sliding_theta);
-    }
-    if let Some(full) = table.get("full_attention") {
-        let keys = Keys::new(FILE, "rope_parameters.full_attention.", full)?;
-        if !matches!(keys.string("rope_type")?, None | Some("proportional")) {
-            return Err(unsupported("a rope_type other than `proportional` in full layers"));
-        }
-        rope.full_theta = keys.positive("rope_theta")?.unwrap_or(rope.full_theta);
-        let fraction = keys.positive("partial_rotary_factor")?.unwrap_or(rope.full_fraction);
-        if fraction > 1.0 {
-            return Err(keys.error("partial_rotary_factor", "must not be above 1"));
-        }
-        rope.full_fraction = fraction;
-    }
-    Ok(rope)
+    let experts = text.required("num_experts", 1..=EXPERTS_MAX)?;
+    Ok(Some(MoeConfig {
+        experts,
+        per_token: text.required("top_k_experts", 1..=experts.min(64))?,
+        intermediate: width(text, "moe_intermediate_size", None)?,
+    }))
 }
 
 fn check_quantisation(value: &Value) -> Result<bool> {
@@ -298,6 +230,10 @@ fn token_list(keys: &Keys<'_>, key: &str, vocab: usize) -> Result<Vec<u32>> {
     let Some(value) = keys.get(key) else { return Ok(Vec::new()) };
     let one = std::slice::from_ref(value);
     let list = value.as_array().map_or(one, Vec::as_slice);
+    if list.len() > TOKEN_LIST_MAX {
+        let count = list.len();
+        return Err(keys.error(key, format!("lists {count} tokens; at most {TOKEN_LIST_MAX}")));
+    }
     list.iter()
         .map(|v| match v.as_u64().and_then(|n| u32::try_from(n).ok()) {
             // Ids past a shrunken vocabulary can never be produced, so they are kept as they are.

@@ -1,5 +1,6 @@
 //! Building an engine: sizes checked, weights uploaded, plan resolved.
 
+use super::experts::upload_experts;
 use super::state::Buffers;
 use super::weights::Weights;
 use super::{BATCH_MAX, Engine, EngineOptions, PleTable};
@@ -7,17 +8,21 @@ use crate::bundle::Bundle;
 use crate::config::{LayerKind, ModelConfig};
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Pipelines, Readback, Resolved};
-use crate::load::Checkpoint;
-use crate::plan::{Buf, TargetInputs, norm_layout, target};
+use crate::load::{Checkpoint, HEAD};
+use crate::plan::{Buf, MoeBuf, TargetInputs, norm_layout, target};
 use std::collections::BTreeMap;
 use std::ops::Range;
+
+const EMBEDDING: &str = "embed_tokens.weight";
+/// Positions of the fine rotation table.
+const SPAN: usize = 256;
 
 /// How large tables may be before they are split or left on the host.
 pub(super) struct Placement {
     /// Largest per-layer embedding table that goes to the device whole.
     pub(super) ple_bytes_max: u64,
-    /// Largest part of the embedding table.
-    pub(super) embedding_part_bytes_max: u64,
+    /// Largest part of the embedding table, of an output head and of the experts of a layer.
+    pub(super) part_bytes_max: u64,
 }
 
 impl Placement {
@@ -25,7 +30,7 @@ impl Placement {
     pub(super) fn of(gpu: &Gpu) -> Self {
         let binding = gpu.info().binding_bytes_max.min(gpu.info().buffer_bytes_max);
         // Small tables stay on the device, where the decode loop needs no host between steps.
-        Placement { ple_bytes_max: binding.min(256 << 20), embedding_part_bytes_max: binding }
+        Placement { ple_bytes_max: binding.min(256 << 20), part_bytes_max: binding }
     }
 }
 
@@ -40,23 +45,34 @@ pub(super) fn engine(
     let config = checkpoint.config();
     check_options(config, options)?;
     let mut weights = Weights::new(gpu);
-    upload_layers(&mut weights, checkpoint)?;
+    let mut expert_parts = BTreeMap::new();
+    upload_layers(&mut weights, checkpoint, placement, &mut expert_parts)?;
     let Weights { mut buffers, formats, .. } = weights;
-    let embedding_parts = upload_embedding(gpu, checkpoint, placement, &mut buffers)?;
+    let embedding_parts =
+        upload_table(gpu, checkpoint, placement, EMBEDDING, Buf::Embedding, &mut buffers)?;
+    let head_parts = match config.tied_head {
+        true => None,
+        false => Some(upload_table(gpu, checkpoint, placement, HEAD, Buf::Head, &mut buffers)?),
+    };
     let ple = upload_ple_table(gpu, checkpoint, options, placement, &mut buffers)?;
     upload_tables(gpu, checkpoint, options, &mut buffers)?;
     let rings = rings(config, options);
     make_work_buffers(gpu, config, options, &rings, &mut buffers)?;
 
     let layer_scalars: Vec<f32> = (0..config.layers.len())
-        .map(|i| Ok(checkpoint.vector(&format!("layers.{i}.layer_scalar"), 1)?[0]))
+        .map(|i| match config.layer_scalar {
+            true => Ok(checkpoint.vector(&format!("layers.{i}.layer_scalar"), 1)?[0]),
+            false => Ok(1.0),
+        })
         .collect::<Result<_>>()?;
     let plan = target(&TargetInputs {
         config,
         formats: &formats,
+        expert_parts: &expert_parts,
         layer_scalars: &layer_scalars,
         rings,
         embedding_parts: &embedding_parts,
+        head_parts: head_parts.as_deref(),
         ple_on_device: matches!(ple, PleTable::Device),
     });
     let mut pipelines = Pipelines::new(gpu, bundle);
@@ -109,7 +125,12 @@ pub(super) fn rings(config: &ModelConfig, options: &EngineOptions) -> BTreeMap<L
     BTreeMap::from([(LayerKind::Sliding, sliding), (LayerKind::Full, options.context_tokens)])
 }
 
-fn upload_layers(weights: &mut Weights<'_>, checkpoint: &Checkpoint) -> Result<()> {
+fn upload_layers(
+    weights: &mut Weights<'_>,
+    checkpoint: &Checkpoint,
+    placement: &Placement,
+    expert_parts: &mut BTreeMap<String, Vec<Range<usize>>>,
+) -> Result<()> {
     let c = checkpoint.config();
     if c.ple_width > 0 {
         let rows = c.layers.len() * c.ple_width;
@@ -119,16 +140,19 @@ fn upload_layers(weights: &mut Weights<'_>, checkpoint: &Checkpoint) -> Result<(
     for i in 0..c.layers.len() {
         let mut parts = BTreeMap::new();
         for (name, rows, cols) in checkpoint.layer_matrices(i) {
-            let short = name.rsplit('.').next().unwrap_or(&name).to_string();
+            let short = name.splitn(3, '.').last().unwrap_or(&name).to_string();
             parts.insert(short, checkpoint.matrix(&name, rows, cols)?);
         }
         let mut take = |name: &str| parts.remove(name);
-        let qkv: Vec<_> =
-            ["q_proj", "k_proj", "v_proj"].into_iter().filter_map(&mut take).collect();
+        let qkv: Vec<_> = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]
+            .into_iter()
+            .filter_map(&mut take)
+            .collect();
         weights.stack(&format!("layers.{i}.qkv"), &qkv)?;
         for (name, part) in [
-            ("o_proj", "o_proj"),
-            ("down", "down_proj"),
+            ("o_proj", "self_attn.o_proj"),
+            ("down", "mlp.down_proj"),
+            ("router", "router.proj"),
             ("ple_gate", "per_layer_input_gate"),
             ("ple_proj", "per_layer_projection"),
         ] {
@@ -136,28 +160,34 @@ fn upload_layers(weights: &mut Weights<'_>, checkpoint: &Checkpoint) -> Result<(
                 weights.stack(&format!("layers.{i}.{name}"), &[matrix])?;
             }
         }
-        if let (Some(gate), Some(up)) = (take("gate_proj"), take("up_proj")) {
-            weights.alternate(&format!("layers.{i}.gate_up"), &gate, &up)?;
+        if let (Some(gate), Some(up)) = (take("mlp.gate_proj"), take("mlp.up_proj")) {
+            weights.alternate(&format!("layers.{i}.gate_up"), &[gate], &[up])?;
+        }
+        if let Some(moe) = &c.moe {
+            let limit = placement.part_bytes_max;
+            upload_experts(weights, checkpoint, i, moe, limit, expert_parts)?;
         }
     }
     Ok(())
 }
 
-/// Uploads the embedding table, split by vocabulary rows under the binding limit.
-fn upload_embedding(
+/// Uploads the table `name` of a row per token, split by vocabulary rows under the binding limit.
+fn upload_table(
     gpu: &Gpu,
     checkpoint: &Checkpoint,
     placement: &Placement,
+    name: &str,
+    role: impl Fn(usize) -> Buf,
     buffers: &mut BTreeMap<Buf, wgpu::Buffer>,
 ) -> Result<Vec<Range<usize>>> {
     let c = checkpoint.config();
-    let table = checkpoint.tensor("embed_tokens.weight", &[c.vocab, c.hidden])?;
+    let table = checkpoint.tensor(name, &[c.vocab, c.hidden])?;
     let bytes = table.to_bf16()?;
     let row_bytes = c.hidden * 2;
-    let parts = row_parts(c.vocab, row_bytes, placement.embedding_part_bytes_max);
+    let parts = row_parts(c.vocab, row_bytes, placement.part_bytes_max);
     for (part, range) in parts.iter().enumerate() {
         let slice = &bytes[range.start * row_bytes..range.end * row_bytes];
-        buffers.insert(Buf::Embedding(part), gpu.upload("embedding", &[slice])?);
+        buffers.insert(role(part), gpu.upload(name, &[slice])?);
     }
     Ok(parts)
 }
@@ -203,8 +233,10 @@ fn upload_tables(
 ) -> Result<()> {
     let c = checkpoint.config();
     let mut norms = Vec::new();
-    for (name, length) in norm_layout(c) {
-        norms.extend(checkpoint.vector(&format!("{name}.weight"), length)?);
+    for vector in norm_layout(c) {
+        let values = checkpoint.vector(&vector.tensor, vector.length)?;
+        norms.extend(values.iter().map(|v| (v + vector.plus) * vector.factor));
+        norms.resize(norms.len() + vector.room() - vector.length, 0.0);
     }
     buffers.insert(Buf::Norms, gpu.upload("norms", &[bytemuck::cast_slice(&norms)])?);
     for layer in &c.layers {
@@ -218,28 +250,47 @@ fn upload_tables(
     Ok(())
 }
 
-/// (cos, sin) of every position and rotated pair: angle p * theta^(-2 j / head_dim), computed in f64.
+/// (cos, sin) of every rotated pair at positions 0 to 255, then at every 256th of `positions`: angle
+/// p / factor * theta^(-2 j / head_dim), computed in f64, so that far positions are as exact as near ones.
 fn rotation_table(
     config: &ModelConfig,
     kind: LayerKind,
     head_dim: usize,
     positions: usize,
 ) -> Vec<[f32; 2]> {
-    let theta = match kind {
-        LayerKind::Sliding => config.rope.sliding_theta,
-        LayerKind::Full => config.rope.full_theta,
+    let (theta, factor) = match kind {
+        LayerKind::Sliding => (config.rope.sliding_theta, 1.0),
+        LayerKind::Full => (config.rope.full_theta, config.rope.full_factor),
     };
     let pairs = config.rotated_pairs(kind, head_dim);
     let frequencies: Vec<f64> =
-        (0..pairs).map(|j| libm::pow(theta, -2.0 * j as f64 / head_dim as f64)).collect();
-    let mut table = Vec::with_capacity(positions * pairs);
-    for position in 0..positions {
+        (0..pairs).map(|j| libm::pow(theta, -2.0 * j as f64 / head_dim as f64) / factor).collect();
+    let spans = positions.div_ceil(SPAN);
+    let mut table = Vec::with_capacity((SPAN + spans) * pairs);
+    for position in (0..SPAN).chain((0..spans).map(|span| span * SPAN)) {
         table.extend(frequencies.iter().map(|f| {
             let angle = position as f64 * f;
             [libm::cos(angle) as f32, libm::sin(angle) as f32]
         }));
     }
     table
+}
+
+/// The buffers of layers with experts and their widths, in values per token.
+fn expert_widths(config: &ModelConfig) -> Vec<(Buf, usize)> {
+    let Some(moe) = config.moe else { return Vec::new() };
+    let (hidden, each) = (config.hidden, moe.per_token);
+    let widths = [
+        (MoeBuf::RouterIn, hidden),
+        (MoeBuf::Scores, moe.experts),
+        (MoeBuf::Ids, each),
+        (MoeBuf::Shares, each),
+        (MoeBuf::Input, hidden),
+        (MoeBuf::Product, each * moe.intermediate),
+        (MoeBuf::Output, each * hidden),
+        (MoeBuf::Mixed, hidden),
+    ];
+    widths.map(|(role, width)| (Buf::Moe(role), width)).to_vec()
 }
 
 fn make_work_buffers(
@@ -265,6 +316,7 @@ fn make_work_buffers(
         (Buf::PleGated, config.ple_width),
         (Buf::Logits, config.vocab),
     ];
+    let per_row = per_row.into_iter().chain(expert_widths(config));
     for (role, width) in per_row {
         let size = (options.batch_max * width * 4) as u64;
         let buffer = gpu.storage(&format!("{role:?}"), size)?;

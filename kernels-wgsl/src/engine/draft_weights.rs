@@ -39,7 +39,7 @@ pub(super) fn upload(
         weights.stack(&format!("draft.layers.{i}.o"), &[matrix("self_attn.o_proj", h, q)?])?;
         weights.stack(&format!("draft.layers.{i}.down"), &[matrix("mlp.down_proj", h, wide)?])?;
         let (gate, up) = (matrix("mlp.gate_proj", wide, h)?, matrix("mlp.up_proj", wide, h)?);
-        weights.alternate(&format!("draft.layers.{i}.gate_up"), &gate, &up)?;
+        weights.alternate(&format!("draft.layers.{i}.gate_up"), &[gate], &[up])?;
     }
     let head_parts = upload_head(gpu, drafter, &mut weights)?;
     let mut norms = Vec::new();
@@ -90,8 +90,7 @@ fn upload_head(
             hint: "keep the drafter's embed_tokens in bf16".into(),
         });
     };
-    let parts =
-        build::row_parts(vocab, 2 * width, build::Placement::of(gpu).embedding_part_bytes_max);
+    let parts = build::row_parts(vocab, 2 * width, build::Placement::of(gpu).part_bytes_max);
     for (part, range) in parts.iter().enumerate() {
         let slice = &data[range.start * 2 * width..range.end * 2 * width];
         if drafter.config().centroids > 0 {

@@ -6,6 +6,7 @@ mod decode;
 mod draft;
 mod draft_length;
 mod draft_weights;
+mod experts;
 mod logits;
 mod phases;
 mod round;

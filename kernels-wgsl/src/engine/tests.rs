@@ -24,7 +24,7 @@ fn split_and_host_tables_change_nothing() {
     let mut whole = build(&gpu, &Placement::of(&gpu));
     assert!(matches!(whole.ple, PleTable::Device));
     // 1,000 vocabulary rows of 512 bytes: five parts, the last one shorter.
-    let parts = Placement { ple_bytes_max: 0, embedding_part_bytes_max: 512_000 };
+    let parts = Placement { ple_bytes_max: 0, part_bytes_max: 512_000 };
     let mut split = build(&gpu, &parts);
     assert!(matches!(split.ple, PleTable::Host(_)));
 

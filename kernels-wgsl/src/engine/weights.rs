@@ -28,28 +28,28 @@ impl<'a> Weights<'a> {
         self.keep(name, format, buffer, &scales)
     }
 
-    /// Uploads two matrices of one shape with their rows alternating: first of `a`, first of `b`, …
-    pub(super) fn alternate(&mut self, name: &str, a: &Matrix<'_>, b: &Matrix<'_>) -> Result<()> {
-        let rows = a.rows();
-        let alternate = |a: &[u8], b: &[u8]| -> Vec<u8> {
-            let width = (a.len() / rows).max(1);
-            a.chunks(width)
-                .zip(b.chunks(width))
-                .flat_map(|(a, b)| [a, b])
-                .flatten()
-                .copied()
-                .collect()
-        };
-        let format = match (a, b) {
-            (Matrix::Bf16 { .. }, Matrix::Bf16 { .. }) => Format::Bf16,
-            (Matrix::Int4 { .. }, Matrix::Int4 { .. }) => Format::Int4,
-            _ => return Err(mixed(name)),
-        };
-        let buffer = self.gpu.upload(name, &[&alternate(row_bytes(a), row_bytes(b))])?;
-        let scales = match format {
-            Format::Bf16 => Vec::new(),
-            Format::Int4 => vec![Cow::Owned(alternate(&padded_scales(a), &padded_scales(b)))],
-        };
+    /// Uploads pairs of matrices of one shape, one pair below the other, with a pair's rows alternating: first
+    /// of `a`, first of `b`, …
+    pub(super) fn alternate(
+        &mut self,
+        name: &str,
+        a: &[Matrix<'_>],
+        b: &[Matrix<'_>],
+    ) -> Result<()> {
+        let format = common_format(name, a)?;
+        if format != common_format(name, b)? {
+            return Err(mixed(name));
+        }
+        let size = a.iter().chain(b).map(|m| row_bytes(m).len() as u64).sum();
+        let buffer = self.gpu.storage(name, size)?;
+        let mut scales: Vec<Cow<'_, [u8]>> = Vec::new();
+        let mut at = 0;
+        for (a, b) in a.iter().zip(b) {
+            let bytes = alternate(a.rows(), row_bytes(a), row_bytes(b));
+            self.gpu.write(&buffer, at, &bytes);
+            at += bytes.len() as u64;
+            scales.push(alternate(a.rows(), &padded_scales(a), &padded_scales(b)).into());
+        }
         self.keep(name, format, buffer, &scales)
     }
 
@@ -69,6 +69,13 @@ impl<'a> Weights<'a> {
         self.formats.insert(name.into(), format);
         Ok(())
     }
+}
+
+/// The rows of two matrices by turns.
+fn alternate(rows: usize, a: &[u8], b: &[u8]) -> Vec<u8> {
+    let width = (a.len() / rows).max(1);
+    let pairs = a.chunks(width).zip(b.chunks(width));
+    pairs.flat_map(|(a, b)| [a, b]).flatten().copied().collect()
 }
 
 fn mixed(name: &str) -> Error {

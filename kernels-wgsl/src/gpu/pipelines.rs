@@ -1,11 +1,13 @@
 //! Compiled kernels of one bundle.
 
 use super::Gpu;
-use crate::bundle::{Bundle, Kernel};
+use crate::bundle::{Bundle, EXPERTS, Kernel};
 use crate::error::{Error, Result};
 use crate::registry::{Access, Op};
 use std::collections::BTreeMap;
 
+/// `override` that says how many batch rows one workgroup takes.
+const BATCH_TILE: &str = "BATCH_TILE";
 /// Bytes of a dispatch's uniform block.
 pub(crate) const PARAMS_BYTES: u64 = 64;
 
@@ -32,7 +34,7 @@ pub(crate) struct Pipelines<'a> {
     bundle: &'a Bundle,
     layouts: BTreeMap<Op, (wgpu::BindGroupLayout, wgpu::PipelineLayout)>,
     modules: BTreeMap<Op, wgpu::ShaderModule>,
-    variants: BTreeMap<(Op, u32), Variant>,
+    variants: BTreeMap<(Op, u32, u32), Variant>,
 }
 
 impl<'a> Pipelines<'a> {
@@ -79,20 +81,30 @@ impl<'a> Pipelines<'a> {
         })
     }
 
-    /// The op's kernel compiled for `mode`.
-    pub(crate) fn variant(&mut self, op: Op, mode: u32) -> Result<Variant> {
-        if let Some(variant) = self.variants.get(&(op, mode)) {
+    /// The op's kernel compiled for `mode` and `experts` per token.
+    pub(crate) fn variant(&mut self, op: Op, mode: u32, experts: u32) -> Result<Variant> {
+        if let Some(variant) = self.variants.get(&(op, mode, experts)) {
             return Ok(variant.clone());
         }
         let kernel = self.bundle.kernel(op);
+        if experts > 0 && !kernel.runs_experts() {
+            let (bundle, op) = (self.bundle.name(), op.entry().name);
+            return Err(Error::Bundle(format!(
+                "`{bundle}` has a kernel for `{op}` that declares no `override EXPERTS`, which this model \
+                 needs; use another bundle, or add the constant as the built-in kernel has it"
+            )));
+        }
         let module = self.module(op, kernel)?;
         let layout = self.layouts_of(op).1.clone();
-        let mut tiles = Vec::with_capacity(kernel.batch_tiles.len());
-        for &tile in &kernel.batch_tiles {
-            tiles.push((tile, self.compile(op, mode, tile, kernel, &module, &layout)?));
+        // Rows of different experts share no weights, so there is nothing to tile.
+        let wanted: &[u32] = if experts > 0 { &[1] } else { &kernel.batch_tiles };
+        let mut tiles = Vec::with_capacity(wanted.len());
+        for &tile in wanted {
+            let given = [(BATCH_TILE, tile), (EXPERTS, experts)];
+            tiles.push((tile, self.compile(op, mode, given, &module, &layout)?));
         }
         let variant = Variant { tiles, rows_per_workgroup: kernel.rows_per_workgroup };
-        self.variants.insert((op, mode), variant.clone());
+        self.variants.insert((op, mode, experts), variant.clone());
         Ok(variant)
     }
 
@@ -117,16 +129,17 @@ impl<'a> Pipelines<'a> {
         &self,
         op: Op,
         mode: u32,
-        tile: u32,
-        kernel: &Kernel,
+        given: [(&str, u32); 2],
         module: &wgpu::ShaderModule,
         layout: &wgpu::PipelineLayout,
     ) -> Result<wgpu::ComputePipeline> {
+        let kernel = self.bundle.kernel(op);
         let mut constants: Vec<(&str, f64)> =
             kernel.constants.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-        let mode_constant = op.entry().mode_constant.map(|name| (name, f64::from(mode)));
-        let given = [mode_constant, Some(("BATCH_TILE", f64::from(tile)))];
-        constants.extend(given.into_iter().flatten().filter(|(n, _)| kernel.declared.contains(*n)));
+        let mode_constant = op.entry().mode_constant.map(|name| (name, mode));
+        let declared = mode_constant.into_iter().chain(given);
+        let declared = declared.filter(|(name, _)| kernel.declared.contains(*name));
+        constants.extend(declared.map(|(name, value)| (name, f64::from(value))));
         let descriptor = wgpu::ComputePipelineDescriptor {
             label: Some(op.entry().name),
             layout: Some(layout),
@@ -138,7 +151,7 @@ impl<'a> Pipelines<'a> {
             },
             cache: None,
         };
-        let name = format!("{} (mode {mode}, batch tile {tile})", op.entry().name);
+        let name = format!("{} (mode {mode}, {given:?})", op.entry().name);
         self.gpu
             .checked(|| self.gpu.device.create_compute_pipeline(&descriptor))
             .map_err(|message| Error::Kernel { kernel: name, message })

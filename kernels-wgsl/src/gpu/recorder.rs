@@ -16,6 +16,8 @@ struct Launch {
     variant: Variant,
     bind_group: wgpu::BindGroup,
     groups_x: u32,
+    /// Rows along y for every batch row.
+    rows_each: u32,
 }
 
 /// Dispatches with their pipelines and bind groups, ready to be recorded for any number of rows.
@@ -34,7 +36,7 @@ impl Resolved {
         let arena = uniform_arena(gpu, dispatches)?;
         let mut launches = Vec::with_capacity(dispatches.len());
         for (slot, dispatch) in (0u64..).zip(dispatches) {
-            let variant = pipelines.variant(dispatch.op, dispatch.mode)?;
+            let variant = pipelines.variant(dispatch.op, dispatch.mode, dispatch.experts)?;
             let groups_x = dispatch.items.div_ceil(variant.rows_per_workgroup);
             if groups_x > WORKGROUPS_MAX {
                 return Err(Error::Unsupported {
@@ -43,7 +45,8 @@ impl Resolved {
                 });
             }
             let bind_group = bind(gpu, pipelines, dispatch, (&arena, slot * SLOT_BYTES), buffers)?;
-            launches.push(Launch { variant, bind_group, groups_x });
+            let rows_each = dispatch.experts.max(1);
+            launches.push(Launch { variant, bind_group, groups_x, rows_each });
         }
         Ok(Resolved { launches })
     }
@@ -51,6 +54,7 @@ impl Resolved {
     /// Records the dispatches in `range` for `rows` batch rows into one pass.
     pub(crate) fn record(&self, pass: &mut wgpu::ComputePass<'_>, range: Range<usize>, rows: u32) {
         for launch in &self.launches[range] {
+            let rows = rows * launch.rows_each;
             let (tile, pipeline) = launch.variant.tile_for(rows);
             pass.set_pipeline(pipeline);
             pass.set_bind_group(0, &launch.bind_group, &[]);

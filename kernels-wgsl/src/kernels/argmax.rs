@@ -32,6 +32,7 @@ pub(crate) fn argmax(rows: Range<usize>) -> Vec<Case> {
             why: "comparisons do not round",
             op: Op::Argmax,
             mode: 0,
+            experts: 0,
             params: vec![width as u32],
             items: 1,
             position: rows.start,

@@ -42,6 +42,7 @@ impl OneRow {
             why: self.why,
             op: self.op,
             mode: self.mode,
+            experts: 0,
             params: self.params,
             items: self.items,
             position: 7,

@@ -34,6 +34,7 @@ fn embed_case(part: Range<usize>, rows: &Range<usize>) -> Case {
         why: "one product, rounded once, of values below 16",
         op: Op::Embed,
         mode: 0,
+        experts: 0,
         params: vec![width as u32, part.start as u32, part.len() as u32, scale.to_bits()],
         items: width / 2,
         position: rows.start,
@@ -82,6 +83,7 @@ fn ple_case(by_token: bool, rows: &Range<usize>) -> Case {
         why: "a norm of values below 4, one fused product and one scaling, on sums below 16",
         op: Op::PleCombine,
         mode: 0,
+        experts: 0,
         params: vec![
             layers as u32,
             width as u32,

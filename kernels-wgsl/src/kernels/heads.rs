@@ -6,10 +6,12 @@ use super::{Case, Output, OutputRow, ROUNDING};
 use crate::registry::Op;
 use std::ops::Range;
 
-const WHY: &str = "a norm of a head and one rotation: some forty roundings of values below 8";
-const TOLERANCE: f64 = 40.0 * ROUNDING * 8.0;
-/// Position of batch row 0: with a ring of 11, rows of one batch wrap around it.
-const FIRST: usize = 30;
+const WHY: &str = "a norm of a head, two rotations: some fifty roundings of values below 8";
+const TOLERANCE: f64 = 50.0 * ROUNDING * 8.0;
+/// Position of batch row 0: rows of one batch wrap around a ring of 11 and go on to the next span.
+const FIRST: usize = 252;
+/// Positions of the fine rotation table.
+const SPAN: usize = 256;
 const RING: usize = 11;
 
 struct Shape {
@@ -17,25 +19,48 @@ struct Shape {
     kv_heads: usize,
     dim: usize,
     rotated: usize,
-    owns_cache: bool,
+    cache: Cache,
+    value_norm: bool,
 }
 
-/// Cases: every pair rotated; some; and a layer that shares its cache.
+/// What a layer writes to its cache.
+#[derive(Clone, Copy, PartialEq)]
+enum Cache {
+    /// Keys and values.
+    Own,
+    /// Keys; the raw ones are the values too.
+    KeysAsValues,
+    /// Nothing: it reads another layer's.
+    Shared,
+}
+
+/// Cases: every pair rotated; some; a layer that shares its cache; one whose values are its keys; one
+/// without a value norm.
 pub(crate) fn head_norm_rope(rows: Range<usize>) -> Vec<Case> {
-    [(4, 1, 64, 32, true), (4, 2, 128, 16, true), (2, 1, 256, 128, false)]
-        .into_iter()
-        .map(|(heads, kv_heads, dim, rotated, owns_cache)| {
-            case(&Shape { heads, kv_heads, dim, rotated, owns_cache }, &rows)
-        })
-        .collect()
+    [
+        (4, 1, 64, 32, Cache::Own, true),
+        (4, 2, 128, 16, Cache::Own, true),
+        (2, 1, 256, 128, Cache::Shared, true),
+        (4, 2, 96, 12, Cache::KeysAsValues, true),
+        (2, 1, 64, 32, Cache::Own, false),
+    ]
+    .into_iter()
+    .map(|(heads, kv_heads, dim, rotated, cache, value_norm)| {
+        case(&Shape { heads, kv_heads, dim, rotated, cache, value_norm }, &rows)
+    })
+    .collect()
 }
 
 fn rotate(x: &[f64], table: &[f64], position: usize, rotated: usize) -> Vec<f64> {
     let half = x.len() / 2;
     let mut out = x.to_vec();
     for j in 0..rotated {
-        let at = 2 * (position * rotated + j);
-        let (cos, sin) = (table[at], table[at + 1]);
+        let turn = |row: usize| {
+            let at = 2 * (row * rotated + j);
+            (table[at], table[at + 1])
+        };
+        let ((c, s), (cos, sin)) = (turn(SPAN + position / SPAN), turn(position % SPAN));
+        let (cos, sin) = (c * cos - s * sin, s * cos + c * sin);
         out[j] = x[j] * cos - x[j + half] * sin;
         out[j + half] = x[j + half] * cos + x[j] * sin;
     }
@@ -43,11 +68,15 @@ fn rotate(x: &[f64], table: &[f64], position: usize, rotated: usize) -> Vec<f64>
 }
 
 fn case(shape: &Shape, rows: &Range<usize>) -> Case {
-    let Shape { heads, kv_heads, dim, rotated, owns_cache } = *shape;
-    let slots = heads + if owns_cache { 2 * kv_heads } else { 0 };
+    let Shape { heads, kv_heads, dim, rotated, cache, value_norm } = *shape;
+    let (slots, items) = match cache {
+        Cache::Own => (heads + 2 * kv_heads, heads + 2 * kv_heads),
+        Cache::KeysAsValues => (heads + kv_heads, heads + 2 * kv_heads),
+        Cache::Shared => (heads, heads),
+    };
     let qkv = row_values(41, rows.clone(), slots * dim);
     let weights = values(42, 2 * dim);
-    let rope = values(43, 2 * (FIRST + 16) * rotated);
+    let rope = values(43, 2 * (SPAN + 2) * rotated);
     let (wide_weights, wide_rope) = (wide(&weights), wide(&rope));
     let turned = |row: usize, range: Range<usize>, weight: Range<usize>| -> Vec<f64> {
         let values = wide(&qkv[(row - rows.start) * slots * dim..][..slots * dim]);
@@ -65,25 +94,30 @@ fn case(shape: &Shape, rows: &Range<usize>) -> Case {
     };
     let queries = |row| ((row - rows.start) * heads * dim, turned(row, 0..heads, 0..dim));
     let mut outputs = vec![output(5, rows.clone().map(queries).collect())];
-    if owns_cache {
+    if cache != Cache::Shared {
         let cell = |row: usize| (FIRST + row) % RING * kv_heads * dim;
         let keys = |row| (cell(row), turned(row, heads..heads + kv_heads, dim..2 * dim));
         let cached = |row: usize| {
             let values = &qkv[(row - rows.start) * slots * dim..][..slots * dim];
-            let values = wide(&values[(heads + kv_heads) * dim..]);
-            (cell(row), values.chunks(dim).flat_map(|head| rms_norm(head, None)).collect())
+            let values = wide(&values[(slots - kv_heads) * dim..]);
+            let normed = |head: &[f64]| match value_norm {
+                true => rms_norm(head, None),
+                false => head.to_vec(),
+            };
+            (cell(row), values.chunks(dim).flat_map(normed).collect())
         };
         outputs.push(output(6, rows.clone().map(keys).collect()));
         outputs.push(output(7, rows.clone().map(cached).collect()));
     }
     let sizes = [heads, kv_heads, dim, slots, rotated, RING, 0, dim].map(|n| n as u32);
     Case {
-        name: format!("{heads} heads of {dim}, {rotated} pairs, {slots} slots"),
+        name: format!("{heads} heads of {dim}, {rotated} pairs, {slots} of {items} slots stored"),
         why: WHY,
         op: Op::HeadNormRope,
         mode: 0,
-        params: sizes.into_iter().chain([1e-6f32.to_bits()]).collect(),
-        items: slots,
+        experts: 0,
+        params: sizes.into_iter().chain([1e-6f32.to_bits(), u32::from(value_norm)]).collect(),
+        items,
         position: FIRST + rows.start,
         rows: rows.len(),
         outputs,

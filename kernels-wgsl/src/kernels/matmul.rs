@@ -1,5 +1,6 @@
 //! Oracle of the matrix products and their epilogues.
 
+use super::experts::products;
 use super::inputs::{bf16_values, bytes, row_values, values, wide, zeros};
 use super::{Case, Output, ROUNDING, dense_rows};
 use crate::load::Matrix;
@@ -7,7 +8,7 @@ use crate::quantize::dequantise;
 use crate::registry::Op;
 use std::ops::Range;
 
-const WHY: &str = "k products and sums each round once, so a sum is off by at most (k + 16) roundings of the sum of \
+pub(super) const WHY: &str = "k products and sums each round once, so a sum is off by at most (k + 16) roundings of the sum of \
                    magnitudes, of which random signs leave under a tenth; gelu and tanh add a few more";
 const CAP: f64 = 30.0;
 
@@ -21,9 +22,9 @@ pub(super) fn gelu(v: f64) -> f64 {
 }
 
 /// Weights of a case: values as the kernel means them, and the buffers it reads.
-struct Weights {
-    values: Vec<f64>,
-    buffers: Vec<Vec<u8>>,
+pub(super) struct Weights {
+    pub(super) values: Vec<f64>,
+    pub(super) buffers: Vec<Vec<u8>>,
 }
 
 fn weights_bf16(rows: usize, cols: usize) -> Weights {
@@ -51,7 +52,8 @@ pub(crate) fn matmul_bf16(rows: Range<usize>) -> Vec<Case> {
     let shape = |&(out, cols, mode): &(usize, usize, u32)| {
         case(Op::MatmulBf16, weights_bf16(out, cols), (out, cols, cols / 8), mode, &rows)
     };
-    SHAPES.iter().map(shape).collect()
+    let experts = products(Op::MatmulBf16, 8, &rows, weights_bf16);
+    SHAPES.iter().map(shape).chain(experts).collect()
 }
 
 /// Cases of the op with int4 weights.
@@ -59,7 +61,17 @@ pub(crate) fn matmul_int4(rows: Range<usize>) -> Vec<Case> {
     let shape = |&(out, cols, mode): &(usize, usize, u32)| {
         case(Op::MatmulInt4, weights_int4(out, cols), (out, cols, cols / 32), mode, &rows)
     };
-    SHAPES.iter().map(shape).collect()
+    let experts = products(Op::MatmulInt4, 32, &rows, weights_int4);
+    SHAPES.iter().map(shape).chain(experts).collect()
+}
+
+/// What rounding explains of the products of every row of `matrix` with `x`.
+pub(super) fn sum_tolerance(matrix: &[f64], x: &[f64], mode: u32) -> f64 {
+    let magnitude = |w: &[f64]| -> f64 { w.iter().zip(x).map(|(w, x)| (w * x).abs()).sum() };
+    let magnitude = matrix.chunks(x.len()).map(magnitude).fold(1.0, f64::max);
+    // A gated pair multiplies one sum's error with the other sum.
+    let gain = if mode == 3 { 2.0 * magnitude.sqrt() } else { 1.0 };
+    (x.len() + 16) as f64 * 0.1 * ROUNDING * magnitude * gain + 64.0 * ROUNDING
 }
 
 fn case(
@@ -78,25 +90,15 @@ fn case(
         let at = row - rows.start;
         let x = wide(&x[at * cols..(at + 1) * cols]);
         let gate = wide(&gate[at * gate_stride + gate_at..][..y_rows]);
-        let mut magnitude = 1.0f64;
-        let sums: Vec<f64> = weights
-            .values
-            .chunks(cols)
-            .map(|w| {
-                let products = w.iter().zip(&x).map(|(w, x)| w * x);
-                magnitude = magnitude.max(products.clone().map(f64::abs).sum());
-                products.sum()
-            })
-            .collect();
+        let dot = |w: &[f64]| -> f64 { w.iter().zip(&x).map(|(w, x)| w * x).sum() };
+        let sums: Vec<f64> = weights.values.chunks(cols).map(dot).collect();
         let values: Vec<f64> = match mode {
             1 => sums.iter().map(|s| CAP * libm::tanh(s / CAP)).collect(),
             2 => sums.iter().zip(&gate).map(|(s, g)| gelu(*s) * g).collect(),
             3 => sums.chunks(2).map(|pair| gelu(pair[0]) * pair[1]).collect(),
             _ => sums,
         };
-        // A gated pair multiplies one sum's error with the other sum.
-        let gain = if mode == 3 { 2.0 * magnitude.sqrt() } else { 1.0 };
-        (values, (cols + 16) as f64 * 0.1 * ROUNDING * magnitude * gain + 64.0 * ROUNDING)
+        (values, sum_tolerance(&weights.values, &x, mode))
     };
     let mut buffers = vec![bytes(&x)];
     let rows_of_y = dense_rows(rows, expected);
@@ -110,6 +112,7 @@ fn case(
         why: WHY,
         op,
         mode,
+        experts: 0,
         params: sizes.into_iter().chain([cap]).collect(),
         items: out,
         position: rows.start,

@@ -8,6 +8,7 @@ mod argmax;
 mod attention;
 mod drafting;
 mod embedding;
+mod experts;
 mod heads;
 mod inputs;
 mod matmul;
@@ -25,6 +26,7 @@ pub(crate) use argmax::argmax;
 pub(crate) use attention::attention;
 pub(crate) use drafting::{centroid_head, centroid_top, draft_choose, draft_input};
 pub(crate) use embedding::{embed, ple_combine};
+pub(crate) use experts::{expert_mix, route};
 pub(crate) use heads::head_norm_rope;
 pub(crate) use matmul::{matmul_bf16, matmul_int4};
 pub(crate) use norms::{norm, residual_norm};
@@ -61,6 +63,8 @@ pub(crate) struct Case {
     pub(crate) why: &'static str,
     pub(crate) op: Op,
     pub(crate) mode: u32,
+    /// Experts per batch row, as in [`Dispatch::experts`].
+    pub(crate) experts: u32,
     pub(crate) params: Vec<u32>,
     pub(crate) items: usize,
     /// Position of the first row.
@@ -93,12 +97,18 @@ pub fn check(gpu: &Gpu, bundle: &Bundle) -> Result<Vec<CaseReport>> {
     let mut pipelines = Pipelines::new(gpu, bundle);
     let mut reports = Vec::new();
     for entry in entries() {
-        for case in (entry.cases)(0..5) {
+        for case in runnable(bundle, (entry.cases)(0..5)) {
             let found = run(gpu, &mut pipelines, &case)?;
             reports.push(report(&case, &found));
         }
     }
     Ok(reports)
+}
+
+/// The cases that the bundle's kernels can be launched for: one without `EXPERTS` runs no experts.
+fn runnable(bundle: &Bundle, mut cases: Vec<Case>) -> Vec<Case> {
+    cases.retain(|case| case.experts == 0 || bundle.kernel(case.op).runs_experts());
+    cases
 }
 
 /// Runs every op's cases row by row and in batches of two, three, five and eight; names the cases whose
@@ -109,13 +119,13 @@ pub fn batch_dependent(gpu: &Gpu, bundle: &Bundle) -> Result<Vec<String>> {
     for entry in entries() {
         let mut alone = Vec::new();
         for row in 0..8 {
-            let cases = (entry.cases)(row..row + 1);
+            let cases = runnable(bundle, (entry.cases)(row..row + 1));
             let bits: Result<Vec<_>> =
                 cases.iter().map(|case| run(gpu, &mut pipelines, case)).collect();
             alone.push(bits?);
         }
         for batch in [2, 3, 5, 8] {
-            for (i, case) in (entry.cases)(0..batch).iter().enumerate() {
+            for (i, case) in runnable(bundle, (entry.cases)(0..batch)).iter().enumerate() {
                 let together = run(gpu, &mut pipelines, case)?;
                 let same = |row: &usize| {
                     let mut pairs = together.iter().zip(&alone[*row][i]);
@@ -142,6 +152,7 @@ fn run(gpu: &Gpu, pipelines: &mut Pipelines<'_>, case: &Case) -> Result<Vec<Vec<
         label: case.name.clone(),
         op: case.op,
         mode: case.mode,
+        experts: case.experts,
         bindings: (1..=case.buffers.len() + 1).map(Buf::Slot).collect(),
         params: case.params.clone(),
         items: case.items as u32,

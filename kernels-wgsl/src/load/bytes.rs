@@ -66,6 +66,30 @@ impl Tensor {
         &self.bytes.as_slice()[self.range.clone()]
     }
 
+    /// Part `index` of `of` equal parts of the tensor, called `name`, with the shape `shape`. `None` where it
+    /// does not divide into such parts.
+    pub(crate) fn part(
+        &self,
+        name: &str,
+        index: usize,
+        of: usize,
+        shape: &[usize],
+    ) -> Option<Tensor> {
+        let values = |shape: &[usize]| shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
+        let length = self.range.len() / of.max(1);
+        let whole = values(shape)?.checked_mul(of)? == values(&self.shape)?;
+        if !whole || length * of != self.range.len() || index >= of {
+            return None;
+        }
+        let start = self.range.start + index * length;
+        Some(Tensor {
+            name: name.into(),
+            shape: shape.to_vec(),
+            range: start..start + length,
+            ..self.clone()
+        })
+    }
+
     pub(crate) fn error(&self, message: impl Into<String>) -> Error {
         Error::Tensor {
             file: self.file.to_string(),

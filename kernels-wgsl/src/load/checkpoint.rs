@@ -1,6 +1,7 @@
 //! A target model: its configuration, tokenizer and tensors.
 
 use super::bytes::read_safetensors;
+use super::experts::unfuse;
 use super::{Bytes, Matrix, Tensor, Tokenizer, embedded_files};
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
@@ -10,11 +11,18 @@ use std::path::Path;
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
+const GENERATION: &str = "generation_config.json";
 const TOKENIZER: &str = "tokenizer.json";
 /// What may stand before the tensor names of the text model, longest first.
 const PREFIXES: [&str; 4] = ["model.language_model.", "language_model.model.", "model.", ""];
 
-/// A Gemma 4 text checkpoint whose files have been read and whose shapes agree with its configuration.
+/// Where wrappers put an output head of its own.
+const HEAD_PREFIXES: [&str; 4] =
+    ["lm_head.", "language_model.lm_head.", "model.lm_head.", "model.language_model.lm_head."];
+/// An output head of its own, wherever it was.
+pub(crate) const HEAD: &str = "lm_head.weight";
+
+/// A Gemma text checkpoint whose files have been read and whose shapes agree with its configuration.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     config: ModelConfig,
@@ -41,8 +49,12 @@ impl Checkpoint {
     }
 
     fn new(files: BTreeMap<String, Bytes>) -> Result<Self> {
-        let config = ModelConfig::parse(required(&files, CONFIG)?.as_slice())?;
-        let tensors = strip_prefix(read_tensors(&files)?)?;
+        let mut config = ModelConfig::parse(required(&files, CONFIG)?.as_slice())?;
+        if let Some(generation) = files.get(GENERATION) {
+            config.add_generation(generation.as_slice())?;
+        }
+        let mut tensors = strip_prefix(read_tensors(&files)?)?;
+        unfuse(&config, &mut tensors)?;
         let checkpoint = Checkpoint { config, tensors, files };
         checkpoint.visit_weights(&mut |_| Ok(()))?;
         Ok(checkpoint)
@@ -124,7 +136,14 @@ impl Checkpoint {
     fn visit_weights(&self, visit: &mut dyn FnMut(u64) -> Result<()>) -> Result<()> {
         let c = &self.config;
         let embed = self.tensor("embed_tokens.weight", &[c.vocab, c.hidden])?;
-        embed.to_bf16_len().and_then(&mut *visit)?;
+        let head = match c.tied_head {
+            true => embed,
+            false => {
+                embed.to_bf16_len().and_then(|_| visit(2 * c.hidden as u64))?;
+                self.tensor(HEAD, &[c.vocab, c.hidden])?
+            }
+        };
+        head.to_bf16_len().and_then(&mut *visit)?;
         visit(self.tensor("norm.weight", &[c.hidden])?.data().len() as u64)?;
         let p = c.ple_width;
         if p > 0 {
@@ -139,6 +158,7 @@ impl Checkpoint {
             for (name, rows, cols) in self.layer_matrices(i) {
                 visit(self.matrix(&name, rows, cols)?.stored_bytes() as u64)?;
             }
+            self.visit_experts(i, visit)?;
             for (name, length) in self.layer_vectors(i) {
                 visit(self.tensor(&name, &[length])?.data().len() as u64)?;
             }
@@ -146,7 +166,33 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Name, output and input width of every linear layer of decoder layer `i`.
+    /// Walks the experts of layer `i`; a token pays for those that run for it.
+    fn visit_experts(&self, i: usize, visit: &mut dyn FnMut(u64) -> Result<()>) -> Result<()> {
+        let Some(moe) = self.config.moe else { return Ok(()) };
+        let mut bytes = 0;
+        for expert in 0..moe.experts {
+            for matrix in self.expert(i, expert)? {
+                bytes += matrix.stored_bytes();
+            }
+        }
+        visit((bytes / moe.experts * moe.per_token) as u64)
+    }
+
+    /// Gate, up and down matrix of an expert of layer `i`.
+    pub(crate) fn expert(&self, i: usize, expert: usize) -> Result<[Matrix<'_>; 3]> {
+        let hidden = self.config.hidden;
+        let wide = self.config.moe.map_or(0, |moe| moe.intermediate);
+        let matrix = |name: &str, rows, cols| {
+            self.matrix(&format!("layers.{i}.experts.{expert}.{name}"), rows, cols)
+        };
+        Ok([
+            matrix("gate_proj", wide, hidden)?,
+            matrix("up_proj", wide, hidden)?,
+            matrix("down_proj", hidden, wide)?,
+        ])
+    }
+
+    /// Name, output and input width of every linear layer of decoder layer `i` that every token goes through.
     pub(crate) fn layer_matrices(&self, i: usize) -> Vec<(String, usize, usize)> {
         let c = &self.config;
         let layer = &c.layers[i];
@@ -155,11 +201,16 @@ impl Checkpoint {
         let mut list = vec![("self_attn.q_proj", q, c.hidden), ("self_attn.o_proj", c.hidden, q)];
         if layer.kv_source == i {
             list.push(("self_attn.k_proj", kv, c.hidden));
-            list.push(("self_attn.v_proj", kv, c.hidden));
+            if !layer.k_eq_v {
+                list.push(("self_attn.v_proj", kv, c.hidden));
+            }
         }
         list.push(("mlp.gate_proj", layer.intermediate, c.hidden));
         list.push(("mlp.up_proj", layer.intermediate, c.hidden));
         list.push(("mlp.down_proj", c.hidden, layer.intermediate));
+        if let Some(moe) = c.moe {
+            list.push(("router.proj", moe.experts, c.hidden));
+        }
         if c.ple_width > 0 {
             list.push(("per_layer_input_gate", c.ple_width, c.hidden));
             list.push(("per_layer_projection", c.hidden, c.ple_width));
@@ -177,8 +228,17 @@ impl Checkpoint {
             ("pre_feedforward_layernorm.weight", c.hidden),
             ("post_feedforward_layernorm.weight", c.hidden),
             ("self_attn.q_norm.weight", layer.head_dim),
-            ("layer_scalar", 1),
         ];
+        if c.layer_scalar {
+            list.push(("layer_scalar", 1));
+        }
+        if let Some(moe) = c.moe {
+            list.push(("post_feedforward_layernorm_1.weight", c.hidden));
+            list.push(("pre_feedforward_layernorm_2.weight", c.hidden));
+            list.push(("post_feedforward_layernorm_2.weight", c.hidden));
+            list.push(("router.scale", c.hidden));
+            list.push(("router.per_expert_scale", moe.experts));
+        }
         if layer.kv_source == i {
             list.push(("self_attn.k_norm.weight", layer.head_dim));
         }
@@ -219,7 +279,7 @@ pub(super) fn read_folder(dir: &Path, optional: &[&str]) -> Result<BTreeMap<Stri
         })
     };
     let mut files = BTreeMap::from([(CONFIG.to_string(), read(CONFIG)?)]);
-    let extra = ["tokenizer_config.json", "generation_config.json", "chat_template.jinja"];
+    let extra = ["tokenizer_config.json", GENERATION, "chat_template.jinja"];
     for name in optional.iter().chain(&extra) {
         if dir.join(name).is_file() {
             files.insert((*name).to_string(), read(name)?);
@@ -273,7 +333,11 @@ fn strip_prefix(tensors: BTreeMap<String, Tensor>) -> Result<BTreeMap<String, Te
         return Err(missing_tensor("model.embed_tokens.weight"));
     };
     let named = tensors.into_iter().filter_map(|(name, mut tensor)| {
-        let short = name.strip_prefix(prefix)?.to_string();
+        let head = HEAD_PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix));
+        let short = match head {
+            Some(part) => format!("lm_head.{part}"),
+            None => name.strip_prefix(prefix)?.to_string(),
+        };
         tensor.name.clone_from(&short);
         Some((short, tensor))
     });

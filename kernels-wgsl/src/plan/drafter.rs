@@ -169,7 +169,7 @@ impl Builder<'_> {
         let dim = layer.head_dim as u32;
         let rotated = target.rotated_pairs(layer.kind, layer.head_dim) as u32;
         let epsilon = f32_bits(c.norm_epsilon);
-        let params = vec![heads, kv_heads, dim, heads, rotated, ring, q_norm, q_norm, epsilon];
+        let params = vec![heads, kv_heads, dim, heads, rotated, ring, q_norm, q_norm, epsilon, 0];
         let label = format!("draft.layers.{i}.heads");
         self.list.push(launch(label, Op::HeadNormRope, bindings, params, c.heads));
         let window = match layer.kind {

@@ -1,10 +1,12 @@
 //! The dispatch list of a forward pass as plain data, made and checked without a GPU.
 
 mod drafter;
+mod moe;
 mod parts;
 mod target;
 #[cfg(test)]
 mod tests;
+mod weights;
 
 use crate::config::LayerKind;
 use crate::load::Matrix;
@@ -12,7 +14,8 @@ use crate::registry::Op;
 use std::fmt::{self, Write as _};
 
 pub(crate) use drafter::{DraftInputs, DraftPlan, draft_norm_layout, drafter};
-pub(crate) use target::{TargetInputs, norm_layout, target};
+pub(crate) use target::{TargetInputs, target};
+pub(crate) use weights::norm_layout;
 
 /// A buffer by its role.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,7 +30,7 @@ pub(crate) enum Buf {
     Residual,
     /// Output of the latest norm `[batch, hidden]`; after the last layer, the final hidden state.
     Normed,
-    /// Raw q, k, v `[batch, heads + 2 kv_heads, dim]`.
+    /// Raw q, k, v `[batch, heads + 2 kv_heads, dim]`; without v where the values are the keys.
     Qkv,
     /// Normed and rotated queries `[batch, heads, dim]`.
     Queries,
@@ -47,12 +50,15 @@ pub(crate) enum Buf {
     Logits,
     /// Every norm weight, one after the other.
     Norms,
-    /// Rotation table of a layer kind, `[context, rotated pairs]` of (cos, sin).
+    /// Rotation table of a layer kind: (cos, sin) of every rotated pair at positions 0 to 255, then at every
+    /// 256th position of the context.
     Rope(LayerKind),
     /// Per-layer embedding table, whole or the rows of this step.
     PleTable,
-    /// A part of the embedding table, which is also the output head.
+    /// A part of the embedding table, which is also the output head where that is tied.
     Embedding(usize),
+    /// A part of an output head of its own.
+    Head(usize),
     /// Weights of a linear layer or a fused group of them.
     Weights(String),
     /// int4 scales of the same.
@@ -61,10 +67,33 @@ pub(crate) enum Buf {
     Keys(usize),
     /// Values written by a layer `[ring, kv_heads, dim]`.
     Values(usize),
+    /// A buffer of the experts.
+    Moe(MoeBuf),
     /// A buffer of the drafter.
     Draft(DraftBuf),
     /// A binding of a registry case.
     Slot(usize),
+}
+
+/// A buffer of layers with experts by its role; `e` experts run for a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum MoeBuf {
+    /// The router's input `[batch, hidden]`.
+    RouterIn,
+    /// The router's scores `[batch, experts]`.
+    Scores,
+    /// Experts of a token `[batch, e]`, as f32.
+    Ids,
+    /// Their shares of the output `[batch, e]`.
+    Shares,
+    /// The experts' input `[batch, hidden]`.
+    Input,
+    /// `gelu(gate) * up` of every expert `[batch, e, intermediate]`.
+    Product,
+    /// Output of every expert `[batch, e, hidden]`.
+    Output,
+    /// Both branches, each normed, added `[batch, hidden]`.
+    Mixed,
 }
 
 /// A buffer of the drafter by its role; `h` is the drafter's width.
@@ -145,6 +174,8 @@ pub(crate) struct Dispatch {
     pub(crate) op: Op,
     /// Value of the op's mode constant.
     pub(crate) mode: u32,
+    /// Where above zero, the batch has this many rows of output, each of its own expert, per token.
+    pub(crate) experts: u32,
     /// Buffers of bindings 1, 2, …
     pub(crate) bindings: Vec<Buf>,
     /// Words of the `params` uniform.
@@ -183,9 +214,10 @@ impl Plan {
 
 impl fmt::Display for Dispatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Dispatch { label, op, mode, bindings, params, items } = self;
+        let Dispatch { label, op, mode, experts, bindings, params, items } = self;
         let name = op.entry().name;
         let mode = op.entry().mode_constant.map(|m| format!(" {m}={mode}")).unwrap_or_default();
-        write!(f, "{label} | {name}{mode} | items {items} | {bindings:?} | {params:?}")
+        let experts = if *experts > 0 { format!(" EXPERTS={experts}") } else { String::new() };
+        write!(f, "{label} | {name}{mode}{experts} | items {items} | {bindings:?} | {params:?}")
     }
 }

@@ -17,7 +17,7 @@ pub(super) fn launch(
     params: Vec<u32>,
     items: usize,
 ) -> Dispatch {
-    Dispatch { label: label.into(), op, mode: 0, bindings, params, items: items as u32 }
+    Dispatch { label: label.into(), op, mode: 0, experts: 0, bindings, params, items: items as u32 }
 }
 
 /// Operands of one matmul.

@@ -1,7 +1,7 @@
 //! The target model's forward pass.
 
 use super::parts::{Matmul, Residual, f32_bits, launch};
-use super::{Buf, Dispatch, Epilogue, Format, Plan};
+use super::{Buf, Dispatch, Epilogue, Format, MoeBuf, Plan, norm_layout};
 use crate::config::{LayerKind, ModelConfig};
 use crate::registry::Op;
 use std::collections::BTreeMap;
@@ -12,47 +12,28 @@ pub(crate) struct TargetInputs<'a> {
     pub(crate) config: &'a ModelConfig,
     /// Storage format by fused weight name; absent means bf16.
     pub(crate) formats: &'a BTreeMap<String, Format>,
+    /// Experts in each buffer of an expert matrix, by its fused weight name.
+    pub(crate) expert_parts: &'a BTreeMap<String, Vec<Range<usize>>>,
     /// `layer_scalar` of every layer.
     pub(crate) layer_scalars: &'a [f32],
     /// Cache slots of a layer, by kind.
     pub(crate) rings: BTreeMap<LayerKind, usize>,
     /// Vocabulary rows of each part of the embedding table.
     pub(crate) embedding_parts: &'a [Range<usize>],
+    /// The same of an output head of its own; `None` where the embedding table is the head.
+    pub(crate) head_parts: Option<&'a [Range<usize>]>,
     /// The whole per-layer table is on the device.
     pub(crate) ple_on_device: bool,
-}
-
-/// Name and length of every norm weight in the order of the shared weight buffer.
-pub(crate) fn norm_layout(config: &ModelConfig) -> Vec<(String, usize)> {
-    let mut list = Vec::new();
-    if config.ple_width > 0 {
-        list.push(("per_layer_projection_norm".to_string(), config.ple_width));
-    }
-    for (i, layer) in config.layers.iter().enumerate() {
-        let mut push = |name: &str, length| list.push((format!("layers.{i}.{name}"), length));
-        push("input_layernorm", config.hidden);
-        push("post_attention_layernorm", config.hidden);
-        push("pre_feedforward_layernorm", config.hidden);
-        push("post_feedforward_layernorm", config.hidden);
-        push("self_attn.q_norm", layer.head_dim);
-        if layer.kv_source == i {
-            push("self_attn.k_norm", layer.head_dim);
-        }
-        if config.ple_width > 0 {
-            push("post_per_layer_input_norm", config.hidden);
-        }
-    }
-    list.push(("norm".to_string(), config.hidden));
-    list
 }
 
 /// Builds the plan of a forward pass.
 pub(crate) fn target(inputs: &TargetInputs<'_>) -> Plan {
     let mut at = 0;
     let mut norms = BTreeMap::new();
-    for (name, length) in norm_layout(inputs.config) {
-        norms.insert(name, at);
-        at += length;
+    for vector in norm_layout(inputs.config) {
+        let room = vector.room();
+        norms.insert(vector.tensor, at);
+        at += room;
     }
     let mut builder = Builder { inputs, norms, list: Vec::new(), cache_end: 0 };
     builder.embedding();
@@ -74,28 +55,40 @@ pub(crate) fn target(inputs: &TargetInputs<'_>) -> Plan {
     }
 }
 
-struct Builder<'a> {
-    inputs: &'a TargetInputs<'a>,
+pub(super) struct Builder<'a> {
+    pub(super) inputs: &'a TargetInputs<'a>,
     /// Offset of every norm weight, in values.
     norms: BTreeMap<String, usize>,
-    list: Vec<Dispatch>,
+    pub(super) list: Vec<Dispatch>,
     cache_end: usize,
 }
 
 impl Builder<'_> {
     fn norm_at(&self, name: &str) -> u32 {
+        self.vector_at(&format!("{name}.weight"))
+    }
+
+    /// Offset of the tensor `name` in the shared weight buffer, in values.
+    pub(super) fn vector_at(&self, name: &str) -> u32 {
         self.norms[name] as u32
     }
 
-    fn epsilon(&self) -> u32 {
+    pub(super) fn epsilon(&self) -> u32 {
         f32_bits(self.inputs.config.norm_epsilon)
     }
 
-    fn push(&mut self, label: &str, op: Op, bindings: Vec<Buf>, params: Vec<u32>, items: usize) {
+    pub(super) fn push(
+        &mut self,
+        label: &str,
+        op: Op,
+        bindings: Vec<Buf>,
+        params: Vec<u32>,
+        items: usize,
+    ) {
         self.list.push(launch(label, op, bindings, params, items));
     }
 
-    fn matmul(&mut self, matmul: Matmul<'_>) {
+    pub(super) fn matmul(&mut self, matmul: Matmul<'_>) {
         let dispatch = matmul.dispatch(self.inputs.formats);
         self.list.push(dispatch);
     }
@@ -152,8 +145,12 @@ impl Builder<'_> {
         let c = self.inputs.config;
         let layer = &c.layers[i];
         let owns = layer.kv_source == i;
-        let kv_slots = if owns { 2 * layer.kv_heads } else { 0 };
-        let slots = c.heads + kv_slots;
+        let (stored, written) = match (owns, layer.k_eq_v) {
+            (false, _) => (0, 0),
+            (true, false) => (2 * layer.kv_heads, 2 * layer.kv_heads),
+            (true, true) => (layer.kv_heads, 2 * layer.kv_heads),
+        };
+        let slots = c.heads + stored;
         self.matmul(Matmul {
             label: format!("layers.{i}.qkv"),
             weights: &format!("layers.{i}.qkv"),
@@ -191,8 +188,10 @@ impl Builder<'_> {
             q_norm,
             k_norm,
             self.epsilon(),
+            u32::from(c.value_norm),
         ];
-        self.push(&format!("layers.{i}.heads"), Op::HeadNormRope, bindings, params, slots);
+        let items = c.heads + written;
+        self.push(&format!("layers.{i}.heads"), Op::HeadNormRope, bindings, params, items);
         if owns {
             self.cache_end = self.list.len();
         }
@@ -220,7 +219,7 @@ impl Builder<'_> {
             gate: None,
         });
         let next = self.norm_at(&format!("layers.{i}.pre_feedforward_layernorm"));
-        self.residual(i, "post_attention_layernorm", Some(next), 1.0);
+        self.residual(i, "post_attention_layernorm", Buf::Branch, Some(next), 1.0);
     }
 
     fn feed_forward(&mut self, i: usize) {
@@ -252,16 +251,23 @@ impl Builder<'_> {
             epilogue: Epilogue::Store,
             gate: None,
         });
+        let branch = match &c.moe {
+            None => Buf::Branch,
+            Some(moe) => {
+                self.experts(i, moe);
+                Buf::Moe(MoeBuf::Mixed)
+            }
+        };
         let next = match i + 1 {
             n if n < c.layers.len() => self.norm_at(&format!("layers.{n}.input_layernorm")),
             _ => self.norm_at("norm"),
         };
         let scalar = self.inputs.layer_scalars[i];
         if c.ple_width == 0 {
-            self.residual(i, "post_feedforward_layernorm", Some(next), scalar);
+            self.residual(i, "post_feedforward_layernorm", branch, Some(next), scalar);
             return;
         }
-        self.residual(i, "post_feedforward_layernorm", None, 1.0);
+        self.residual(i, "post_feedforward_layernorm", branch, None, 1.0);
         let all = c.layers.len() * c.ple_width;
         self.matmul(Matmul {
             label: format!("layers.{i}.ple_gate"),
@@ -289,18 +295,18 @@ impl Builder<'_> {
             epilogue: Epilogue::Store,
             gate: None,
         });
-        self.residual(i, "post_per_layer_input_norm", Some(next), scalar);
+        self.residual(i, "post_per_layer_input_norm", Buf::Branch, Some(next), scalar);
     }
 
-    fn residual(&mut self, i: usize, post: &str, next_at: Option<u32>, scale: f32) {
+    fn residual(&mut self, i: usize, post: &str, branch: Buf, next_at: Option<u32>, scale: f32) {
         let label = format!("layers.{i}.{post}");
         let residual = Residual {
             width: self.inputs.config.hidden,
-            post_at: self.norms[&label],
+            post_at: self.norm_at(&label) as usize,
             next_at: next_at.map(|at| at as usize),
             scale,
             epsilon: self.inputs.config.norm_epsilon,
-            bindings: [Buf::Step, Buf::Branch, Buf::Norms, Buf::Residual, Buf::Normed],
+            bindings: [Buf::Step, branch, Buf::Norms, Buf::Residual, Buf::Normed],
             label,
         };
         self.list.push(residual.dispatch());
@@ -308,10 +314,12 @@ impl Builder<'_> {
 
     fn head(&mut self) {
         let c = self.inputs.config;
-        for (part, range) in self.inputs.embedding_parts.iter().enumerate() {
+        let parts = self.inputs.head_parts.unwrap_or(self.inputs.embedding_parts);
+        let tied = self.inputs.head_parts.is_none();
+        for (part, range) in parts.iter().enumerate() {
+            let weights = if tied { Buf::Embedding(part) } else { Buf::Head(part) };
             let epilogue = if c.logit_cap.is_some() { Epilogue::Cap } else { Epilogue::Store };
-            let bindings =
-                vec![Buf::Step, Buf::Normed, Buf::Embedding(part), Buf::Normed, Buf::Logits];
+            let bindings = vec![Buf::Step, Buf::Normed, weights, Buf::Normed, Buf::Logits];
             let params = vec![
                 range.len() as u32,
                 c.hidden as u32 / 8,

@@ -12,9 +12,11 @@ fn render(formats: &BTreeMap<String, Format>) -> String {
     let inputs = TargetInputs {
         config,
         formats,
+        expert_parts: &BTreeMap::new(),
         layer_scalars: &[1.0; 8],
         rings: BTreeMap::from([(LayerKind::Sliding, 79), (LayerKind::Full, 256)]),
         embedding_parts: &whole_table,
+        head_parts: None,
         ple_on_device: true,
     };
     target(&inputs).render()

@@ -24,7 +24,12 @@ pub fn path(relative: &str) -> PathBuf {
 
 /// The fixture model with every E-series mechanism at toy widths and random weights.
 pub fn e_series() -> Checkpoint {
-    Checkpoint::open(&path("tests/fixtures/e-series")).expect("the fixture loads")
+    fixture("e-series")
+}
+
+/// A fixture model: toy widths, random weights, every mechanism of its family.
+pub fn fixture(name: &str) -> Checkpoint {
+    Checkpoint::open(&path(&format!("tests/fixtures/{name}"))).expect("the fixture loads")
 }
 
 /// An engine with the built-in kernels.
