@@ -19,7 +19,7 @@ use std::ops::Range;
 
 const EMBEDDING: &str = "embed_tokens";
 /// Positions of the fine rotation table.
-const SPAN: usize = 256;
+pub(super) const SPAN: usize = 256;
 
 /// How large tables may be before they are split or left on the host.
 pub(super) struct Placement {
@@ -156,7 +156,7 @@ pub(super) fn key_ranges(options: &EngineOptions, bundle: &Bundle) -> usize {
 }
 
 /// Values per token of the ranges' partial results.
-fn partials_width(config: &ModelConfig, key_ranges: usize) -> usize {
+pub(super) fn partials_width(config: &ModelConfig, key_ranges: usize) -> usize {
     let full = config.layers.iter().filter(|l| l.kind == LayerKind::Full);
     let widest = full.map(|l| l.head_dim + 4).max().unwrap_or(0);
     if key_ranges > 1 { config.heads * key_ranges * widest } else { 0 }

@@ -1,12 +1,12 @@
 //! What an engine takes of the device's memory, checked before anything is uploaded, and reading values back.
 
-use super::build::{Placement, rings};
+use super::build::{Placement, SPAN, partials_width, rings};
 use super::{Engine, EngineOptions};
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::load::Checkpoint;
-use crate::plan::Buf;
+use crate::plan::{Buf, KEY_RANGE};
 use serde::Serialize;
 
 /// Device memory that an engine needs, in bytes.
@@ -93,13 +93,14 @@ fn rotation_bytes(config: &ModelConfig, options: &EngineOptions) -> u64 {
     for layer in &config.layers {
         kinds.entry(layer.kind).or_insert(config.rotated_pairs(layer.kind, layer.head_dim) as u64);
     }
-    kinds.values().map(|pairs| pairs * 8 * options.context_tokens as u64).sum()
+    let rows = (SPAN + options.context_tokens.div_ceil(SPAN)) as u64;
+    kinds.values().map(|pairs| pairs * 8 * rows).sum()
 }
 
 /// Bytes of all keys and values after `context_tokens` tokens, batch 1, with `value_bytes` a number. This
 /// engine stores f32; the specification's figures (§11) are for bf16.
 pub fn kv_cache_bytes(config: &ModelConfig, context_tokens: usize, value_bytes: u64) -> u64 {
-    cache_bytes(config, &EngineOptions { context_tokens, batch_max: 1 }, value_bytes)
+    cache_bytes(config, &EngineOptions::new(context_tokens, 1), value_bytes)
 }
 
 fn cache_bytes(config: &ModelConfig, options: &EngineOptions, value_bytes: u64) -> u64 {
@@ -127,6 +128,7 @@ fn work_bytes(config: &ModelConfig, options: &EngineOptions) -> u64 {
         + 2 * config.widest_mlp()
         + 2 * ple
         + config.ple_width
+        + partials_width(config, options.context_tokens.div_ceil(KEY_RANGE))
         + config.vocab;
     (options.batch_max * row * 4) as u64
 }

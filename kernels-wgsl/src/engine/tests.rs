@@ -75,7 +75,7 @@ fn split_experts_change_nothing() {
     let gpu = Gpu::open(&AdapterRequest::default()).unwrap();
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/moe");
     let checkpoint = Checkpoint::open(std::path::Path::new(folder)).unwrap();
-    let options = EngineOptions { context_tokens: 64, batch_max: 5, rewind_tokens: 0 };
+    let options = EngineOptions::new(64, 5);
     let build = |placement: &Placement| {
         engine(&gpu, &checkpoint, &Bundle::builtin(), &options, placement).unwrap()
     };
@@ -103,7 +103,7 @@ fn bundles_without_experts_are_refused_by_name() {
         (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap())
     });
     let bundle = Bundle::from_files(files.collect()).unwrap();
-    let options = EngineOptions { context_tokens: 64, batch_max: 5, rewind_tokens: 0 };
+    let options = EngineOptions::new(64, 5);
     let error = Engine::new(&gpu, &checkpoint, &bundle, &options).unwrap_err().to_string();
     assert!(error.contains("serial-rows") && error.contains("EXPERTS"), "{error}");
 }

@@ -42,9 +42,9 @@ pub(crate) struct Target {
 
 /// A GGUF file whose header has been read and checked.
 pub(crate) struct Gguf {
-    metadata: Metadata,
+    pub(crate) metadata: Metadata,
     /// By the names in the file.
-    tensors: BTreeMap<String, Tensor>,
+    pub(crate) tensors: BTreeMap<String, Tensor>,
 }
 
 impl Gguf {
