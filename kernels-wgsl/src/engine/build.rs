@@ -1,6 +1,7 @@
 //! Building an engine: sizes checked, weights uploaded, plan resolved.
 
 use super::experts::upload_experts;
+use super::memory::MemoryNeed;
 use super::state::Buffers;
 use super::weights::{ROWS_MAX, TablePart, Weights, table};
 use super::{BATCH_MAX, Engine, EngineOptions, PleTable};
@@ -44,6 +45,7 @@ pub(super) fn engine(
 ) -> Result<Engine> {
     let config = checkpoint.config();
     check_options(config, options)?;
+    MemoryNeed::placed(checkpoint, options, placement).check(gpu, options)?;
     let mut weights = Weights::new(gpu);
     let mut expert_parts = BTreeMap::new();
     upload_layers(&mut weights, checkpoint, placement, &mut expert_parts)?;

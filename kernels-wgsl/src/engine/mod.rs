@@ -8,6 +8,7 @@ mod draft_length;
 mod draft_weights;
 mod experts;
 mod logits;
+mod memory;
 mod phases;
 mod round;
 mod state;
@@ -26,6 +27,7 @@ use draft::Draft;
 pub use draft::{DRAFT_LEN_MAX, DraftChain, DraftStats};
 pub use draft_length::DraftLen;
 pub use logits::{LogitRows, Path};
+pub use memory::{MemoryNeed, kv_cache_bytes};
 pub use phases::Phase;
 use state::Buffers;
 

@@ -340,12 +340,14 @@ pub(super) fn read_gguf(path: &Path) -> Result<BTreeMap<String, Bytes>> {
 pub(super) fn read_folder(dir: &Path, optional: &[&str]) -> Result<BTreeMap<String, Bytes>> {
     let read = |name: &str| -> Result<Bytes> {
         let path = dir.join(name);
-        std::fs::read(&path).map(Bytes::owned).map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => Error::MissingFile {
-                file: path.display().to_string(),
-                hint: "point to a folder with config.json and model.safetensors".into(),
-            },
-            _ => Error::Io { path, source },
+        Bytes::read(&path).map_err(|error| match error {
+            Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                Error::MissingFile {
+                    file: path.display().to_string(),
+                    hint: "point to a folder with config.json and model.safetensors".into(),
+                }
+            }
+            other => other,
         })
     };
     let mut files = BTreeMap::from([(CONFIG.to_string(), read(CONFIG)?)]);

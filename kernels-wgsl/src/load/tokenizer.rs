@@ -33,6 +33,11 @@ impl Tokenizer {
         self.0.decode(tokens, !keep_special).map_err(|e| Error::Tokenizer(format!("decoding: {e}")))
     }
 
+    /// Pieces of the vocabulary, with the tokens added to it or without.
+    pub fn vocab_size(&self, with_added: bool) -> usize {
+        self.0.get_vocab_size(with_added)
+    }
+
     /// The id of the token spelt exactly `token`.
     pub fn token_id(&self, token: &str) -> Option<u32> {
         self.0.token_to_id(token)

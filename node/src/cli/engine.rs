@@ -1,6 +1,7 @@
 //! What the engine's commands share: which model on which adapter, progress, times.
 
 use crate::measure::files;
+use crate::storage::Models;
 use anyhow::{Context, bail};
 use assay_kernels::{
     AdapterRequest, Bundle, Checkpoint, Drafter, Engine, EngineOptions, Gpu, ModelConfig, Tokenizer,
@@ -18,9 +19,12 @@ pub(super) const NANO: &str = "nano";
 /// Which engine a command runs.
 #[derive(Debug, clap::Args)]
 pub(super) struct EngineArgs {
-    /// Checkpoint folder; without it gemma4-nano, which is inside this program
-    #[arg(long, value_name = "DIR")]
+    /// Checkpoint folder, or the name of an imported one (`assay model list`); without it gemma4-nano,
+    /// which is inside this program
+    #[arg(long, value_name = "DIR|NAME")]
     model: Option<PathBuf>,
+    #[arg(from_global)]
+    home: Option<PathBuf>,
     /// Kernel bundle folder; without it the built-in kernels
     #[arg(long, value_name = "DIR")]
     bundle: Option<PathBuf>,
@@ -32,9 +36,11 @@ pub(super) struct EngineArgs {
 /// Which drafter speeds the decoding up.
 #[derive(Debug, clap::Args)]
 pub(super) struct DraftArgs {
-    /// Drafter folder, or `nano` for the one inside this program
-    #[arg(long, value_name = "DIR", requires = "draft_len")]
+    /// Drafter folder, the name of an imported one, or `nano` for the one inside this program
+    #[arg(long, value_name = "DIR|NAME", requires = "draft_len")]
     draft: Option<PathBuf>,
+    #[arg(from_global)]
+    home: Option<PathBuf>,
     /// Tokens drafted per step
     #[arg(long, value_name = "K", requires = "draft")]
     draft_len: Option<usize>,
@@ -51,7 +57,7 @@ impl DraftArgs {
         let (Some(folder), Some(len)) = (&self.draft, self.draft_len) else { return Ok(engine) };
         let drafter = match folder == Path::new(NANO) {
             true => Drafter::embedded(),
-            false => Drafter::open(folder),
+            false => Drafter::open(&resolve(self.home.as_deref(), folder)?),
         };
         let drafter = drafter.map_err(plain).with_context(|| folder.display().to_string())?;
         Ok(engine.with_drafter(&drafter, len)?)
@@ -72,7 +78,9 @@ impl EngineArgs {
     /// Reads the files and opens the adapter.
     pub(super) fn open(&self) -> anyhow::Result<Opened> {
         let model = model_name(self.model.as_deref());
-        let checkpoint = files::checkpoint(self.model.as_deref()).map_err(plain);
+        let folder = self.model.as_deref().filter(|folder| *folder != Path::new(NANO));
+        let folder = folder.map(|folder| resolve(self.home.as_deref(), folder)).transpose()?;
+        let checkpoint = files::checkpoint(folder.as_deref()).map_err(plain);
         let checkpoint = checkpoint.with_context(|| model.clone())?;
         let bundle = files::bundle(self.bundle.as_deref()).map_err(plain)?;
         let gpu = Gpu::open(&AdapterRequest { name_contains: self.adapter.clone() })?;
@@ -113,6 +121,14 @@ impl Opened {
 
     pub(super) fn tokenizer(&self) -> anyhow::Result<Tokenizer> {
         self.checkpoint.tokenizer().context(self.model.clone())
+    }
+}
+
+/// The folder of a checkpoint that is named by its path or by the name it was imported under.
+pub(super) fn resolve(home: Option<&Path>, named: &Path) -> anyhow::Result<PathBuf> {
+    match home {
+        Some(home) => Ok(Models::resolve(home, named)?),
+        None => Ok(Models::resolve(&super::default_home()?, named)?),
     }
 }
 

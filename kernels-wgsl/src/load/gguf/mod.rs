@@ -15,7 +15,7 @@ use super::{Bytes, Tensor};
 use crate::config::{DrafterConfig, ModelConfig};
 use crate::error::{Error, Result};
 use cursor::Cursor;
-use metadata::Metadata;
+pub(crate) use metadata::Metadata;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -42,9 +42,9 @@ pub(crate) struct Target {
 
 /// A GGUF file whose header has been read and checked.
 pub(crate) struct Gguf {
-    metadata: Metadata,
+    pub(crate) metadata: Metadata,
     /// By the names in the file.
-    tensors: BTreeMap<String, Tensor>,
+    pub(crate) tensors: BTreeMap<String, Tensor>,
 }
 
 impl Gguf {
