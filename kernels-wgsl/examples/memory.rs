@@ -27,7 +27,7 @@ fn main() -> assay_kernels::Result<()> {
     let bytes: usize = checkpoint.tensor_sizes().map(|(_, bytes)| bytes).sum();
     println!("tensors          {} MiB", bytes >> 20);
     report("checkpoint");
-    let options = EngineOptions { context_tokens: 64, batch_max: 8 };
+    let options = EngineOptions::new(64, 8);
     let mut engine = Engine::new(&gpu, &checkpoint, &Bundle::builtin(), &options)?;
     report("engine");
     engine.prefill(&[checkpoint.config().bos, 5, 6])?;

@@ -25,7 +25,7 @@ fn open(writer: &Writer) -> crate::Result<Checkpoint> {
 }
 
 fn logits(gpu: &Gpu, checkpoint: &Checkpoint, path: Path) -> Vec<f32> {
-    let options = EngineOptions { context_tokens: 32, batch_max: 5 };
+    let options = EngineOptions::new(32, 5);
     let mut engine = Engine::new(gpu, checkpoint, &Bundle::builtin(), &options).unwrap();
     engine.logits(&TOKENS, path).unwrap().logits
 }
