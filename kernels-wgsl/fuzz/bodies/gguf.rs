@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 /// Reads `data` as a GGUF file of a model, with its tokenizer where the rest of it holds together, and as
 /// one of a drafter. Returns whether it was either.
-pub fn run(data: &[u8]) -> bool {
+pub(crate) fn run(data: &[u8]) -> bool {
     let files = || BTreeMap::from([("model.gguf".to_string(), data.to_vec())]);
     match Checkpoint::from_files(files()) {
         Ok(checkpoint) => checkpoint.tokenizer().is_ok(),

@@ -30,7 +30,8 @@ struct Quantized {
 
 /// Write a checkpoint with fewer bits.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Schemes: int4-g32, int4-g64, int4-g128 (four bits and a bf16 scale for every 32, 64 or 128
+#[command(
+    after_help = "Schemes: int4-g32, int4-g64, int4-g128 (four bits and a bf16 scale for every 32, 64 or 128
 weights of a row; rows that 128 does not divide take 64 or 32) and int8 (eight bits, one scale
 a row). Weights are rounded to nearest.
 
@@ -43,7 +44,8 @@ Examples:
   assay model quantize ./gemma ./gemma-q --scheme int4-g128 --head int8 --keep 'layers.0.*'
 
 The result is a checkpoint folder in the compressed-tensors layout. Claim it only after
-`assay ppl` and `assay bench` have shown what it costs and what it gains.")]
+`assay ppl` and `assay bench` have shown what it costs and what it gains."
+)]
 pub struct QuantizeArgs {
     /// Checkpoint folder, the name of an imported one, or `nano` for the one inside this program
     #[arg(value_name = "IN")]
@@ -140,7 +142,8 @@ fn quantized_table(report: &Quantized) -> String {
         ("tensors quantised", report.tensors.len().to_string()),
     ];
     if report.smaller_groups > 0 {
-        let note = format!("{} tensors, whose rows the group does not divide", report.smaller_groups);
+        let note =
+            format!("{} tensors, whose rows the group does not divide", report.smaller_groups);
         lines.push(("smaller groups", note));
     }
     let worst = report.tensors.iter().take(WORST_SHOWN).map(|tensor| {
