@@ -202,7 +202,8 @@ impl Blobs {
             for chunk in &mut file.chunks {
                 let mut data = Vec::new();
                 let limit = limits::BLOB_BYTES_MAX as u64;
-                source.by_ref().take(limit).read_to_end(&mut data).map_err(io("read", path))?;
+                let mut piece = Read::by_ref(&mut source).take(limit);
+                piece.read_to_end(&mut data).map_err(io("read", path))?;
                 done += data.len() as u64;
                 *chunk = self.put(&data)?;
                 progress(done);
