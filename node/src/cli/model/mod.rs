@@ -91,6 +91,15 @@ fn sized(bytes: u64) -> String {
     }
 }
 
+/// Parameters as people write them.
+#[allow(clippy::cast_precision_loss, reason = "three digits are shown")]
+fn counted(parameters: u64) -> String {
+    match parameters {
+        0..1_000_000_000 => format!("{:.2} M", parameters as f64 / 1e6),
+        _ => format!("{:.3} B", parameters as f64 / 1e9),
+    }
+}
+
 /// Bytes free for an ordinary user on the disk that holds `path` or its nearest existing parent.
 #[cfg(unix)]
 fn free_bytes(path: &Path) -> Option<u64> {
