@@ -70,7 +70,7 @@ fn main() {
     let tokenizer = checkpoint.tokenizer().expect("tokenizer");
     let mut prompt = vec![checkpoint.config().bos];
     prompt.extend(tokenizer.encode(heldout_text()).expect("encodes").iter().take(64));
-    let options = EngineOptions { context_tokens: 512, batch_max: 16 };
+    let options = EngineOptions::new(512, 16);
     let drafter = Drafter::embedded().expect("embedded drafter");
     let mut arms = Vec::new();
     for bundle in &bundles {

@@ -4,12 +4,15 @@
 //           logits [searched, members] f32. width divisible by 8.
 // Dispatch  (searched, 1), 64 invocations; lane j takes the members j, j + 64, ...
 // Why       Only the chosen rows of the head are read. Rows of a cluster lie anywhere in the table, so a lane reads a
-//           whole row; y is small and stays in cache.
+//           whole row; y is small and stays in cache. The table may be split by vocabulary rows: each part answers
+//           for the tokens it holds.
 // Sum order element order.
 
 struct Params {
     members: u32,
     chunks: u32,
+    first_token: u32,
+    tokens_held: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -33,7 +36,11 @@ fn dot4(a: vec4<f32>, b: vec4<f32>, sum: f32) -> f32 {
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let cluster = chosen[group.x] * params.members;
     for (var member = lane; member < params.members; member += 64u) {
-        let base = ordering[cluster + member] * params.chunks;
+        let token = ordering[cluster + member];
+        if token < params.first_token || token - params.first_token >= params.tokens_held {
+            continue;
+        }
+        let base = (token - params.first_token) * params.chunks;
         var sum = 0.0;
         for (var chunk = 0u; chunk < params.chunks; chunk += 1u) {
             let packed = table[base + chunk];

@@ -1,9 +1,12 @@
 // The drafted token: tokens[slot] = id of the largest candidate logit, the lowest id where several are equal.
+// DENSE = 1: the candidates are the whole vocabulary in order; chosen and ordering are not read.
 //
 // Shape     logits [searched, members] f32; chosen [searched], ordering [clusters, members] u32.
 // Dispatch  (1, 1), 256 invocations; lane i scans the candidates i, i + 256, ...
 // Why       The token goes where the next draft step and the verification read it, so a round needs no host.
 // Order     (larger value, then lower id) is a total order, so the way the lanes are combined does not matter.
+
+override DENSE: u32 = 0u;
 
 struct Params {
     candidates: u32,
@@ -41,7 +44,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var token = 0xffffffffu;
     for (var i = lane; i < params.candidates; i += 256u) {
         let candidate = logits[i];
-        let id = ordering[chosen[i / params.members] * params.members + i % params.members];
+        var id = i;
+        if DENSE == 0u {
+            id = ordering[chosen[i / params.members] * params.members + i % params.members];
+        }
         if candidate > value || (candidate == value && id < token) {
             value = candidate;
             token = id;

@@ -143,15 +143,8 @@ const fn matmul(tunables: &'static [Tunable; 1], entry: Entry) -> Entry {
     }
 }
 
-const SCALED_MATMUL: [(&str, Access); 7] = [
-    PARAMS,
-    STEP,
-    ("x", Read),
-    ("w", Read),
-    ("scales", Read),
-    ("gate", Read),
-    ("y", Write),
-];
+const SCALED_MATMUL: [(&str, Access); 7] =
+    [PARAMS, STEP, ("x", Read), ("w", Read), ("scales", Read), ("gate", Read), ("y", Write)];
 
 /// Many workgroups matter more than loads of x, which is as large as the weights it meets.
 const BF16_TUNABLES: [Tunable; 1] = [lane_rows(1)];
@@ -338,13 +331,23 @@ static ENTRIES: [Entry; 17] = [
         ],
         kernels::centroid_head,
     ),
-    entry(
-        Op::DraftChoose,
-        "draft_choose",
-        shader!("draft_choose"),
-        &[PARAMS, STEP, ("chosen", Read), ("ordering", Read), ("logits", Read), ("tokens", Write)],
-        kernels::draft_choose,
-    ),
+    Entry {
+        mode_constant: Some("DENSE"),
+        ..entry(
+            Op::DraftChoose,
+            "draft_choose",
+            shader!("draft_choose"),
+            &[
+                PARAMS,
+                STEP,
+                ("chosen", Read),
+                ("ordering", Read),
+                ("logits", Read),
+                ("tokens", Write),
+            ],
+            kernels::draft_choose,
+        )
+    },
 ];
 
 /// Every entry, in the order of [`Op`].

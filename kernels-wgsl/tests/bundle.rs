@@ -97,7 +97,7 @@ fn shaders_are_checked() {
 fn adapters_refuse_with_an_error() {
     let shader = "@compute @workgroup_size(1024, 64, 1) fn main() {}";
     let bundle = Bundle::from_files(files(&manifest(KERNEL), shader)).expect("valid WGSL");
-    let options = EngineOptions { context_tokens: 32, batch_max: 2 };
+    let options = EngineOptions::new(32, 2);
     let error = Engine::new(common::gpu(), &common::e_series(), &bundle, &options).unwrap_err();
     assert!(error.to_string().contains("argmax"), "{error}");
 }

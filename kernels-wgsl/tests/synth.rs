@@ -191,13 +191,13 @@ fn writing_stops_when_asked() {
 fn a_small_device_is_told_what_is_missing() {
     let checkpoint = Checkpoint::embedded().expect("embedded");
     let small = common::gpu().clone().assume_memory_bytes(27 << 20);
-    let options = EngineOptions { context_tokens: 8192, batch_max: 32 };
+    let options = EngineOptions::new(8192, 32);
     let bundle = Bundle::builtin();
     let error = Engine::new(&small, &checkpoint, &bundle, &options).unwrap_err().to_string();
     for part in ["the adapter has 28311552", "context of about", "quantize", "--adapter"] {
         assert!(error.contains(part), "{part:?} is not in {error}");
     }
-    let fits = EngineOptions { context_tokens: 64, batch_max: 1 };
+    let fits = EngineOptions::new(64, 1);
     assert!(Engine::new(&small, &checkpoint, &bundle, &fits).is_ok());
     assert!(common::gpu().memory_bytes().is_none_or(|bytes| bytes > 64 << 20));
 }

@@ -10,6 +10,7 @@
 //! | [`consensus`] | the host of the ordering engine |
 //! | [`seat`], [`measure`], [`author`] | measuring claims in a worker process, and making them |
 //! | [`api`] | the pages and the local JSON API |
+//! | [`serve`] | chat templates, tool calls, the OpenAI-compatible server |
 //! | [`cli`] | the commands |
 //!
 //! No rule of the network lives here: what may be believed is decided in `assay-protocol`.
@@ -28,4 +29,5 @@ pub mod measure;
 pub mod net;
 pub mod ordering;
 pub mod seat;
+pub mod serve;
 pub mod storage;

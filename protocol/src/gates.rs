@@ -1,9 +1,9 @@
 //! The gates: pure functions of the revealed raw data, each named and reported by itself.
 
-use crate::genesis::Genesis;
+use crate::genesis::{Genesis, SignificanceRules};
 use crate::measurement::{ArmReport, Measurement};
 use crate::plan::{Arm, Plan};
-use crate::statistics::{BetweenSeats, Pooled, pool};
+use crate::statistics::{BetweenSeats, Pooled, pool, signed_rank_p};
 use serde::{Deserialize, Serialize};
 
 /// Nanonats in a nat.
@@ -200,30 +200,52 @@ pub fn repeat(evidence: &[Evidence<'_>]) -> GateResult {
     result(Gate::Repeat, breaks == 0, detail)
 }
 
-/// Pools the seats' log ratios.
-#[must_use]
-#[allow(clippy::cast_precision_loss)]
-pub fn pooled_ratio(genesis: &Genesis, evidence: &[Evidence<'_>]) -> Option<Pooled> {
-    let seats: Vec<Vec<f64>> = evidence.iter().map(Evidence::log_ratios).collect();
-    let rules = &genesis.significance;
-    pool(&seats, BetweenSeats { tau: rules.tau_ppm as f64 / PPM, df: f64::from(rules.tau_df) })
+/// The measured gain: the pooled ratio, and how surprising its signs and ranks would be without one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Gain {
+    /// Log ratio over all seats with its uncertainty.
+    pub pooled: Pooled,
+    /// Probability of pairs at least so far above 1 + η, were their true median 1 + η.
+    pub rank_p: f64,
 }
 
-/// Passes when the lower bound of the pooled ratio exceeds 1 + η.
+/// Pools the seats' log ratios; `None` where there are too few for an interval.
+#[must_use]
+pub fn gain(genesis: &Genesis, evidence: &[Evidence<'_>]) -> Option<Gain> {
+    let seats: Vec<Vec<f64>> = evidence.iter().map(Evidence::log_ratios).collect();
+    measured_gain(&genesis.significance, &seats)
+}
+
+/// [`gain`] from every seat's log ratios.
 #[must_use]
 #[allow(clippy::cast_precision_loss)]
-pub fn speed(genesis: &Genesis, pooled: Option<&Pooled>) -> GateResult {
-    let rules = &genesis.significance;
+pub fn measured_gain(rules: &SignificanceRules, seats: &[Vec<f64>]) -> Option<Gain> {
+    let known = BetweenSeats { tau: rules.tau_ppm as f64 / PPM, df: f64::from(rules.tau_df) };
+    let pooled = pool(seats, known)?;
+    let threshold = libm::log1p(rules.eta_ppm as f64 / PPM);
+    let above: Vec<f64> = seats.iter().flatten().map(|ratio| ratio - threshold).collect();
+    Some(Gain { pooled, rank_p: signed_rank_p(&above) })
+}
+
+/// Passes when the lower bound of the pooled ratio exceeds 1 + η and the signed ranks of the pairs
+/// say so too: Student's interval accounts for seats that differ, the ranks for pairs that are
+/// anything but normal, and a gain must survive both.
+#[must_use]
+#[allow(clippy::cast_precision_loss)]
+pub fn speed(rules: &SignificanceRules, gain: Option<&Gain>) -> GateResult {
     let needed = 1.0 + rules.eta_ppm as f64 / PPM;
-    let Some(pooled) = pooled else {
+    let alpha = rules.alpha_ppm as f64 / PPM;
+    let Some(Gain { pooled, rank_p }) = gain else {
         return result(Gate::Speed, false, "too few pairs for an interval".to_owned());
     };
-    let (low, high) = pooled.bounds(rules.alpha_ppm as f64 / PPM);
+    let (low, high) = pooled.bounds(alpha);
     let (low, high) = (libm::exp(low), libm::exp(high));
     let ratio = libm::exp(pooled.mean);
-    let detail =
-        format!("ratio {ratio:.4} [{low:.4}, {high:.4}], needs a lower bound above {needed:.4}");
-    result(Gate::Speed, low > needed, detail)
+    let detail = format!(
+        "ratio {ratio:.4} [{low:.4}, {high:.4}], needs a lower bound above {needed:.4}; \
+         signed ranks p = {rank_p:.2e}, needs at most {alpha}"
+    );
+    result(Gate::Speed, low > needed && *rank_p <= alpha, detail)
 }
 
 /// Perplexity over the seats' scored tokens, exp(Σ nll / Σ tokens), with the negative

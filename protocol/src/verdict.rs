@@ -1,6 +1,6 @@
 //! The verdict: a deterministic function of the revealed measurements.
 
-use crate::gates::{self, Evidence, GateResult, PPM};
+use crate::gates::{self, Evidence, Gain, GateResult, PPM};
 use crate::genesis::Genesis;
 use crate::ids::PeerId;
 use crate::statistics::binomial_at_least;
@@ -83,7 +83,7 @@ pub fn decide(genesis: &Genesis, evidence: &[(PeerId, Evidence<'_>)]) -> Verdict
         return verdict;
     }
 
-    let pooled = gates::pooled_ratio(genesis, &seats);
+    let gain = gates::gain(genesis, &seats);
     verdict.gates = vec![
         gates::identity(&seats),
         gates::path(&seats),
@@ -91,11 +91,11 @@ pub fn decide(genesis: &Genesis, evidence: &[(PeerId, Evidence<'_>)]) -> Verdict
         gates::reach(&seats),
         gates::shape(&seats),
         gates::physics(&seats),
-        gates::speed(genesis, pooled.as_ref()),
+        gates::speed(&genesis.significance, gain.as_ref()),
         gates::repeat(&seats),
     ];
     verdict.lossless = verdict.gates.iter().any(|g| g.gate == gates::Gate::Identity && g.pass);
-    verdict.ratio = pooled.map(|pooled| {
+    verdict.ratio = gain.map(|Gain { pooled, .. }| {
         let (low, high) = pooled.bounds(genesis.significance.alpha_ppm as f64 / PPM);
         Estimate {
             ppm: to_ppm(libm::exp(pooled.mean)),

@@ -125,9 +125,10 @@ fn check_options(config: &ModelConfig, options: &EngineOptions) -> Result<()> {
 }
 
 /// Cache slots per layer kind. A sliding ring keeps the window of a batch's first row while its last row
-/// is written, so rows of one batch never overwrite each other's keys.
+/// is written, so rows of one batch never overwrite each other's keys; what can be rewound comes on top.
 pub(super) fn rings(config: &ModelConfig, options: &EngineOptions) -> BTreeMap<LayerKind, usize> {
-    let sliding = (config.sliding_window - 1 + options.batch_max).min(options.context_tokens);
+    let spare = options.batch_max.saturating_add(options.rewind_tokens);
+    let sliding = (config.sliding_window - 1).saturating_add(spare).min(options.context_tokens);
     BTreeMap::from([(LayerKind::Sliding, sliding), (LayerKind::Full, options.context_tokens)])
 }
 
@@ -214,7 +215,8 @@ fn upload_ple_table(
     let tensor = checkpoint.tensor("embed_tokens_per_layer.weight", &[c.ple_vocab, width])?;
     let matrix = Matrix::plain(tensor, c.ple_vocab, width)?;
     let format = matrix.format();
-    let rows = |bytes: usize| gpu.storage("per-layer rows", (options.batch_max * width * bytes) as u64);
+    let rows =
+        |bytes: usize| gpu.storage("per-layer rows", (options.batch_max * width * bytes) as u64);
     if format != Format::Bf16 {
         buffers.insert(Buf::PleRows, rows(4)?);
     }

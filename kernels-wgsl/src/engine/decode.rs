@@ -21,8 +21,19 @@ impl Engine {
     /// their logits; the last one takes the same single-token step that decoding takes.
     pub fn prefill(&mut self, tokens: &[u32]) -> Result<Prefill> {
         self.check_tokens(tokens)?;
-        let (last, before) = tokens.split_last().expect("check_tokens refuses an empty list");
         let start = Instant::now();
+        let last = self.fill_cache(tokens);
+        self.begin_batch(&[last]);
+        let submitted = self.submit_step(0, None, None);
+        let next = self.read_token(0, submitted)?;
+        self.next = Some(next);
+        Ok(Prefill { wall_ns: elapsed_ns(start), next })
+    }
+
+    /// Runs all but the last of `tokens`, which [`Self::check_tokens`] has seen, up to the last cache write;
+    /// returns the last.
+    pub(super) fn fill_cache(&mut self, tokens: &[u32]) -> u32 {
+        let (last, before) = tokens.split_last().expect("check_tokens refuses an empty list");
         for chunk in before.chunks(self.options.batch_max) {
             self.begin_batch(chunk);
             let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
@@ -33,11 +44,7 @@ impl Engine {
             self.gpu.queue.submit([encoder.finish()]);
             self.position += chunk.len();
         }
-        self.begin_batch(&[*last]);
-        let submitted = self.submit_step(0, None, None);
-        let next = self.read_token(0, submitted)?;
-        self.next = Some(next);
-        Ok(Prefill { wall_ns: elapsed_ns(start), next })
+        *last
     }
 
     /// Decodes `count` tokens greedily from where prefill or the last decode stopped; with a drafter, the
@@ -75,6 +82,9 @@ impl Engine {
             Feed::Greedy => self.next,
             Feed::Forced(..) => None,
         };
+        if let Some(token) = known {
+            self.gpu.write(self.buffers.get(&Buf::Tokens), 0, &token.to_le_bytes());
+        }
         let mut tokens = Vec::with_capacity(count);
         let mut waiting = None;
         let start = Instant::now();
@@ -123,7 +133,8 @@ impl Engine {
     pub(super) fn upload_ple_rows(&self, tokens: &[u32]) {
         let PleTable::Host(table) = &self.ple else { return };
         // Ids past the table use row 0, as the reference implementation does.
-        let row = |token: u32| if (token as usize) < self.config.ple_vocab { token as usize } else { 0 };
+        let row =
+            |token: u32| if (token as usize) < self.config.ple_vocab { token as usize } else { 0 };
         if table.dtype == Dtype::BF16 {
             let row_bytes = 2 * self.config.layers.len() * self.config.ple_width;
             let held = |&token: &u32| &table.data()[row(token) * row_bytes..][..row_bytes];

@@ -109,7 +109,7 @@ fn rotation_bytes(config: &ModelConfig, options: &EngineOptions) -> u64 {
 /// Bytes of all keys and values after `context_tokens` tokens, batch 1, with `value_bytes` a number. This
 /// engine stores f32; the specification's figures (§11) are for bf16.
 pub fn kv_cache_bytes(config: &ModelConfig, context_tokens: usize, value_bytes: u64) -> u64 {
-    cache_bytes(config, &EngineOptions { context_tokens, batch_max: 1 }, value_bytes)
+    cache_bytes(config, &EngineOptions::new(context_tokens, 1), value_bytes)
 }
 
 fn cache_bytes(config: &ModelConfig, options: &EngineOptions, value_bytes: u64) -> u64 {

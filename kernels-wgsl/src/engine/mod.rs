@@ -1,19 +1,23 @@
 //! The engine: a checkpoint on an adapter, with its cache, ready to prefill and decode.
 
 mod build;
+mod choose;
 mod decode;
 mod draft;
+mod draft_length;
+mod draft_weights;
 mod experts;
 mod logits;
 mod memory;
 mod phases;
+mod round;
 mod state;
 #[cfg(test)]
 mod tests;
 mod weights;
 
 use crate::bundle::Bundle;
-use crate::config::ModelConfig;
+use crate::config::{LayerKind, ModelConfig};
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Readback, Resolved};
 use crate::load::{Checkpoint, Tensor};
@@ -21,6 +25,7 @@ use crate::plan::{Plan, Table};
 use build::Placement;
 use draft::Draft;
 pub use draft::{DRAFT_LEN_MAX, DraftChain, DraftStats};
+pub use draft_length::DraftLen;
 pub use logits::{LogitRows, Path};
 pub(crate) use memory::is_unused;
 pub use memory::{MemoryNeed, kv_cache_bytes};
@@ -34,6 +39,16 @@ pub struct EngineOptions {
     pub context_tokens: usize,
     /// Most tokens run through the model at once (prefill chunks, verification batches).
     pub batch_max: usize,
+    /// How many tokens [`Engine::rewind`] can always take back. The caches of sliding layers are so much
+    /// longer; those of full layers hold the whole context anyway.
+    pub rewind_tokens: usize,
+}
+
+impl EngineOptions {
+    /// Options for `context_tokens` positions in batches of up to `batch_max`, without spare cache to rewind.
+    pub fn new(context_tokens: usize, batch_max: usize) -> Self {
+        EngineOptions { context_tokens, batch_max, rewind_tokens: 0 }
+    }
 }
 
 /// Largest batch an engine can be built for.
@@ -142,6 +157,28 @@ impl Engine {
         self.gpu.queue.submit([encoder.finish()]);
         self.position = 0;
         self.next = None;
+    }
+
+    /// Takes the latest tokens back: the first `position` tokens stay cached, nothing is ready to decode
+    /// from, and the next prefill goes on behind them.
+    ///
+    /// Errors where `position` is not behind the start of the cache that the sliding layers still hold;
+    /// [`EngineOptions::rewind_tokens`] makes that longer.
+    pub fn rewind(&mut self, position: usize) -> Result<()> {
+        let held = self.position;
+        let sliding = build::rings(&self.config, &self.options)[&LayerKind::Sliding];
+        // Slots hold the last `sliding` positions; the query at `position` sees window - 1 of those before.
+        let oldest = (held + self.config.sliding_window).saturating_sub(sliding + 1);
+        let lost = held > sliding && position < oldest;
+        if position > held || (lost && position > 0) {
+            return Err(Error::Input(format!(
+                "cannot rewind from {held} to {position}: the sliding layers hold what is needed from {oldest} on; \
+                 reset and prefill again, or raise rewind_tokens"
+            )));
+        }
+        self.position = position;
+        self.next = None;
+        Ok(())
     }
 
     /// The launches of one forward pass, one line each, as the plan has them.

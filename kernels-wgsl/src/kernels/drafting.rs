@@ -24,6 +24,7 @@ struct OneRow {
     name: &'static str,
     why: &'static str,
     op: Op,
+    mode: u32,
     params: Vec<u32>,
     items: usize,
     buffers: Vec<Vec<u8>>,
@@ -40,7 +41,7 @@ impl OneRow {
             name: self.name.into(),
             why: self.why,
             op: self.op,
-            mode: 0,
+            mode: self.mode,
             constants: Vec::new(),
             experts: 0,
             params: self.params,
@@ -70,6 +71,7 @@ pub(crate) fn draft_input(rows: Range<usize>) -> Vec<Case> {
                 name,
                 why: "one product, rounded once, of values below 16; the rest is copied",
                 op: Op::DraftInput,
+                mode: 0,
                 params: sizes.into_iter().chain([scale.to_bits(), 2]).collect(),
                 items: width / 2,
                 buffers: vec![
@@ -101,6 +103,7 @@ pub(crate) fn centroid_top(rows: Range<usize>) -> Vec<Case> {
                 name,
                 why: "comparisons do not round",
                 op: Op::CentroidTop,
+                mode: 0,
                 params: vec![CLUSTERS as u32, SEARCHED as u32],
                 items: CLUSTERS,
                 buffers: vec![bytes(&scores), zeros(SEARCHED)],
@@ -113,65 +116,84 @@ pub(crate) fn centroid_top(rows: Range<usize>) -> Vec<Case> {
         .collect()
 }
 
-/// Cases of the gathered head.
+/// Cases of the gathered head: the whole table, and a part of it, which leaves other tokens alone.
 pub(crate) fn centroid_head(rows: Range<usize>) -> Vec<Case> {
     let width = 64;
-    let (table, table_bytes) = bf16_values(74, CLUSTERS * MEMBERS * width);
+    let vocab = CLUSTERS * MEMBERS;
+    let (table, table_bytes) = bf16_values(74, vocab * width);
     let y = values(75, width);
     let ids = ordering();
-    let members = |&c: &u32| ids[c as usize * MEMBERS..][..MEMBERS].to_vec();
-    let logit = |id: u32| -> f64 {
-        let row = &table[id as usize * width..][..width];
-        row.iter().zip(&y).map(|(w, y)| w * f64::from(*y)).sum()
-    };
-    let expected = chosen().iter().flat_map(members).map(logit).collect();
-    let case = OneRow {
-        name: "five clusters of twelve",
-        why: "64 products and sums of magnitude below 64 in all, each rounded once",
-        op: Op::CentroidHead,
-        params: vec![MEMBERS as u32, width as u32 / 8],
-        items: SEARCHED,
-        buffers: vec![
-            words(&chosen()),
-            words(&ids),
-            table_bytes,
-            bytes(&y),
-            zeros(SEARCHED * MEMBERS),
-        ],
-        output: (6, false, 0),
-        expected,
-        tolerance: 64.0 * ROUNDING * 8.0,
-    };
-    vec![case.case(&rows)]
-}
-
-/// Cases of the drafted token: distinct logits, and equal ones, of which the lowest id wins.
-pub(crate) fn draft_choose(rows: Range<usize>) -> Vec<Case> {
-    let ids = ordering();
-    let distinct = values(76, SEARCHED * MEMBERS);
-    let equal = vec![1.5; SEARCHED * MEMBERS];
-    [("distinct logits", distinct), ("all equal", equal)]
+    [(0..vocab, "five clusters of twelve"), (300..500, "a part of the table")]
         .into_iter()
-        .map(|(name, logits)| {
-            let token = |i: usize| ids[chosen()[i / MEMBERS] as usize * MEMBERS + i % MEMBERS];
-            let better = |best: usize, i: usize| {
-                let wins = logits[i] > logits[best]
-                    || (logits[i] == logits[best] && token(i) < token(best));
-                if wins { i } else { best }
+        .map(|(part, name)| {
+            let members = |&c: &u32| ids[c as usize * MEMBERS..][..MEMBERS].to_vec();
+            let logit = |id: u32| -> f64 {
+                let row = &table[id as usize * width..][..width];
+                let sum = row.iter().zip(&y).map(|(w, y)| w * f64::from(*y)).sum();
+                if part.contains(&(id as usize)) { sum } else { 0.0 }
             };
-            let best = (0..logits.len()).fold(0, better);
+            let expected = chosen().iter().flat_map(members).map(logit).collect();
+            let sizes = [MEMBERS, width / 8, part.start, part.len()];
             OneRow {
                 name,
-                why: "comparisons do not round",
-                op: Op::DraftChoose,
-                params: vec![(SEARCHED * MEMBERS) as u32, MEMBERS as u32, 3],
-                items: 1,
-                buffers: vec![words(&chosen()), words(&ids), bytes(&logits), zeros(6)],
-                output: (5, true, 3),
-                expected: vec![f64::from(token(best))],
-                tolerance: 0.0,
+                why: "64 products and sums of magnitude below 64 in all, each rounded once",
+                op: Op::CentroidHead,
+                mode: 0,
+                params: sizes.map(|n| n as u32).to_vec(),
+                items: SEARCHED,
+                buffers: vec![
+                    words(&chosen()),
+                    words(&ids),
+                    table_bytes[part.start * width * 2..part.end * width * 2].to_vec(),
+                    bytes(&y),
+                    zeros(SEARCHED * MEMBERS),
+                ],
+                output: (6, false, 0),
+                expected,
+                tolerance: 64.0 * ROUNDING * 8.0,
             }
             .case(&rows)
         })
         .collect()
+}
+
+/// Cases of the drafted token: distinct logits, and equal ones, of which the lowest id wins; of searched
+/// clusters and of the whole vocabulary.
+pub(crate) fn draft_choose(rows: Range<usize>) -> Vec<Case> {
+    let ids = ordering();
+    let distinct = values(76, SEARCHED * MEMBERS);
+    let equal = vec![1.5; SEARCHED * MEMBERS];
+    let clusters = |i: usize| ids[chosen()[i / MEMBERS] as usize * MEMBERS + i % MEMBERS];
+    let dense = |i: usize| i as u32;
+    let token: [&dyn Fn(usize) -> u32; 2] = [&clusters, &dense];
+    [
+        ("distinct logits", &distinct, 0),
+        ("all equal", &equal, 0),
+        ("distinct logits of a vocabulary", &distinct, 1),
+        ("all equal of a vocabulary", &equal, 1),
+    ]
+    .into_iter()
+    .map(|(name, logits, mode)| {
+        let token = token[mode as usize];
+        let better = |best: usize, i: usize| {
+            let wins =
+                logits[i] > logits[best] || (logits[i] == logits[best] && token(i) < token(best));
+            if wins { i } else { best }
+        };
+        let best = (0..logits.len()).fold(0, better);
+        OneRow {
+            name,
+            why: "comparisons do not round",
+            op: Op::DraftChoose,
+            mode,
+            params: vec![(SEARCHED * MEMBERS) as u32, MEMBERS as u32, 3],
+            items: 1,
+            buffers: vec![words(&chosen()), words(&ids), bytes(logits), zeros(6)],
+            output: (5, true, 3),
+            expected: vec![f64::from(token(best))],
+            tolerance: 0.0,
+        }
+        .case(&rows)
+    })
+    .collect()
 }

@@ -28,6 +28,8 @@ pub(crate) use drafting::{centroid_head, centroid_top, draft_choose, draft_input
 pub(crate) use embedding::{embed, embed_block, ple_combine};
 pub(crate) use experts::{expert_mix, route};
 pub(crate) use heads::head_norm_rope;
+#[cfg(test)]
+pub(crate) use inputs::random_matrix;
 pub(crate) use matmul::{matmul_bf16, matmul_block, matmul_int4};
 pub(crate) use norms::{norm, residual_norm};
 

@@ -1,8 +1,8 @@
 //! A target model: its configuration, tokenizer and tensors.
 
 use super::bytes::read_safetensors;
-use super::gguf::{Gguf, Target};
 use super::experts::unfuse;
+use super::gguf::{Gguf, Target};
 use super::{Bytes, Matrix, Tensor, Tokenizer, embedded_files};
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
@@ -135,6 +135,11 @@ impl Checkpoint {
     /// Bytes of a file that came with the checkpoint, such as `chat_template.jinja`.
     pub fn file(&self, name: &str) -> Option<&[u8]> {
         self.files.get(name).map(Bytes::as_slice)
+    }
+
+    /// Whether it was read from a GGUF file.
+    pub(crate) fn is_gguf(&self) -> bool {
+        gguf_of(&self.files).is_some()
     }
 
     pub(crate) fn tensors(&self) -> &BTreeMap<String, Tensor> {

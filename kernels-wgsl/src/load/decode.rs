@@ -112,3 +112,48 @@ pub(crate) fn six_bit_code(low: &[u8], high: &[u8], quarter: usize, l: usize) ->
     let nibble = low[l + quarter % 2 * 32] >> (quarter / 2 * 4) & 15;
     nibble | (high[l] >> (2 * quarter) & 3) << 4
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use safetensors::SafeTensors;
+
+    const TYPES: [Block; 10] = [
+        Block::F16,
+        Block::Q4_0,
+        Block::Q4_1,
+        Block::Q5_0,
+        Block::Q5_1,
+        Block::Q8_0,
+        Block::Q4K,
+        Block::Q5K,
+        Block::Q6K,
+        Block::Iq4Nl,
+    ];
+
+    /// `tests/fixtures/dequantised/make.py` wrote the blocks and what the `gguf` package makes of them.
+    #[test]
+    fn blocks_are_what_the_gguf_package_makes_of_them() {
+        let path =
+            concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/dequantised/blocks.safetensors");
+        let bytes = std::fs::read(path).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        for block in TYPES {
+            let tensor = |part: &str| file.tensor(&format!("{}.{part}", block.name())).unwrap();
+            let mut found = Vec::new();
+            decode(Dtype::Block(block), tensor("blocks").data(), &mut found);
+            let expected = tensor("values").data().chunks_exact(4);
+            let expected: Vec<f32> =
+                expected.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+            assert_eq!(found.len(), expected.len(), "{}", block.name());
+            for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                let (name, bits) = (block.name(), found.to_bits() == expected.to_bits());
+                // Signs of zero differ where a scale is negative.
+                assert!(
+                    bits || (*found == 0.0 && *expected == 0.0),
+                    "{name} {i}: {found} {expected}"
+                );
+            }
+        }
+    }
+}

@@ -1,8 +1,6 @@
 //! An MTP drafter: four query-only layers that read the target's K/V (specification §7).
 
-use super::checkpoint::{
-    gguf_of, gguf_path, missing_tensor, read_folder, read_gguf, read_tensors,
-};
+use super::checkpoint::{gguf_of, gguf_path, missing_tensor, read_folder, read_gguf, read_tensors};
 use super::gguf::Gguf;
 use super::{Bytes, Dtype, Matrix, Tensor, embedded_drafter_files};
 use crate::config::{DrafterConfig, ModelConfig};
@@ -97,6 +95,14 @@ impl Drafter {
 
     pub(crate) fn matrix(&self, name: &str, rows: usize, cols: usize) -> Result<Matrix<'_>> {
         Matrix::find(&self.tensors, name, rows, cols, missing_tensor)
+    }
+
+    /// The output head `[vocab, width]`: `lm_head` where the file has one, else the tied embedding.
+    pub(crate) fn head(&self) -> Result<Matrix<'_>> {
+        let (vocab, width) = (self.config.text.vocab, self.config.text.hidden);
+        let own = ["weight", "weight_packed"].map(|kind| format!("lm_head.{kind}"));
+        let untied = own.iter().any(|name| self.tensors.contains_key(name));
+        self.matrix(if untied { "lm_head" } else { "embed_tokens" }, vocab, width)
     }
 
     pub(crate) fn vector(&self, name: &str, length: usize) -> Result<Vec<f32>> {

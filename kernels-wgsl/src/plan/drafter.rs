@@ -19,6 +19,8 @@ pub(crate) struct DraftInputs<'a> {
     pub(crate) rings: &'a BTreeMap<LayerKind, usize>,
     /// The target's embedding table.
     pub(crate) embedding: &'a Table,
+    /// Vocabulary rows of each part of a centroid head.
+    pub(crate) head_parts: &'a [Range<usize>],
     /// Most tokens drafted per round.
     pub(crate) len: usize,
 }
@@ -240,6 +242,26 @@ impl Builder<'_> {
     }
 
     fn head(&mut self, slot: usize) {
+        match self.inputs.drafter.centroids {
+            0 => self.dense_head(slot),
+            _ => self.centroid_head(slot),
+        }
+    }
+
+    /// Every logit of the vocabulary, then the largest.
+    fn dense_head(&mut self, slot: usize) {
+        let c = &self.inputs.drafter.text;
+        let shape = (c.vocab, c.hidden);
+        self.matmul("head", shape, (DraftBuf::Normed, DraftBuf::Logits), Epilogue::Store);
+        // A candidate's index is its token, so the cluster bindings are not read.
+        let bindings = vec![STEP, STEP, STEP, draft(DraftBuf::Logits), Buf::Tokens];
+        let params = [c.vocab, 1, slot + 1].map(|n| n as u32).to_vec();
+        let choose = launch("draft.choose", Op::DraftChoose, bindings, params, 1);
+        self.list.push(Dispatch { mode: 1, ..choose });
+    }
+
+    /// The best clusters, the logits of their tokens, then the largest.
+    fn centroid_head(&mut self, slot: usize) {
         let d = self.inputs.drafter;
         let (clusters, searched) = (d.centroids, d.centroids_searched);
         let members = d.text.vocab / clusters;
@@ -249,18 +271,21 @@ impl Builder<'_> {
         let params = vec![clusters as u32, searched as u32];
         let top = launch("draft.clusters", Op::CentroidTop, bindings.to_vec(), params, clusters);
         self.list.push(top);
-        let bindings = [
-            DraftBuf::Step,
-            DraftBuf::Chosen,
-            DraftBuf::Ordering,
-            DraftBuf::Head,
-            DraftBuf::Normed,
-            DraftBuf::Logits,
-        ]
-        .map(Buf::Draft);
-        let params = vec![members as u32, d.text.hidden as u32 / 8];
-        let head = launch("draft.head", Op::CentroidHead, bindings.to_vec(), params, searched);
-        self.list.push(head);
+        for (part, range) in self.inputs.head_parts.iter().enumerate() {
+            let bindings = [
+                DraftBuf::Step,
+                DraftBuf::Chosen,
+                DraftBuf::Ordering,
+                DraftBuf::Head(part),
+                DraftBuf::Normed,
+                DraftBuf::Logits,
+            ]
+            .map(Buf::Draft);
+            let sizes = [members, d.text.hidden / 8, range.start, range.len()];
+            let params = sizes.map(|n| n as u32).to_vec();
+            let head = launch("draft.head", Op::CentroidHead, bindings.to_vec(), params, searched);
+            self.list.push(head);
+        }
         let bindings = vec![
             STEP,
             draft(DraftBuf::Chosen),

@@ -141,8 +141,8 @@ pub(crate) enum DraftBuf {
     Norms,
     /// Token ids in cluster order.
     Ordering,
-    /// The drafter's output head `[vocab, h]`.
-    Head,
+    /// A part of the drafter's output head `[vocab, h]`.
+    Head(usize),
 }
 
 /// How a linear layer's weights are stored on the device.

@@ -28,7 +28,7 @@ pub(super) fn run(
 ) {
     let room = POSITIONS + DECODED + DRAFT_LEN + 1;
     let context_tokens = room.min(checkpoint.config().max_positions);
-    let options = EngineOptions { context_tokens, batch_max: 16 };
+    let options = EngineOptions::new(context_tokens, 16);
     let engine = Engine::new(gpu, checkpoint, &Bundle::builtin(), &options);
     let outcome = engine.and_then(|mut engine| {
         let (tokens, is_text) = prompt(checkpoint, context_tokens.min(POSITIONS))?;

@@ -34,7 +34,7 @@ pub fn fixture(name: &str) -> Checkpoint {
 
 /// An engine with the built-in kernels.
 pub fn engine(checkpoint: &Checkpoint, context_tokens: usize, batch_max: usize) -> Engine {
-    let options = EngineOptions { context_tokens, batch_max };
+    let options = EngineOptions::new(context_tokens, batch_max);
     Engine::new(gpu(), checkpoint, &Bundle::builtin(), &options).expect("the engine builds")
 }
 

@@ -49,13 +49,16 @@ impl Token {
 
     /// Whether a request shows this token as `Authorization: Bearer <token>`.
     fn is_shown_by(&self, headers: &HeaderMap) -> bool {
-        let shown = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
-        let Some((scheme, text)) = shown.and_then(|value| value.split_at_checked(7)) else {
-            return false;
-        };
         // `blake3::Hash` compares in constant time.
-        scheme.eq_ignore_ascii_case(b"bearer ") && blake3::hash(text) == self.0
+        bearer(headers).is_some_and(|text| blake3::hash(text) == self.0)
     }
+}
+
+/// What a request shows as `Authorization: Bearer TEXT`.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let shown = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes)?;
+    let (scheme, text) = shown.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then_some(text)
 }
 
 impl fmt::Debug for Token {
@@ -111,7 +114,7 @@ pub(super) async fn origin(request: Request, next: Next) -> Response {
 }
 
 /// Whether every name that the request gives for its target is a name of this machine.
-fn names_loopback(headers: &HeaderMap, uri: &Uri) -> bool {
+pub(crate) fn names_loopback(headers: &HeaderMap, uri: &Uri) -> bool {
     let mut hosts = headers.get_all(header::HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else {
         return false;
@@ -128,7 +131,7 @@ fn is_loopback(authority: &Authority) -> bool {
 
 /// Whether a browser says that a page of another origin made this request, other than by a link
 /// that a person followed.
-fn comes_from_another_site(headers: &HeaderMap) -> bool {
+pub(crate) fn comes_from_another_site(headers: &HeaderMap) -> bool {
     let is = |name: &str, value: &str| headers.get(name).is_some_and(|found| found == value);
     let foreign = is("sec-fetch-site", "cross-site") || is("sec-fetch-site", "same-site");
     foreign && !is("sec-fetch-mode", "navigate")

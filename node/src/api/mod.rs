@@ -22,7 +22,7 @@
 mod claims;
 mod csv;
 mod entry;
-mod guard;
+pub(crate) mod guard;
 mod live;
 mod page;
 mod reply;

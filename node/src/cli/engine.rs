@@ -1,8 +1,10 @@
 //! What the engine's commands share: which model on which adapter, progress, times.
 
 use crate::measure::files;
+use crate::serve::model::EngineModel;
 use crate::storage::Models;
 use anyhow::{Context, bail};
+use assay_kernels::engine::DraftLen;
 use assay_kernels::{
     AdapterRequest, Bundle, Checkpoint, Drafter, Engine, EngineOptions, Gpu, ModelConfig, Tokenizer,
 };
@@ -12,6 +14,12 @@ use std::time::{Duration, Instant};
 
 /// Most tokens that run through the model at once unless a path asks for more.
 const BATCH_MAX: usize = 32;
+
+/// Most tokens drafted per step where nobody says how many.
+const ADAPTIVE_MAX: usize = 7;
+
+/// Tokens that a conversation can take back in the caches of sliding layers: about an answer.
+const REWIND_TOKENS: usize = 1024;
 
 /// Stands for what is inside this program where a folder is asked for.
 pub(super) const NANO: &str = "nano";
@@ -37,30 +45,34 @@ pub(super) struct EngineArgs {
 #[derive(Debug, clap::Args)]
 pub(super) struct DraftArgs {
     /// Drafter folder, the name of an imported one, or `nano` for the one inside this program
-    #[arg(long, value_name = "DIR|NAME", requires = "draft_len")]
+    #[arg(long, value_name = "DIR|NAME")]
     draft: Option<PathBuf>,
     #[arg(from_global)]
     home: Option<PathBuf>,
-    /// Tokens drafted per step
+    /// Tokens drafted per step; without it up to 7, as many as pay off
     #[arg(long, value_name = "K", requires = "draft")]
     draft_len: Option<usize>,
 }
 
 impl DraftArgs {
-    /// Tokens drafted per step, where there is a drafter.
+    /// Most tokens drafted per step, where there is a drafter.
     pub(super) fn len(&self) -> Option<usize> {
-        self.draft_len
+        self.draft.as_ref().map(|_| self.draft_len().most())
+    }
+
+    fn draft_len(&self) -> DraftLen {
+        self.draft_len.map_or(DraftLen::Adaptive { most: ADAPTIVE_MAX }, DraftLen::Fixed)
     }
 
     /// The engine with the drafter that was asked for.
     pub(super) fn equip(&self, engine: Engine) -> anyhow::Result<Engine> {
-        let (Some(folder), Some(len)) = (&self.draft, self.draft_len) else { return Ok(engine) };
+        let Some(folder) = &self.draft else { return Ok(engine) };
         let drafter = match folder == Path::new(NANO) {
             true => Drafter::embedded(),
             false => Drafter::open(&resolve(self.home.as_deref(), folder)?),
         };
         let drafter = drafter.map_err(plain).with_context(|| folder.display().to_string())?;
-        Ok(engine.with_drafter(&drafter, len)?)
+        Ok(engine.with_drafter(&drafter, self.draft_len())?)
     }
 }
 
@@ -106,13 +118,23 @@ impl Opened {
         context_tokens: usize,
         batch_max: Option<usize>,
     ) -> anyhow::Result<Engine> {
-        let most = self.config().max_positions;
-        if context_tokens > most {
-            bail!("{context_tokens} tokens do not fit into the context of {} ({most})", self.model);
-        }
         let batch_max = batch_max.unwrap_or(BATCH_MAX);
-        let options = EngineOptions { context_tokens, batch_max };
-        Ok(Engine::new(&self.gpu, &self.checkpoint, bundle, &options)?)
+        self.engine_of(bundle, &EngineOptions::new(context_tokens, batch_max))
+    }
+
+    /// A model that keeps its cache from one prompt to the next.
+    pub(super) fn model(&self, context: usize, draft: &DraftArgs) -> anyhow::Result<EngineModel> {
+        let rewind_tokens = REWIND_TOKENS.min(context);
+        let options = EngineOptions { rewind_tokens, ..EngineOptions::new(context, BATCH_MAX) };
+        Ok(EngineModel::new(draft.equip(self.engine_of(&self.bundle, &options)?)?))
+    }
+
+    fn engine_of(&self, bundle: &Bundle, options: &EngineOptions) -> anyhow::Result<Engine> {
+        let (asked, most) = (options.context_tokens, self.config().max_positions);
+        if asked > most {
+            bail!("{asked} tokens do not fit into the context of {} ({most})", self.model);
+        }
+        Ok(Engine::new(&self.gpu, &self.checkpoint, bundle, options)?)
     }
 
     pub(super) fn config(&self) -> &ModelConfig {

@@ -1,22 +1,31 @@
-//! `assay generate`: greedy continuation of a prompt.
+//! `assay generate`: the continuation of a prompt.
 
 use super::engine::{DraftArgs, EngineArgs, Opened, ms, progress};
 use super::output::{Format, fields, print};
-use anyhow::{bail, ensure};
-use assay_kernels::Engine;
-use assay_kernels::engine::DraftStats;
+use super::sampling::SamplingArgs;
+use crate::serve::assemble::Assembler;
+use crate::serve::chat::prompt_tokens;
+use crate::serve::defaults::Defaults;
+use crate::serve::model::{Generate, Generated, Turn};
+use crate::serve::output::Event;
+use crate::serve::sampling::Chooser;
+use crate::serve::text::Vocabulary;
+use anyhow::ensure;
 use assay_kernels::measure::per_second;
 use assay_protocol::measurement::token_digest;
+use indicatif::ProgressBar;
 use serde::Serialize;
-
-/// Steps between two looks at whether the text has ended.
-const STEPS: usize = 32;
+use std::io::{Write, stdout};
+use std::ops::ControlFlow;
+use std::sync::Arc;
 
 /// Generate text.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   assay generate --prompt 'In the beginning' --max-tokens 64
   assay generate --prompt 'In the beginning' --draft nano --draft-len 3
+  assay generate --prompt 'And it came to pass' --temperature 0.8 --top-p 0.95 --seed 7 --stream
+  assay generate --prompt 'And God said' --stop . --stop ';'
   assay generate --model ./gemma --tokens 2,523,88 --max-tokens 16 --format json")]
 pub struct GenerateArgs {
     #[command(flatten)]
@@ -28,9 +37,14 @@ pub struct GenerateArgs {
     /// Most tokens to generate; an end-of-sequence token ends the text earlier
     #[arg(long, default_value_t = 64, value_name = "N")]
     max_tokens: usize,
-    /// Sampling temperature; only 0, the greedy choice, can be repeated by others
-    #[arg(long, default_value_t = 0.0, value_name = "T")]
-    temperature: f64,
+    /// Sampling temperature; only 0, the greedy choice, can be repeated by others without the seed
+    #[arg(long, default_value_t = 0.0, value_name = "T", help_heading = "Sampling")]
+    temperature: f32,
+    #[command(flatten)]
+    sampling: SamplingArgs,
+    /// Print the text as it comes
+    #[arg(long)]
+    stream: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -55,6 +69,8 @@ struct Report {
     first_token_ms: f64,
     draft: Option<Draft>,
     token_digest: String,
+    /// Draws the same tokens again; None for the greedy choice, which needs none.
+    seed: Option<u64>,
 }
 
 /// How the drafter did.
@@ -66,98 +82,132 @@ struct Draft {
     acceptance: Vec<f64>,
 }
 
-/// Tokens of a continuation and the time of its decode loops.
-struct Continuation {
-    tokens: Vec<u32>,
-    decoded: usize,
-    decode_ns: u64,
-    drafting: DraftStats,
-}
-
 /// Generates and prints.
 ///
 /// # Errors
 ///
 /// When the model, the prompt or the sampling asked for do not work.
 pub fn run(args: GenerateArgs, format: Format) -> anyhow::Result<()> {
-    if args.temperature != 0.0 {
-        bail!("--temperature {}: only greedy decoding is there, use 0", args.temperature);
-    }
     ensure!(args.max_tokens > 0, "--max-tokens must be at least 1");
+    let streams = args.stream && format == Format::Table;
+    ensure!(streams || !args.stream, "--format json prints one object; leave --stream out");
     let opened = args.engine.open()?;
-    let prompt = args.prompt.tokens(&opened)?;
+    let defaults = Defaults::of(&opened.checkpoint);
+    let sampling = args.sampling.sampling(args.temperature, &defaults)?;
+    let seed = (args.temperature > 0.0).then_some(sampling.params.seed);
+    let vocabulary = Arc::new(Vocabulary::new(opened.tokenizer()?, opened.config().vocab));
+    let prompt = args.prompt.tokens(&opened, &vocabulary)?;
+    ensure!(!prompt.is_empty(), "--tokens: no tokens were given; a sequence begins with BOS");
     let context = prompt.len().saturating_add(args.max_tokens);
-    let mut engine = args.draft.equip(opened.engine(context, None)?)?;
-    let prefill = engine.prefill(&prompt)?;
-    let made = continuation(&mut engine, prefill.next, args.max_tokens)?;
-    let text = opened.tokenizer()?.decode(&made.tokens, false)?;
-    let report = Report {
-        text,
+    let mut model = opened.model(context, &args.draft)?;
+    let mut chooser = Chooser::new(sampling, &prompt, None, Default::default())?;
+    let ends = defaults.ends.into();
+    let mut written = Written {
+        assembler: Assembler::plain(vocabulary, ends, args.sampling.stop.clone()),
+        tokens: Vec::new(),
+        text: String::new(),
+        streams,
+        bar: if streams { ProgressBar::hidden() } else { progress(args.max_tokens, "decoding") },
+    };
+    let made = model.generate(Turn {
+        prompt: &prompt,
+        most: args.max_tokens,
+        choose: &mut chooser,
+        on_token: &mut |token| written.token(token),
+        cancelled: &|| false,
+    })?;
+    written.finish();
+    let report = report(&args, written, prompt, &made, seed);
+    print(format, &report, |report| table(report, streams))
+}
+
+fn report(
+    args: &GenerateArgs,
+    written: Written,
+    prompt: Vec<u32>,
+    made: &Generated,
+    seed: Option<u64>,
+) -> Report {
+    Report {
+        text: written.text,
         decode_tps: (made.decoded > 0).then(|| per_second(made.decoded, made.decode_ns)),
-        prefill_tps: per_second(prompt.len(), prefill.wall_ns),
-        first_token_ms: ms(prefill.wall_ns),
+        prefill_tps: per_second(prompt.len(), made.prefill_ns),
+        first_token_ms: ms(made.prefill_ns),
         draft: args.draft.len().map(|len| Draft {
             len,
             accepted_per_step: made.drafting.accepted_per_round(),
             acceptance: made.drafting.acceptance(),
         }),
-        token_digest: hex::encode(token_digest(&made.tokens)),
+        token_digest: hex::encode(token_digest(&written.tokens)),
         prompt_tokens: prompt,
-        tokens: made.tokens,
-    };
-    print(format, &report, table)
+        tokens: written.tokens,
+        seed,
+    }
 }
 
 impl PromptArgs {
-    fn tokens(&self, opened: &Opened) -> anyhow::Result<Vec<u32>> {
+    fn tokens(&self, opened: &Opened, vocabulary: &Vocabulary) -> anyhow::Result<Vec<u32>> {
         if let Some(tokens) = &self.tokens {
             return Ok(tokens.clone());
         }
         let text = self.prompt.as_deref().unwrap_or_default();
-        let encoded = opened.tokenizer()?.encode(text)?;
-        Ok(std::iter::once(opened.config().bos).chain(encoded).collect())
+        Ok(prompt_tokens(vocabulary, opened.config().bos, text)?)
     }
 }
 
-/// Decodes behind `first` until `most` tokens or the end of the sequence, which is kept.
-fn continuation(engine: &mut Engine, first: u32, most: usize) -> anyhow::Result<Continuation> {
-    let ends = engine.config().eos.clone();
-    let drafting = DraftStats::default();
-    let mut made = Continuation { tokens: vec![first], decoded: 0, decode_ns: 0, drafting };
-    let bar = progress(most, "decoding");
-    loop {
-        if let Some(end) = made.tokens.iter().position(|token| ends.contains(token)) {
-            made.tokens.truncate(end + 1);
-            break;
-        }
-        let steps = STEPS.min(most - made.tokens.len());
-        if steps == 0 {
-            break;
-        }
-        let decode = engine.decode_greedy(steps, false)?;
-        made.decoded += decode.tokens.len();
-        made.decode_ns += decode.wall_ns;
-        made.tokens.extend(decode.tokens);
-        made.drafting.rounds.extend(decode.draft.into_iter().flat_map(|stats| stats.rounds));
-        bar.set_position(made.tokens.len() as u64);
-    }
-    bar.finish_and_clear();
-    Ok(made)
+/// The continuation so far.
+struct Written {
+    assembler: Assembler,
+    /// With the token that ended the text.
+    tokens: Vec<u32>,
+    text: String,
+    streams: bool,
+    bar: ProgressBar,
 }
 
-fn table(report: &Report) -> String {
+impl Written {
+    fn token(&mut self, token: u32) -> ControlFlow<()> {
+        self.tokens.push(token);
+        self.bar.inc(1);
+        let events = self.assembler.push(token);
+        self.write(events);
+        if self.assembler.ended() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn finish(&mut self) {
+        let (events, _) = self.assembler.finish();
+        self.write(events);
+        self.bar.finish_and_clear();
+    }
+
+    fn write(&mut self, events: Vec<Event>) {
+        for event in events {
+            let Event::Text(text) = event else { continue };
+            if self.streams {
+                let mut out = stdout().lock();
+                // A reader that went away is noticed when the figures are printed.
+                let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+            }
+            self.text.push_str(&text);
+        }
+    }
+}
+
+fn table(report: &Report, streamed: bool) -> String {
     let tps = report.decode_tps.map_or_else(|| "-".to_owned(), |tps| format!("{tps:.1} tokens/s"));
     let draft = report.draft.as_ref().map_or_else(
         || "none".to_owned(),
         |draft| format!("{:.2} of {} kept per step", draft.accepted_per_step, draft.len),
     );
-    let figures = fields(&[
+    let mut rows = vec![
         ("tokens", report.tokens.len().to_string()),
         ("decode", tps),
         ("prefill", format!("{:.1} tokens/s", report.prefill_tps)),
         ("first token", format!("{:.1} ms", report.first_token_ms)),
         ("drafts", draft),
         ("digest", report.token_digest.clone()),
-    ]);
-    format!("{}\n\n{figures}", report.text)
+    ];
+    rows.extend(report.seed.map(|seed| ("seed", seed.to_string())));
+    let text = if streamed { "" } else { &report.text };
+    format!("{text}\n\n{}", fields(&rows))
 }

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod bench;
+pub mod chat;
 pub mod claim;
 pub mod client;
 mod engine;
@@ -13,6 +14,8 @@ pub mod model;
 pub mod output;
 pub mod ppl;
 pub mod run;
+mod sampling;
+pub mod serve;
 pub mod status;
 pub mod worker;
 
@@ -33,6 +36,7 @@ use tracing_subscriber::EnvFilter;
   assay init                          make an identity
   assay run --network network.json    join a network
   assay generate --prompt 'In the beginning'
+  assay chat                          talk to the model
   assay audit ledger.assay --genesis network.json"
 )]
 pub struct Cli {
@@ -69,6 +73,10 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Generate text
     Generate(generate::GenerateArgs),
+    /// Talk to the model in the terminal
+    Chat(chat::ChatArgs),
+    /// Serve the model to programs, over OpenAI's protocol
+    Serve(serve::ServeArgs),
     /// Write logits and hidden states of given tokens
     Logits(logits::LogitsArgs),
     /// Measure perplexity on a text
@@ -116,6 +124,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<bool> {
         Command::Ledger(command) => ledger::run(&home()?, command, format)?,
         Command::Audit(args) => return audit::run(&args, format),
         Command::Generate(args) => generate::run(args, format)?,
+        Command::Chat(args) => chat::run(&home()?, args, format)?,
+        Command::Serve(args) => serve::run(args, format)?,
         Command::Logits(args) => logits::run(args, format)?,
         Command::Ppl(args) => ppl::run(args, format)?,
         Command::Bench(args) => bench::run(args, format)?,

@@ -101,8 +101,9 @@ async fn announce(node: &Node, format: Format) {
     }
 }
 
+/// Waits for Ctrl-C or the request to end.
 #[cfg(unix)]
-async fn termination() -> std::io::Result<()> {
+pub(super) async fn termination() -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
@@ -111,7 +112,8 @@ async fn termination() -> std::io::Result<()> {
     }
 }
 
+/// Waits for Ctrl-C.
 #[cfg(not(unix))]
-async fn termination() -> std::io::Result<()> {
+pub(super) async fn termination() -> std::io::Result<()> {
     tokio::signal::ctrl_c().await
 }

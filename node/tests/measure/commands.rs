@@ -114,7 +114,6 @@ fn measure_refuses_in_one_line() {
     for (arguments, reason) in [
         (&["generate", "--tokens", "2,4096"][..], "token 4096 is not below the vocabulary 4096"),
         (&["generate", "--prompt", "x", "--max-tokens", "9000"], "do not fit into the context"),
-        (&["generate", "--prompt", "x", "--temperature", "1"], "only greedy"),
         (&["ppl", "--text", "/no/such/text"], "cannot read the text /no/such/text"),
         (&["ppl", "--context", "1"], "at least 2"),
         (&["bench", "--model", "/no/such/model"], "/no/such/model/config.json is missing"),

@@ -3,10 +3,16 @@
 //! Only `+ − × ÷ √` and the `libm` crate are used, never the platform's own functions, because
 //! every node and every auditor must reach the same verdict.
 
+mod design;
 mod pooled;
+mod signed_rank;
+#[cfg(test)]
+mod simulation;
 mod student;
 
+pub use design::{Noise, Test, pairs_needed, power, seats_needed};
 pub use pooled::{BetweenSeats, Pooled, pool};
+pub use signed_rank::signed_rank_p;
 pub use student::{student_t_cdf, student_t_quantile};
 
 /// The probability that at least `successes` of `trials` independent trials succeed, each with

@@ -224,7 +224,7 @@ fn engine_options(job: &Job) -> EngineOptions {
     let after = job.decode_tokens.max(job.scored_tokens) as usize;
     let prompt = 1 + job.prompt_tokens as usize;
     let context_tokens = (prompt + after + 1).max(job.reach_tokens as usize + 1);
-    EngineOptions { context_tokens, batch_max: BATCH_MAX.min(context_tokens) }
+    EngineOptions::new(context_tokens, BATCH_MAX.min(context_tokens))
 }
 
 /// Scoring a prompt holds the kept logits of both arms and two sequences of reference logits.
