@@ -13,11 +13,14 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Receiver;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Requests whose prompts are tokenised at one time.
 const PREPARING_MAX: usize = 4;
+
+/// Requests whose bodies arrive at one time; with the limit of a body, this bounds their memory.
+const READING_MAX: usize = 64;
 
 /// How a service behaves.
 #[derive(Debug, Clone)]
@@ -45,6 +48,7 @@ pub struct Service {
     pub(super) queue: Queue,
     pub(super) metrics: Arc<Metrics>,
     preparing: Semaphore,
+    reading: Semaphore,
     stopping: AtomicBool,
 }
 
@@ -78,6 +82,7 @@ impl Service {
             queue,
             metrics,
             preparing: Semaphore::new(PREPARING_MAX),
+            reading: Semaphore::new(READING_MAX),
             stopping: AtomicBool::new(false),
         };
         Ok((Arc::new(service), engine))
@@ -96,6 +101,11 @@ impl Service {
 
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// A place to read a request's body; held while it arrives.
+    pub(super) fn place_to_read(&self) -> std::result::Result<SemaphorePermit<'_>, ApiError> {
+        self.reading.try_acquire().map_err(|_| ApiError::queue_full())
     }
 
     /// Runs `prepare`, which may tokenise a long text or compile a grammar, beside the server's own

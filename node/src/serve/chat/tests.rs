@@ -92,8 +92,17 @@ fn the_real_template_renders_them_alike() {
         eprintln!("skipped: {REAL} names no folder (see CONTRIBUTING.md)");
         return;
     };
-    let path = std::path::Path::new(&folder).join("google-gemma-4-31B-it.jinja");
-    check_examples(&template(&std::fs::read_to_string(path).unwrap()));
+    let read = |name: &str| {
+        let path = std::path::Path::new(&folder).join(name);
+        template(&std::fs::read_to_string(path).unwrap())
+    };
+    check_examples(&read("google-gemma-4-31B-it.jinja"));
+    // Gemma 3 has the turns of Gemma 2, whose template insists on alternating roles.
+    let older = read("google-gemma-2-2b-it.jinja");
+    let rendered = older.render(&said(vec![user("Hi")])).unwrap();
+    assert_eq!(rendered, "<bos><start_of_turn>user\nHi<end_of_turn>\n<start_of_turn>model\n");
+    let twice = older.render(&said(vec![user("Hi"), user("Hi")])).unwrap_err().to_string();
+    assert!(twice.contains("must alternate"), "{twice}");
 }
 
 #[test]
