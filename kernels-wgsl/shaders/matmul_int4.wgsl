@@ -1,12 +1,13 @@
-// Matrix product with int4 weights in groups of 32: y[m, r] = epilogue(sum_g scale[r, g] * sum_k q[r, k] * x[m, k]).
+// Matrix product with int4 weights in groups: y[m, r] = epilogue(sum_g scale[r, g] * sum_k q[r, k] * x[m, k]).
 //
-// Shape     w [rows, k] codes q + 8, a group of 32 a vec4, first code in the lowest nibble; scales bf16, two a
-//           word, each row padded to whole words; x [batch, k] f32; y [batch, y_stride] f32. k divisible by 32.
+// Shape     w [rows, k] codes q + 8, 32 of them a vec4, first code in the lowest nibble; scales bf16, one for every
+//           GROUP weights, two a word, each row padded to whole words; x [batch, k] f32; y [batch, y_stride] f32.
+//           k divisible by GROUP, and GROUP by 32.
 // Dispatch  (ceil(rows / (8 * LANE_ROWS)), ceil(batch / BATCH_TILE)), 64 invocations: 8 lanes to every LANE_ROWS rows.
 // Why       Eight lanes of one group each read one 128-byte line of a row. BATCH_TILE batch rows share each weight and
 //           LANE_ROWS (1, 2 or 4) rows each load of x, which is eight times the size of the codes it meets.
 //           The split into lanes is fixed, so a batch row's sum does not depend on the batch or either tile.
-// Sum order each group in element order from zero; lane l adds scale * group for l, l + 8, ...; then lanes 0..7.
+// Sum order each 32 weights in element order from zero; lane l adds scale * sum for l, l + 8, ...; then lanes 0..7.
 // Epilogue  0 store; 1 soft-cap: cap * tanh(s / cap); 2 gelu(s) * gate[m, r];
 //           3 rows alternate gate, up: y[m, r / 2] = gelu(gate) * up.
 // Experts   EXPERTS = e > 0: w is several experts' matrices, one below the other, of which every batch row takes e.
@@ -16,6 +17,7 @@
 override EPILOGUE: u32 = 0u;
 override BATCH_TILE: u32 = 1u;
 override LANE_ROWS: u32 = 2u;
+override GROUP: u32 = 32u;
 override EXPERTS: u32 = 0u;
 override PARTIALS: u32 = 64u * LANE_ROWS;
 
@@ -120,8 +122,10 @@ fn add_words(words: vec4<u32>, tile: Tile, sums: Sums) -> Sums {
 }
 
 fn scale_of(row: u32, group_at: u32) -> vec4<f32> {
-    let pair = scales[row * ((params.groups + 1u) / 2u) + group_at / 2u];
-    return vec4<f32>(bitcast<f32>(select(pair << 16u, pair & 0xffff0000u, (group_at & 1u) == 1u)));
+    let held = params.groups * 32u / GROUP;
+    let at = group_at * 32u / GROUP;
+    let pair = scales[row * ((held + 1u) / 2u) + at / 2u];
+    return vec4<f32>(bitcast<f32>(select(pair << 16u, pair & 0xffff0000u, (at & 1u) == 1u)));
 }
 
 fn gelu(v: f32) -> f32 {

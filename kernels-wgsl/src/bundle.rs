@@ -51,13 +51,6 @@ pub(crate) struct Kernel {
     pub(crate) batch_tiles: Vec<u32>,
 }
 
-impl Kernel {
-    /// Whether a layer with experts can be run with it.
-    pub(crate) fn runs_experts(&self) -> bool {
-        self.declared.contains(EXPERTS)
-    }
-}
-
 /// A checked kernel bundle: an implementation for every op.
 #[derive(Debug, Clone)]
 pub struct Bundle {
@@ -199,6 +192,19 @@ impl Bundle {
         self.replaced.iter().map(|op| op.entry().name)
     }
 
+    /// The first of `constants` that the kernel for `op` would have to declare and does not.
+    pub(crate) fn missing(
+        &self,
+        op: Op,
+        constants: &[(&'static str, u32)],
+    ) -> Option<(&'static str, u32)> {
+        let declared = &self.kernel(op).declared;
+        let given = |c: &&(&'static str, u32)| {
+            declared.contains(c.0) || op.entry().constants.contains(c)
+        };
+        constants.iter().find(|c| !given(c)).copied()
+    }
+
     pub(crate) fn kernel(&self, op: Op) -> &Kernel {
         self.kernels.get(&op).expect("builtin() has every op and replacing removes none")
     }
@@ -270,7 +276,9 @@ fn read_kernel(entry: KernelEntry, files: &BTreeMap<String, Vec<u8>>) -> Result<
         return refuse("lists batch_tiles but declares no `override BATCH_TILE`".into());
     }
     for (name, value) in &entry.constants {
-        let taken = name == "BATCH_TILE"
+        let planned = op.entry().constants.iter().any(|(known, _)| known == name);
+        let taken = planned
+            || name == "BATCH_TILE"
             || name == EXPERTS
             || Some(name.as_str()) == op.entry().mode_constant;
         if taken || !declared.contains(name) || !value.is_finite() {

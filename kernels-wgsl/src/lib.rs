@@ -60,7 +60,7 @@
 //! [`Checkpoint`] and `load/` read files; [`quantize`] writes int4 ones. [`registry`] lists the kernels
 //! in `shaders/`, [`kernels`] their oracles and cases. `plan/` lays out the dispatches, `gpu/` launches
 //! them, [`engine`] runs tokens through. [`bundle`] reads foreign kernels. [`measure`] has perplexity and
-//! speed.
+//! speed. [`triage`] finds out what is wrong with a checkpoint, [`synth`] makes random ones.
 //!
 //! ```no_run
 //! use assay_kernels::{AdapterRequest, Bundle, Checkpoint, Engine, EngineOptions, Gpu};
@@ -92,13 +92,16 @@ mod plan;
 pub mod quantize;
 pub mod registry;
 pub mod sample;
+pub mod synth;
+pub mod triage;
 
 pub use bundle::Bundle;
 pub use config::{
     DrafterConfig, Family, LayerConfig, LayerKind, ModelConfig, MoeConfig, RopeConfig,
 };
 pub use engine::{
-    Decode, DraftChain, DraftStats, Engine, EngineOptions, LogitRows, Path, Phase, Prefill,
+    Decode, DraftChain, DraftStats, Engine, EngineOptions, LogitRows, MemoryNeed, Path, Phase,
+    Prefill,
 };
 pub use error::{Error, Result};
 pub use gpu::{AdapterInfo, AdapterRequest, Gpu};

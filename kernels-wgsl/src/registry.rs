@@ -22,8 +22,12 @@ pub enum Op {
     ResidualNorm,
     /// Matrix product with bf16 weights and an epilogue.
     MatmulBf16,
-    /// Matrix product with int4 weights in groups of 32 and an epilogue.
+    /// Matrix product with int4 weights in groups and an epilogue.
     MatmulInt4,
+    /// Matrix product with weights in any other storage type and an epilogue.
+    MatmulBlock,
+    /// Token embedding rows of a table in any of those types, scaled.
+    EmbedBlock,
     /// Head norms, rotation and cache write.
     HeadNormRope,
     /// Causal attention over the cache.
@@ -81,6 +85,8 @@ pub struct Entry {
     pub bindings: &'static [(&'static str, Access)],
     /// `override` constant by which the plan chooses a variant of the op.
     pub mode_constant: Option<&'static str>,
+    /// Further `override` constants that the plan sets, with their defaults.
+    pub constants: &'static [(&'static str, u32)],
     /// Items along x (output rows, heads, words) that one workgroup of the built-in kernel covers.
     pub rows_per_workgroup: u32,
     /// Values of `BATCH_TILE` (batch rows per workgroup along y) that the built-in kernel is built for.
@@ -115,6 +121,7 @@ const fn entry(
         source,
         bindings,
         mode_constant: None,
+        constants: &[],
         rows_per_workgroup: 1,
         batch_tiles: &[1],
         tunables: &[],
@@ -136,12 +143,22 @@ const fn matmul(tunables: &'static [Tunable; 1], entry: Entry) -> Entry {
     }
 }
 
+const SCALED_MATMUL: [(&str, Access); 7] = [
+    PARAMS,
+    STEP,
+    ("x", Read),
+    ("w", Read),
+    ("scales", Read),
+    ("gate", Read),
+    ("y", Write),
+];
+
 /// Many workgroups matter more than loads of x, which is as large as the weights it meets.
 const BF16_TUNABLES: [Tunable; 1] = [lane_rows(1)];
 /// x is eight times the size of the codes it meets.
 const INT4_TUNABLES: [Tunable; 1] = [lane_rows(2)];
 
-static ENTRIES: [Entry; 15] = [
+static ENTRIES: [Entry; 17] = [
     Entry {
         rows_per_workgroup: 64,
         ..entry(
@@ -191,24 +208,43 @@ static ENTRIES: [Entry; 15] = [
             kernels::matmul_bf16,
         ),
     ),
-    matmul(
-        &INT4_TUNABLES,
-        entry(
-            Op::MatmulInt4,
-            "matmul_int4",
-            shader!("matmul_int4"),
-            &[
-                PARAMS,
-                STEP,
-                ("x", Read),
-                ("w", Read),
-                ("scales", Read),
-                ("gate", Read),
-                ("y", Write),
-            ],
-            kernels::matmul_int4,
-        ),
-    ),
+    Entry {
+        constants: &[("GROUP", 32)],
+        ..matmul(
+            &INT4_TUNABLES,
+            entry(
+                Op::MatmulInt4,
+                "matmul_int4",
+                shader!("matmul_int4"),
+                &SCALED_MATMUL,
+                kernels::matmul_int4,
+            ),
+        )
+    },
+    Entry {
+        mode_constant: Some("EPILOGUE"),
+        constants: &[("FORMAT", 0), ("GROUP", 32), ("EXPERTS", 0)],
+        rows_per_workgroup: 8,
+        batch_tiles: &[1, 2, 3, 4],
+        ..entry(
+            Op::MatmulBlock,
+            "matmul_block",
+            shader!("matmul_block"),
+            &SCALED_MATMUL,
+            kernels::matmul_block,
+        )
+    },
+    Entry {
+        constants: &[("FORMAT", 0), ("GROUP", 32)],
+        rows_per_workgroup: 64,
+        ..entry(
+            Op::EmbedBlock,
+            "embed_block",
+            shader!("embed_block"),
+            &[PARAMS, STEP, ("tokens", Read), ("table", Read), ("scales", Read), ("x", Write)],
+            kernels::embed_block,
+        )
+    },
     entry(
         Op::HeadNormRope,
         "head_norm_rope",

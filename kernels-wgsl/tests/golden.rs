@@ -64,6 +64,11 @@ fn keys_as_values_match_the_reference() {
 }
 
 #[test]
+fn experts_match_the_reference() {
+    check_fixture("moe");
+}
+
+#[test]
 fn gemma3_matches_the_reference() {
     check_fixture("gemma3");
 }

@@ -63,6 +63,18 @@ fn e_series_paths_agree_with_every_bundle_and_format() {
 }
 
 #[test]
+fn every_family_agrees_past_the_window() {
+    // Their windows are 16 positions, so the rings wrap several times.
+    for name in ["dense-k-eq-v", "moe", "gemma3"] {
+        let bf16 = common::fixture(name);
+        let tokens = tokens(bf16.config().vocab as u32, 70);
+        for checkpoint in [&bf16, &int4(&bf16)] {
+            check_paths(&mut common::engine(checkpoint, 80, 11), &tokens);
+        }
+    }
+}
+
+#[test]
 fn nano_paths_agree_past_the_window() {
     let mut engine = common::engine(&Checkpoint::embedded().expect("loads"), 160, 16);
     check_paths(&mut engine, &tokens(4096, 130));
@@ -86,14 +98,16 @@ fn half_dot_decodes_something_else() {
 
 #[test]
 fn ten_reloads_give_identical_bits() {
-    let checkpoint = common::e_series();
-    let tokens = tokens(1024, 24);
-    let mut first = None;
-    for _ in 0..10 {
-        let mut engine = common::engine(&checkpoint, 64, 8);
-        let rows = engine.logits(&tokens, Path::Batch(5)).expect("runs");
-        let found = bits(&rows.logits);
-        assert!(*first.get_or_insert_with(|| found.clone()) == found);
+    for name in ["e-series", "dense-k-eq-v", "moe", "gemma3"] {
+        let checkpoint = common::fixture(name);
+        let tokens = tokens(checkpoint.config().vocab as u32, 24);
+        let mut first = None;
+        for _ in 0..10 {
+            let mut engine = common::engine(&checkpoint, 64, 8);
+            let rows = engine.logits(&tokens, Path::Batch(5)).expect("runs");
+            let found = (bits(&rows.logits), bits(&rows.hidden));
+            assert!(*first.get_or_insert_with(|| found.clone()) == found, "{name}");
+        }
     }
 }
 

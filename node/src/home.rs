@@ -9,6 +9,7 @@
 //! HOME/ledger/        blocks and state (sled)
 //! HOME/consensus/     the ordering engine's write-ahead log
 //! HOME/blobs/         checkpoints, bundles and manifests by hash
+//! HOME/models.json    names of imported checkpoints
 //! HOME/peers.json     addresses seen before
 //! ```
 

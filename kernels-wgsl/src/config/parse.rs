@@ -206,6 +206,7 @@ fn check_quantisation(value: &Value) -> Result<bool> {
         .as_object()
         .filter(|m| !m.is_empty())
         .ok_or_else(|| top.error("config_groups", "must be an object with at least one group"))?;
+    let mut int4 = false;
     for (name, group) in groups {
         let prefix = format!("quantization_config.config_groups.{name}.");
         let group = Keys::new(FILE, &prefix, group)?;
@@ -213,16 +214,22 @@ fn check_quantisation(value: &Value) -> Result<bool> {
         let prefix = format!("{prefix}weights.");
         let weights = Keys::new(FILE, &prefix, weights)?;
         let bits = weights.required("num_bits", 1..=64)?;
-        let size = weights.integer("group_size", 1..=WIDTH_MAX)?.unwrap_or(0);
         let symmetric = weights.boolean("symmetric", true)?;
         let kind = weights.string("type")?.unwrap_or("int");
-        if (bits, size, symmetric, kind) != (4, 32, true, "int") {
+        // Whatever the file says, the shape of the scales decides; this refuses what has no kernel.
+        let size = match (weights.get("group_size"), weights.string("strategy")?) {
+            (_, Some("channel")) => 32,
+            (Some(size), _) if size.as_i64() == Some(-1) => 32,
+            _ => weights.required("group_size", 1..=WIDTH_MAX)?,
+        };
+        if !matches!(bits, 4 | 8) || size % 32 != 0 || !symmetric || kind != "int" {
             return Err(unsupported(format!(
                 "{bits}-bit {kind} weights in groups of {size}, symmetric = {symmetric}"
             )));
         }
+        int4 |= bits == 4;
     }
-    Ok(true)
+    Ok(int4)
 }
 
 /// `eos_token_id` is one id or a list of them.

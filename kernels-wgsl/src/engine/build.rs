@@ -1,19 +1,20 @@
 //! Building an engine: sizes checked, weights uploaded, plan resolved.
 
 use super::experts::upload_experts;
+use super::memory::MemoryNeed;
 use super::state::Buffers;
-use super::weights::Weights;
+use super::weights::{ROWS_MAX, TablePart, Weights, table};
 use super::{BATCH_MAX, Engine, EngineOptions, PleTable};
 use crate::bundle::Bundle;
 use crate::config::{LayerKind, ModelConfig};
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Pipelines, Readback, Resolved};
-use crate::load::{Checkpoint, HEAD};
-use crate::plan::{Buf, MoeBuf, TargetInputs, norm_layout, target};
+use crate::load::{Checkpoint, HEAD, Matrix};
+use crate::plan::{Buf, Format, MoeBuf, PlePlace, Table, TargetInputs, norm_layout, target};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-const EMBEDDING: &str = "embed_tokens.weight";
+const EMBEDDING: &str = "embed_tokens";
 /// Positions of the fine rotation table.
 const SPAN: usize = 256;
 
@@ -44,17 +45,23 @@ pub(super) fn engine(
 ) -> Result<Engine> {
     let config = checkpoint.config();
     check_options(config, options)?;
+    MemoryNeed::placed(checkpoint, options, placement).check(gpu, options)?;
     let mut weights = Weights::new(gpu);
     let mut expert_parts = BTreeMap::new();
     upload_layers(&mut weights, checkpoint, placement, &mut expert_parts)?;
-    let Weights { mut buffers, formats, .. } = weights;
-    let embedding_parts =
-        upload_table(gpu, checkpoint, placement, EMBEDDING, Buf::Embedding, &mut buffers)?;
-    let head_parts = match config.tied_head {
+    let Weights { mut buffers, pieces, .. } = weights;
+    let tables = (gpu, checkpoint, placement);
+    let embedding =
+        upload_table(tables, EMBEDDING, (Buf::Embedding, Buf::EmbeddingScales), &mut buffers)?;
+    let head = match config.tied_head {
         true => None,
-        false => Some(upload_table(gpu, checkpoint, placement, HEAD, Buf::Head, &mut buffers)?),
+        false => Some(upload_table(tables, HEAD, (Buf::Head, Buf::HeadScales), &mut buffers)?),
     };
-    let ple = upload_ple_table(gpu, checkpoint, options, placement, &mut buffers)?;
+    let (ple_place, ple) = upload_ple_table(gpu, checkpoint, options, placement, &mut buffers)?;
+    if pieces.keys().any(|name| name.ends_with(".up")) {
+        let size = (options.batch_max * config.widest_mlp() * 4) as u64;
+        buffers.insert(Buf::Up, gpu.storage("up", size)?);
+    }
     upload_tables(gpu, checkpoint, options, &mut buffers)?;
     let rings = rings(config, options);
     make_work_buffers(gpu, config, options, &rings, &mut buffers)?;
@@ -67,13 +74,13 @@ pub(super) fn engine(
         .collect::<Result<_>>()?;
     let plan = target(&TargetInputs {
         config,
-        formats: &formats,
+        pieces: &pieces,
         expert_parts: &expert_parts,
         layer_scalars: &layer_scalars,
         rings,
-        embedding_parts: &embedding_parts,
-        head_parts: head_parts.as_deref(),
-        ple_on_device: matches!(ple, PleTable::Device),
+        embedding: &embedding,
+        head: head.as_ref(),
+        ple: ple_place,
     });
     let mut pipelines = Pipelines::new(gpu, bundle);
     let mut all = plan.dispatches.clone();
@@ -94,7 +101,7 @@ pub(super) fn engine(
         resolved,
         ple,
         bundle: bundle.clone(),
-        embedding_parts,
+        embedding,
         draft: None,
         tokens_back: [Readback::new(gpu, slot)?, Readback::new(gpu, slot)?],
         history: None,
@@ -161,7 +168,7 @@ fn upload_layers(
             }
         }
         if let (Some(gate), Some(up)) = (take("mlp.gate_proj"), take("mlp.up_proj")) {
-            weights.alternate(&format!("layers.{i}.gate_up"), &[gate], &[up])?;
+            weights.gate_up(&format!("layers.{i}."), gate, up)?;
         }
         if let Some(moe) = &c.moe {
             let limit = placement.part_bytes_max;
@@ -173,55 +180,60 @@ fn upload_layers(
 
 /// Uploads the table `name` of a row per token, split by vocabulary rows under the binding limit.
 fn upload_table(
-    gpu: &Gpu,
-    checkpoint: &Checkpoint,
-    placement: &Placement,
+    (gpu, checkpoint, placement): (&Gpu, &Checkpoint, &Placement),
     name: &str,
-    role: impl Fn(usize) -> Buf,
+    (role, scale_role): (fn(usize) -> Buf, fn(usize) -> Buf),
     buffers: &mut BTreeMap<Buf, wgpu::Buffer>,
-) -> Result<Vec<Range<usize>>> {
+) -> Result<Table> {
     let c = checkpoint.config();
-    let table = checkpoint.tensor(name, &[c.vocab, c.hidden])?;
-    let bytes = table.to_bf16()?;
-    let row_bytes = c.hidden * 2;
-    let parts = row_parts(c.vocab, row_bytes, placement.part_bytes_max);
-    for (part, range) in parts.iter().enumerate() {
-        let slice = &bytes[range.start * row_bytes..range.end * row_bytes];
-        buffers.insert(role(part), gpu.upload(name, &[slice])?);
+    let matrix = checkpoint.matrix(name, c.vocab, c.hidden)?.into_table();
+    let mut parts = Vec::new();
+    for part in table(gpu, name, &matrix, placement.part_bytes_max)? {
+        let TablePart { rows, codes, scales } = part;
+        buffers.insert(role(parts.len()), codes);
+        if let Some(scales) = scales {
+            buffers.insert(scale_role(parts.len()), scales);
+        }
+        parts.push(rows);
     }
-    Ok(parts)
+    Ok(Table { format: matrix.format(), parts })
 }
 
-/// Splits a table into parts of at most `part_bytes_max`.
-pub(super) fn row_parts(rows: usize, row_bytes: usize, part_bytes_max: u64) -> Vec<Range<usize>> {
-    let limit = usize::try_from(part_bytes_max).unwrap_or(usize::MAX);
-    // Eight rows is one workgroup of the head kernel; every part but the last is whole workgroups.
-    let part = (limit / row_bytes / 8 * 8).clamp(8, 65_535 * 8);
-    (0..rows).step_by(part).map(|start| start..(start + part).min(rows)).collect()
-}
-
+/// Puts the per-layer table on the device where it fits; else rows of it are uploaded as they are needed.
 fn upload_ple_table(
     gpu: &Gpu,
     checkpoint: &Checkpoint,
     options: &EngineOptions,
     placement: &Placement,
     buffers: &mut BTreeMap<Buf, wgpu::Buffer>,
-) -> Result<PleTable> {
+) -> Result<(PlePlace, PleTable)> {
     let c = checkpoint.config();
     if c.ple_width == 0 {
-        return Ok(PleTable::Device);
+        return Ok((PlePlace::Device(Format::Bf16), PleTable::Device));
     }
     let width = c.layers.len() * c.ple_width;
-    let table = checkpoint.tensor("embed_tokens_per_layer.weight", &[c.ple_vocab, width])?;
-    let whole = table.to_bf16_len()?;
-    // Tokens past a shorter table use row 0, which only the host path looks after.
-    if whole <= placement.ple_bytes_max && c.ple_vocab >= c.vocab {
-        buffers.insert(Buf::PleTable, gpu.upload("per-layer table", &[&table.to_bf16()?])?);
-        return Ok(PleTable::Device);
+    let tensor = checkpoint.tensor("embed_tokens_per_layer.weight", &[c.ple_vocab, width])?;
+    let matrix = Matrix::plain(tensor, c.ple_vocab, width)?;
+    let format = matrix.format();
+    let rows = |bytes: usize| gpu.storage("per-layer rows", (options.batch_max * width * bytes) as u64);
+    if format != Format::Bf16 {
+        buffers.insert(Buf::PleRows, rows(4)?);
     }
-    let rows = gpu.storage("per-layer rows", (options.batch_max * width * 2) as u64)?;
-    buffers.insert(Buf::PleTable, rows);
-    Ok(PleTable::Host(table.clone()))
+    // Tokens past a shorter table use row 0, which only the host path looks after.
+    let fits = tensor.weight_bytes()? <= placement.ple_bytes_max
+        && (c.vocab..=ROWS_MAX).contains(&c.ple_vocab);
+    if !fits {
+        if format == Format::Bf16 {
+            buffers.insert(Buf::PleTable, rows(2)?);
+            return Ok((PlePlace::Rows, PleTable::Host(tensor.clone())));
+        }
+        return Ok((PlePlace::WideRows, PleTable::Host(tensor.clone())));
+    }
+    for part in table(gpu, "per-layer table", &matrix, u64::MAX)? {
+        buffers.insert(Buf::PleTable, part.codes);
+        buffers.extend(part.scales.map(|scales| (Buf::PleScales, scales)));
+    }
+    Ok((PlePlace::Device(format), PleTable::Device))
 }
 
 /// Uploads norm weights and rotation tables.

@@ -2,6 +2,7 @@
 
 use super::{Decode, Engine, PleTable, Prefill};
 use crate::error::{Error, Result};
+use crate::load::Dtype;
 use crate::plan::Buf;
 use std::time::Instant;
 
@@ -131,15 +132,18 @@ impl Engine {
 
     pub(super) fn upload_ple_rows(&self, tokens: &[u32]) {
         let PleTable::Host(table) = &self.ple else { return };
-        let row_bytes = 2 * self.config.layers.len() * self.config.ple_width;
-        let data = table.data();
-        let mut rows = Vec::with_capacity(tokens.len() * row_bytes);
-        for &token in tokens {
-            // Ids past the table use row 0, as the reference implementation does.
-            let row = if (token as usize) < self.config.ple_vocab { token as usize } else { 0 };
-            rows.extend_from_slice(&data[row * row_bytes..(row + 1) * row_bytes]);
+        // Ids past the table use row 0, as the reference implementation does.
+        let row = |token: u32| if (token as usize) < self.config.ple_vocab { token as usize } else { 0 };
+        if table.dtype == Dtype::BF16 {
+            let row_bytes = 2 * self.config.layers.len() * self.config.ple_width;
+            let held = |&token: &u32| &table.data()[row(token) * row_bytes..][..row_bytes];
+            let rows: Vec<u8> = tokens.iter().flat_map(held).copied().collect();
+            self.gpu.write(self.buffers.get(&Buf::PleTable), 0, &rows);
+            return;
         }
-        self.gpu.write(self.buffers.get(&Buf::PleTable), 0, &rows);
+        let mut rows = Vec::new();
+        tokens.iter().for_each(|&token| table.decode_row(row(token), &mut rows));
+        self.gpu.write(self.buffers.get(&Buf::PleRows), 0, bytemuck::cast_slice(&rows));
     }
 
     /// Submits one single-token step: forward pass, argmax, token to the next step and to read-back

@@ -89,10 +89,10 @@ impl Engine {
         let plan = self::drafter(&DraftInputs {
             drafter: config,
             target: &self.config,
-            formats: &uploaded.formats,
+            pieces: &uploaded.pieces,
             layer_scalars: &layer_scalars,
             rings: &build::rings(&self.config, &self.options),
-            embedding_parts: &self.embedding_parts,
+            embedding: &self.embedding,
             head_parts: &uploaded.head_parts,
             len: len.most(),
         });

@@ -1,17 +1,17 @@
 //! The drafter's weights and buffers on the device.
 
 use super::build;
-use super::weights::Weights;
+use super::weights::{Weights, table};
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
-use crate::load::{Drafter, Matrix};
-use crate::plan::{Buf, DraftBuf, Format, draft_norm_layout};
+use crate::load::Drafter;
+use crate::plan::{Buf, DraftBuf, Format, Pieces, draft_norm_layout};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// What the plan must know of the uploaded weights.
 pub(super) struct Uploaded {
-    pub(super) formats: BTreeMap<String, Format>,
+    pub(super) pieces: Pieces,
     /// Vocabulary rows of each part of the head.
     pub(super) head_parts: Vec<Range<usize>>,
 }
@@ -72,34 +72,31 @@ pub(super) fn upload(
         put(role, gpu.storage(&format!("draft {role:?}"), 4 * words as u64)?);
     }
     buffers.extend(weights.buffers);
-    Ok(Uploaded { formats: weights.formats, head_parts })
+    Ok(Uploaded { pieces: weights.pieces, head_parts })
 }
 
-/// Uploads the output head in parts under the binding limit. A centroid head is gathered row by row, so its
-/// parts are plain bf16 tables; a dense one is a matmul like any other.
+/// Uploads the output head. A dense one is a matrix like any other; a centroid head is gathered row by row
+/// from parts under the binding limit.
 fn upload_head(
     gpu: &Gpu,
     drafter: &Drafter,
     weights: &mut Weights<'_>,
 ) -> Result<Vec<Range<usize>>> {
-    let (vocab, width) = (drafter.config().text.vocab, drafter.config().text.hidden);
     let head = drafter.head()?;
-    let Matrix::Bf16 { data, .. } = &head else {
+    if drafter.config().centroids == 0 {
+        weights.stack("draft.head", &[head])?;
+        return Ok(Vec::new());
+    }
+    if head.format() != Format::Bf16 {
         return Err(Error::Unsupported {
-            what: "a drafter with a quantised output head".into(),
+            what: "a drafter with a quantised centroid head".into(),
             hint: "keep the drafter's embed_tokens in bf16".into(),
         });
-    };
-    let parts = build::row_parts(vocab, 2 * width, build::Placement::of(gpu).part_bytes_max);
-    for (part, range) in parts.iter().enumerate() {
-        let slice = &data[range.start * 2 * width..range.end * 2 * width];
-        if drafter.config().centroids > 0 {
-            let buffer = gpu.upload("draft head", &[slice])?;
-            weights.buffers.insert(Buf::Draft(DraftBuf::Head(part)), buffer);
-        } else {
-            let matrix = Matrix::Bf16 { rows: range.len(), data: slice.into() };
-            weights.stack(&format!("draft.head.{part}"), &[matrix])?;
-        }
+    }
+    let mut parts = Vec::new();
+    for part in table(gpu, "draft head", &head, build::Placement::of(gpu).part_bytes_max)? {
+        weights.buffers.insert(Buf::Draft(DraftBuf::Head(parts.len())), part.codes);
+        parts.push(part.rows);
     }
     Ok(parts)
 }

@@ -8,6 +8,7 @@ mod draft_length;
 mod draft_weights;
 mod experts;
 mod logits;
+mod memory;
 mod phases;
 mod round;
 mod state;
@@ -20,15 +21,15 @@ use crate::config::{LayerKind, ModelConfig};
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Readback, Resolved};
 use crate::load::{Checkpoint, Tensor};
-use crate::plan::Plan;
+use crate::plan::{Plan, Table};
 use build::Placement;
 use draft::Draft;
 pub use draft::{DRAFT_LEN_MAX, DraftChain, DraftStats};
 pub use draft_length::DraftLen;
 pub use logits::{LogitRows, Path};
+pub use memory::{MemoryNeed, kv_cache_bytes};
 pub use phases::Phase;
 use state::Buffers;
-use std::ops::Range;
 
 /// Sizes an engine is built for.
 #[derive(Debug, Clone)]
@@ -95,7 +96,7 @@ pub struct Engine {
     feed_at: usize,
     ple: PleTable,
     bundle: Bundle,
-    embedding_parts: Vec<Range<usize>>,
+    embedding: Table,
     draft: Option<Draft>,
     tokens_back: [Readback; 2],
     history: Option<wgpu::Buffer>,

@@ -49,6 +49,44 @@ fn split_and_host_tables_change_nothing() {
 }
 
 #[test]
+fn split_experts_change_nothing() {
+    let gpu = Gpu::open(&AdapterRequest::default()).unwrap();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/moe");
+    let checkpoint = Checkpoint::open(std::path::Path::new(folder)).unwrap();
+    let options = EngineOptions::new(64, 5);
+    let build = |placement: &Placement| {
+        engine(&gpu, &checkpoint, &Bundle::builtin(), &options, placement).unwrap()
+    };
+    let tokens = TOKENS.map(|token| token % 512);
+    let mut whole = build(&Placement::of(&gpu));
+    // One expert's gate and up, or two experts' down matrices, per buffer.
+    let mut split = build(&Placement { ple_bytes_max: 0, part_bytes_max: 25_000 });
+    let launches = |engine: &Engine| engine.describe_plan().matches("EXPERTS=3").count();
+    assert_eq!((launches(&whole), launches(&split)), (3 * 2, 3 * (10 + 5)));
+    for path in [Path::Prefill, Path::Decode] {
+        let expected = whole.logits(&tokens, path).unwrap();
+        let found = split.logits(&tokens, path).unwrap();
+        assert!(bits(&expected.logits) == bits(&found.logits), "{path}");
+    }
+}
+
+#[test]
+fn bundles_without_experts_are_refused_by_name() {
+    let gpu = Gpu::open(&AdapterRequest::default()).unwrap();
+    let crate_folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let checkpoint = Checkpoint::open(&crate_folder.join("tests/fixtures/moe")).unwrap();
+    let bundle = std::fs::read_dir(crate_folder.join("../testnet/bundles/serial-rows")).unwrap();
+    let files = bundle.map(|entry| {
+        let entry = entry.unwrap();
+        (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap())
+    });
+    let bundle = Bundle::from_files(files.collect()).unwrap();
+    let options = EngineOptions::new(64, 5);
+    let error = Engine::new(&gpu, &checkpoint, &bundle, &options).unwrap_err().to_string();
+    assert!(error.contains("serial-rows") && error.contains("EXPERTS"), "{error}");
+}
+
+#[test]
 fn engines_may_move_between_threads() {
     fn check<T: Send>() {}
     check::<Engine>();

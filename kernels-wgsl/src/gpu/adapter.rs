@@ -1,5 +1,6 @@
 //! Choosing and opening an adapter.
 
+use super::memory;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, OnceLock};
@@ -41,6 +42,8 @@ pub struct Gpu {
     pub(crate) device: wgpu::Device,
     pub(crate) queue: wgpu::Queue,
     info: AdapterInfo,
+    /// Memory that engines may fill, where it is known.
+    memory_bytes: Option<u64>,
     /// First error that no scope caught, such as a lost device. The interface's own answer is a panic.
     fault: Arc<OnceLock<String>>,
 }
@@ -73,6 +76,7 @@ impl Gpu {
         if let Some(message) = shortfall(&limits) {
             return Err(Error::Device { adapter: info.name, message });
         }
+        let memory_bytes = memory::stated().or_else(|| memory::of(&adapter));
         let request = wgpu::DeviceDescriptor {
             label: Some("assay"),
             required_limits: limits,
@@ -87,7 +91,7 @@ impl Gpu {
             // Later errors follow from the first.
             let _ = seen.set(error.to_string());
         }));
-        Ok(Gpu { device, queue, info, fault })
+        Ok(Gpu { device, queue, info, memory_bytes, fault })
     }
 
     /// Waits for a submission, or for all of them, and reports what went wrong since the last wait.
@@ -99,6 +103,18 @@ impl Gpu {
         }
         polled.map_err(|e| self.error(format!("waiting for the device: {e}")))?;
         Ok(())
+    }
+
+    /// Memory for weights, caches and work together, in bytes; `None` where the interface does not tell.
+    /// The environment variable `ASSAY_DEVICE_MEMORY_BYTES` overrides what the driver says.
+    pub fn memory_bytes(&self) -> Option<u64> {
+        self.memory_bytes
+    }
+
+    /// The same adapter, taken to have `bytes` of memory.
+    pub fn assume_memory_bytes(mut self, bytes: u64) -> Self {
+        self.memory_bytes = Some(bytes);
+        self
     }
 
     /// What the adapter says about itself.

@@ -2,6 +2,7 @@
 
 mod adapter;
 mod buffers;
+mod memory;
 mod pipelines;
 mod probe;
 mod recorder;

@@ -3,6 +3,7 @@
 use super::Gpu;
 use crate::bundle::{Bundle, EXPERTS, Kernel};
 use crate::error::{Error, Result};
+use crate::plan::Dispatch;
 use crate::registry::{Access, Op};
 use std::collections::BTreeMap;
 
@@ -34,7 +35,7 @@ pub(crate) struct Pipelines<'a> {
     bundle: &'a Bundle,
     layouts: BTreeMap<Op, (wgpu::BindGroupLayout, wgpu::PipelineLayout)>,
     modules: BTreeMap<Op, wgpu::ShaderModule>,
-    variants: BTreeMap<(Op, u32, u32), Variant>,
+    variants: BTreeMap<(Op, Vec<(&'static str, u32)>), Variant>,
 }
 
 impl<'a> Pipelines<'a> {
@@ -81,30 +82,39 @@ impl<'a> Pipelines<'a> {
         })
     }
 
-    /// The op's kernel compiled for `mode` and `experts` per token.
-    pub(crate) fn variant(&mut self, op: Op, mode: u32, experts: u32) -> Result<Variant> {
-        if let Some(variant) = self.variants.get(&(op, mode, experts)) {
+    /// The op's kernel compiled for the mode and the other constants of `dispatch`.
+    pub(crate) fn variant(&mut self, dispatch: &Dispatch) -> Result<Variant> {
+        let op = dispatch.op;
+        let mut constants = dispatch.constants.clone();
+        // Rows of different experts share no weights, so there is nothing to tile.
+        let tiled = dispatch.experts == 0;
+        if !tiled {
+            constants.push((EXPERTS, dispatch.experts));
+        }
+        if let Some((name, value)) = self.bundle.missing(op, &constants) {
+            let (bundle, op) = (self.bundle.name(), op.entry().name);
+            return Err(Error::Bundle(format!(
+                "`{bundle}` has a kernel for `{op}` that declares no `override {name}`, for which this \
+                 model needs {value}; use another bundle, or add the constant as the built-in kernel has it"
+            )));
+        }
+        let mode_constant = op.entry().mode_constant.map(|name| (name, dispatch.mode));
+        constants.extend(mode_constant);
+        let key = (op, constants);
+        if let Some(variant) = self.variants.get(&key) {
             return Ok(variant.clone());
         }
         let kernel = self.bundle.kernel(op);
-        if experts > 0 && !kernel.runs_experts() {
-            let (bundle, op) = (self.bundle.name(), op.entry().name);
-            return Err(Error::Bundle(format!(
-                "`{bundle}` has a kernel for `{op}` that declares no `override EXPERTS`, which this model \
-                 needs; use another bundle, or add the constant as the built-in kernel has it"
-            )));
-        }
         let module = self.module(op, kernel)?;
         let layout = self.layouts_of(op).1.clone();
-        // Rows of different experts share no weights, so there is nothing to tile.
-        let wanted: &[u32] = if experts > 0 { &[1] } else { &kernel.batch_tiles };
+        let wanted: &[u32] = if tiled { &kernel.batch_tiles } else { &[1] };
         let mut tiles = Vec::with_capacity(wanted.len());
         for &tile in wanted {
-            let given = [(BATCH_TILE, tile), (EXPERTS, experts)];
-            tiles.push((tile, self.compile(op, mode, given, &module, &layout)?));
+            let given = [&key.1[..], &[(BATCH_TILE, tile)]].concat();
+            tiles.push((tile, self.compile(op, &given, &module, &layout)?));
         }
         let variant = Variant { tiles, rows_per_workgroup: kernel.rows_per_workgroup };
-        self.variants.insert((op, mode, experts), variant.clone());
+        self.variants.insert(key, variant.clone());
         Ok(variant)
     }
 
@@ -128,18 +138,15 @@ impl<'a> Pipelines<'a> {
     fn compile(
         &self,
         op: Op,
-        mode: u32,
-        given: [(&str, u32); 2],
+        given: &[(&'static str, u32)],
         module: &wgpu::ShaderModule,
         layout: &wgpu::PipelineLayout,
     ) -> Result<wgpu::ComputePipeline> {
         let kernel = self.bundle.kernel(op);
         let mut constants: Vec<(&str, f64)> =
             kernel.constants.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-        let mode_constant = op.entry().mode_constant.map(|name| (name, mode));
-        let declared = mode_constant.into_iter().chain(given);
-        let declared = declared.filter(|(name, _)| kernel.declared.contains(*name));
-        constants.extend(declared.map(|(name, value)| (name, f64::from(value))));
+        let declared = given.iter().filter(|(name, _)| kernel.declared.contains(*name));
+        constants.extend(declared.map(|(name, value)| (*name, f64::from(*value))));
         let descriptor = wgpu::ComputePipelineDescriptor {
             label: Some(op.entry().name),
             layout: Some(layout),
@@ -151,7 +158,7 @@ impl<'a> Pipelines<'a> {
             },
             cache: None,
         };
-        let name = format!("{} (mode {mode}, {given:?})", op.entry().name);
+        let name = format!("{} ({given:?})", op.entry().name);
         self.gpu
             .checked(|| self.gpu.device.create_compute_pipeline(&descriptor))
             .map_err(|message| Error::Kernel { kernel: name, message })

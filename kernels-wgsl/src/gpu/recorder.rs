@@ -36,7 +36,7 @@ impl Resolved {
         let arena = uniform_arena(gpu, dispatches)?;
         let mut launches = Vec::with_capacity(dispatches.len());
         for (slot, dispatch) in (0u64..).zip(dispatches) {
-            let variant = pipelines.variant(dispatch.op, dispatch.mode, dispatch.experts)?;
+            let variant = pipelines.variant(dispatch)?;
             let groups_x = dispatch.items.div_ceil(variant.rows_per_workgroup);
             if groups_x > WORKGROUPS_MAX {
                 return Err(Error::Unsupported {

@@ -32,6 +32,7 @@ pub(crate) fn argmax(rows: Range<usize>) -> Vec<Case> {
             why: "comparisons do not round",
             op: Op::Argmax,
             mode: 0,
+            constants: Vec::new(),
             experts: 0,
             params: vec![width as u32],
             items: 1,

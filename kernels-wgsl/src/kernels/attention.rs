@@ -77,6 +77,7 @@ fn case(shape: &Shape, rows: &Range<usize>) -> Case {
         why: WHY,
         op: Op::Attention,
         mode: dim as u32,
+        constants: Vec::new(),
         experts: 0,
         params: sizes.into_iter().chain([window_words, u32::from(hides_own)]).collect(),
         items: heads,

@@ -42,6 +42,7 @@ impl OneRow {
             why: self.why,
             op: self.op,
             mode: self.mode,
+            constants: Vec::new(),
             experts: 0,
             params: self.params,
             items: self.items,

@@ -1,9 +1,10 @@
 //! Oracles of routing, of the experts' products and of their sum.
 
 use super::inputs::{bytes, row_values, values, wide, zeros};
-use super::matmul::{Weights, gelu, sum_tolerance};
+use super::matmul::{gelu, random_weights, sum_tolerance};
 use super::norms::rms_norm;
 use super::{Case, Output, ROUNDING, dense_rows};
+use crate::plan::Format;
 use crate::registry::Op;
 use std::ops::Range;
 
@@ -62,6 +63,7 @@ fn route_case(
               each, times a scale below 1",
         op: Op::Route,
         mode: 0,
+        constants: Vec::new(),
         experts: 0,
         params: vec![experts as u32, per_token as u32, 4],
         items: 1,
@@ -78,35 +80,22 @@ fn route_case(
 }
 
 /// Cases of a matrix product over experts: gate and up of all of them, down of all, and one of two buffers.
-pub(super) fn products(
-    op: Op,
-    chunk: usize,
-    rows: &Range<usize>,
-    weights: impl Fn(usize, usize) -> Weights,
-) -> Vec<Case> {
+pub(super) fn products(format: Format, rows: &Range<usize>) -> Vec<Case> {
     [(52, 192, 3, 0..EXPERTS), (40, 96, 0, 0..EXPERTS), (20, 64, 0, 2..5)]
         .into_iter()
-        .map(|(out, cols, mode, held)| {
-            product(
-                op,
-                weights(held.len() * out, cols),
-                (out, cols, cols / chunk),
-                mode,
-                held,
-                rows,
-            )
-        })
+        .map(|(out, cols, mode, held)| product(format, (out, cols), mode, held, rows))
         .collect()
 }
 
 fn product(
-    op: Op,
-    weights: Weights,
-    (out, cols, chunks): (usize, usize, usize),
+    format: Format,
+    (out, cols): (usize, usize),
     mode: u32,
     held: Range<usize>,
     rows: &Range<usize>,
 ) -> Case {
+    let weights = random_weights(format, held.len() * out, cols);
+    let (op, unit, constants) = format.matmul();
     // The first product reads one row a token, the second its own row for every expert.
     let own_rows = mode == 0;
     let x_rows = if own_rows { PER_TOKEN } else { 1 };
@@ -139,12 +128,13 @@ fn product(
     buffers.extend(weights.buffers);
     buffers.push(bytes(&ids));
     buffers.push(zeros(rows.len() * PER_TOKEN * y_rows));
-    let sizes = [out, chunks, y_rows, 0, usize::from(own_rows), held.start, 0, held.len()];
+    let sizes = [out, cols / unit, y_rows, 0, usize::from(own_rows), held.start, 0, held.len()];
     Case {
-        name: format!("[{out}, {cols}] of experts {held:?}, epilogue {mode}"),
+        name: format!("{format:?} [{out}, {cols}] of experts {held:?}, epilogue {mode}"),
         why: super::matmul::WHY,
         op,
         mode,
+        constants,
         experts: PER_TOKEN as u32,
         params: sizes.map(|n| n as u32).to_vec(),
         items: out,
@@ -186,6 +176,7 @@ fn mix_case((width, per_token): (usize, usize), rows: &Range<usize>) -> Case {
               their sum, on values below 16",
         op: Op::ExpertMix,
         mode: 0,
+        constants: Vec::new(),
         experts: 0,
         params: vec![
             width as u32 / 4,

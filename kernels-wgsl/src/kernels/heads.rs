@@ -115,6 +115,7 @@ fn case(shape: &Shape, rows: &Range<usize>) -> Case {
         why: WHY,
         op: Op::HeadNormRope,
         mode: 0,
+        constants: Vec::new(),
         experts: 0,
         params: sizes.into_iter().chain([1e-6f32.to_bits(), u32::from(value_norm)]).collect(),
         items,

@@ -1,11 +1,10 @@
 //! Oracle of the matrix products and their epilogues.
 
 use super::experts::products;
-use super::inputs::{bf16_values, bytes, row_values, values, wide, zeros};
+use super::inputs::{ALL_FORMATS, bytes, random_matrix, row_values, wide, zeros};
 use super::{Case, Output, ROUNDING, dense_rows};
-use crate::load::Matrix;
-use crate::quantize::dequantise;
-use crate::registry::Op;
+use crate::load::Block;
+use crate::plan::Format;
 use std::ops::Range;
 
 pub(super) const WHY: &str = "k products and sums each round once, so a sum is off by at most (k + 16) roundings of the sum of \
@@ -27,42 +26,47 @@ pub(super) struct Weights {
     pub(super) buffers: Vec<Vec<u8>>,
 }
 
-fn weights_bf16(rows: usize, cols: usize) -> Weights {
-    let (values, bytes) = bf16_values(7 + rows as u64, rows * cols);
-    Weights { values, buffers: vec![bytes] }
-}
-
-fn weights_int4(rows: usize, cols: usize) -> Weights {
-    let codes: Vec<u8> = values(3 + rows as u64, rows * cols / 2)
-        .iter()
-        .map(|v| (v * 128.0 + 128.0) as u8)
-        .collect();
-    let (_, scales) = bf16_values(5, rows * cols / 32);
-    let matrix = Matrix::Int4 { rows, codes: &codes, scales: scales.as_slice().into() };
-    let values = wide(&dequantise(&matrix));
-    // Every row of scales is padded to whole words.
-    let width = cols / 32 * 2;
-    let pad = vec![0u8; width % 4];
-    let padded = scales.chunks(width).flat_map(|row| [row, &pad].concat()).collect();
-    Weights { values, buffers: vec![codes, padded] }
+/// Random weights in `format`.
+pub(super) fn random_weights(format: Format, rows: usize, cols: usize) -> Weights {
+    let matrix = random_matrix(format, 7 + rows as u64, rows, cols);
+    let mut values = Vec::new();
+    matrix.decode_rows(0..rows, &mut values);
+    let (mut codes, mut scales) = (Vec::new(), Vec::new());
+    matrix.planes(0..rows, &mut codes, &mut scales);
+    let buffers = if format.has_scales() { vec![codes, scales] } else { vec![codes] };
+    Weights { values: wide(&values), buffers }
 }
 
 /// Cases of the op with bf16 weights.
 pub(crate) fn matmul_bf16(rows: Range<usize>) -> Vec<Case> {
-    let shape = |&(out, cols, mode): &(usize, usize, u32)| {
-        case(Op::MatmulBf16, weights_bf16(out, cols), (out, cols, cols / 8), mode, &rows)
-    };
-    let experts = products(Op::MatmulBf16, 8, &rows, weights_bf16);
-    SHAPES.iter().map(shape).chain(experts).collect()
+    let plain = SHAPES.iter().map(|shape| case(Format::Bf16, *shape, &rows));
+    plain.chain(products(Format::Bf16, &rows)).collect()
 }
 
-/// Cases of the op with int4 weights.
+/// Cases of the op with int4 weights: every epilogue, then larger groups and one for the whole row.
 pub(crate) fn matmul_int4(rows: Range<usize>) -> Vec<Case> {
-    let shape = |&(out, cols, mode): &(usize, usize, u32)| {
-        case(Op::MatmulInt4, weights_int4(out, cols), (out, cols, cols / 32), mode, &rows)
+    let int4 = |group| Format::Int4 { group };
+    let plain = SHAPES.iter().map(|shape| case(int4(32), *shape, &rows));
+    let groups = [(64, (33, 192, 0)), (128, (24, 384, 3)), (96, (10, 96, 1))];
+    let groups = groups.map(|(group, shape)| case(int4(group), shape, &rows));
+    plain.chain(groups).chain(products(int4(32), &rows)).collect()
+}
+
+/// Cases of the op with weights in every other storage type.
+pub(crate) fn matmul_block(rows: Range<usize>) -> Vec<Case> {
+    let of_format = |(i, format): (usize, &Format)| {
+        let blocks = match format {
+            Format::Block(block) => block.layout().0,
+            Format::Scaled { group, .. } => *group as usize,
+            _ => 32,
+        };
+        // Odd numbers of blocks where the type allows them, so that rows need padding.
+        let cols = if blocks <= 32 { 160 } else { 3 * blocks };
+        let even = case(*format, (20, cols, 3), &rows);
+        [case(*format, (33, cols, i as u32 % 3), &rows), even]
     };
-    let experts = products(Op::MatmulInt4, 32, &rows, weights_int4);
-    SHAPES.iter().map(shape).chain(experts).collect()
+    let plain = ALL_FORMATS.iter().enumerate().flat_map(of_format);
+    plain.chain(products(Format::Block(Block::Q5_0), &rows)).collect()
 }
 
 /// What rounding explains of the products of every row of `matrix` with `x`.
@@ -75,12 +79,12 @@ pub(super) fn sum_tolerance(matrix: &[f64], x: &[f64], mode: u32) -> f64 {
 }
 
 fn case(
-    op: Op,
-    weights: Weights,
-    (out, cols, chunks): (usize, usize, usize),
-    mode: u32,
+    format: Format,
+    (out, cols, mode): (usize, usize, u32),
     rows: &Range<usize>,
 ) -> Case {
+    let weights = random_weights(format, out, cols);
+    let (op, unit, constants) = format.matmul();
     let x = row_values(11, rows.clone(), cols);
     let y_rows = if mode == 3 { out / 2 } else { out };
     // One factor more than there are rows, so that a wrong stride shows.
@@ -106,12 +110,13 @@ fn case(
     buffers.push(bytes(&gate));
     buffers.push(zeros(rows.len() * y_rows));
     let cap = (CAP as f32).to_bits();
-    let sizes = [out, chunks, y_rows, 0, gate_stride, gate_at].map(|n| n as u32);
+    let sizes = [out, cols / unit, y_rows, 0, gate_stride, gate_at].map(|n| n as u32);
     Case {
-        name: format!("[{out}, {cols}] epilogue {mode}"),
+        name: format!("{format:?} [{out}, {cols}] epilogue {mode}"),
         why: WHY,
         op,
         mode,
+        constants,
         experts: 0,
         params: sizes.into_iter().chain([cap]).collect(),
         items: out,

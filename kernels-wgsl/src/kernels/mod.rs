@@ -14,7 +14,7 @@ mod inputs;
 mod matmul;
 mod norms;
 
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, EXPERTS};
 use crate::error::Result;
 use crate::gpu::{Gpu, Pipelines, Resolved};
 use crate::plan::{Buf, Dispatch};
@@ -25,10 +25,12 @@ use std::ops::Range;
 pub(crate) use argmax::argmax;
 pub(crate) use attention::attention;
 pub(crate) use drafting::{centroid_head, centroid_top, draft_choose, draft_input};
-pub(crate) use embedding::{embed, ple_combine};
+pub(crate) use embedding::{embed, embed_block, ple_combine};
 pub(crate) use experts::{expert_mix, route};
 pub(crate) use heads::head_norm_rope;
-pub(crate) use matmul::{matmul_bf16, matmul_int4};
+#[cfg(test)]
+pub(crate) use inputs::random_matrix;
+pub(crate) use matmul::{matmul_bf16, matmul_block, matmul_int4};
 pub(crate) use norms::{norm, residual_norm};
 
 /// Spacing of f32 values around one, halved: the error of one rounding.
@@ -63,6 +65,8 @@ pub(crate) struct Case {
     pub(crate) why: &'static str,
     pub(crate) op: Op,
     pub(crate) mode: u32,
+    /// Values of the op's other constants.
+    pub(crate) constants: Vec<(&'static str, u32)>,
     /// Experts per batch row, as in [`Dispatch::experts`].
     pub(crate) experts: u32,
     pub(crate) params: Vec<u32>,
@@ -105,9 +109,14 @@ pub fn check(gpu: &Gpu, bundle: &Bundle) -> Result<Vec<CaseReport>> {
     Ok(reports)
 }
 
-/// The cases that the bundle's kernels can be launched for: one without `EXPERTS` runs no experts.
+/// The cases that the bundle's kernels can be built for: one without an `override` that a case needs is
+/// refused by the models that need it, and is none the worse for the rest.
 fn runnable(bundle: &Bundle, mut cases: Vec<Case>) -> Vec<Case> {
-    cases.retain(|case| case.experts == 0 || bundle.kernel(case.op).runs_experts());
+    cases.retain(|case| {
+        let experts = (case.experts > 0).then_some((EXPERTS, case.experts));
+        let constants: Vec<_> = case.constants.iter().copied().chain(experts).collect();
+        bundle.missing(case.op, &constants).is_none()
+    });
     cases
 }
 
@@ -152,6 +161,7 @@ fn run(gpu: &Gpu, pipelines: &mut Pipelines<'_>, case: &Case) -> Result<Vec<Vec<
         label: case.name.clone(),
         op: case.op,
         mode: case.mode,
+        constants: case.constants.clone(),
         experts: case.experts,
         bindings: (1..=case.buffers.len() + 1).map(Buf::Slot).collect(),
         params: case.params.clone(),

@@ -1,13 +1,17 @@
 //! Bytes of a file, wherever they live, and safetensors headers over them.
 
+use super::decode::decode;
+use super::dtype::Dtype;
+use super::header;
 use crate::error::{Error, Result};
-use half::{bf16, f16};
-use safetensors::{Dtype, SafeTensors};
-use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+
+/// Longest file that is read whole, in bytes. Gemma's tokenizer.json has some 33 MB.
+const TEXT_BYTES_MAX: u64 = 256 << 20;
 
 #[derive(Debug)]
 enum Repr {
@@ -27,6 +31,21 @@ impl Bytes {
 
     pub(crate) fn owned(bytes: Vec<u8>) -> Self {
         Bytes(Arc::new(Repr::Owned(bytes)))
+    }
+
+    /// Reads a small file whole: configuration, tokenizer, template. A longer one is refused unread.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let io = |source| Error::Io { path: path.into(), source };
+        let file = std::fs::File::open(path).map_err(io)?;
+        let mut bytes = Vec::new();
+        file.take(TEXT_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(io)?;
+        if bytes.len() as u64 > TEXT_BYTES_MAX {
+            return Err(Error::Corrupt {
+                file: path.display().to_string(),
+                message: format!("it has more than {TEXT_BYTES_MAX} bytes"),
+            });
+        }
+        Ok(Bytes::owned(bytes))
     }
 
     /// Maps a file, so that tables larger than memory are paged in as they are used.
@@ -62,6 +81,31 @@ pub(crate) struct Tensor {
 }
 
 impl Tensor {
+    /// A tensor whose bytes are `range` of `bytes`, which the caller has checked to be inside.
+    pub(crate) fn new(
+        file: Arc<str>,
+        name: String,
+        dtype: Dtype,
+        shape: Vec<usize>,
+        bytes: Bytes,
+        range: Range<usize>,
+    ) -> Self {
+        Tensor { file, name, dtype, shape, bytes, range }
+    }
+
+    /// A part of the outermost dimension.
+    pub(crate) fn rows(&self, part: Range<usize>) -> Result<Tensor> {
+        let rows = self.shape.first().copied().unwrap_or(0);
+        if part.start > part.end || part.end > rows {
+            return Err(self.error(format!("has {rows} rows; {part:?} are asked for")));
+        }
+        let each = self.range.len() / rows.max(1);
+        let range = self.range.start + part.start * each..self.range.start + part.end * each;
+        let mut shape = self.shape.clone();
+        shape[0] = part.len();
+        Ok(Tensor { shape, range, ..self.clone() })
+    }
+
     pub(crate) fn data(&self) -> &[u8] {
         &self.bytes.as_slice()[self.range.clone()]
     }
@@ -104,99 +148,93 @@ impl Tensor {
             return Ok(());
         }
         Err(self.error(format!(
-            "has shape {:?}; config.json asks for {shape:?}, so one of the two files is not this model's",
+            "has shape {:?}; the configuration asks for {shape:?}, so one of the two is not this model's",
             self.shape
         )))
     }
 
-    fn not_floating(&self) -> Error {
-        self.error(format!("has type {:?}; expected BF16, F16 or F32", self.dtype))
+    /// Errors unless the tensor holds numbers that a weight may have.
+    pub(crate) fn expect_weight(&self) -> Result<()> {
+        if self.dtype.is_weight() {
+            return Ok(());
+        }
+        let found = self.dtype.name();
+        Err(self.error(format!("has type {found}; expected BF16, F16, F32 or a GGUF block type")))
     }
 
     /// The values as f32.
     pub(crate) fn to_f32(&self) -> Result<Vec<f32>> {
+        self.expect_weight()?;
+        let mut values = Vec::with_capacity(self.shape.iter().product());
+        decode(self.dtype, self.data(), &mut values);
+        Ok(values)
+    }
+
+    /// The values of a short integer tensor; `None` where it is not one.
+    pub(crate) fn whole_numbers(&self) -> Option<Vec<i64>> {
         let data = self.data();
-        let pairs = || data.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]));
-        Ok(match self.dtype {
-            Dtype::BF16 => pairs().map(|b| bf16::from_bits(b).to_f32()).collect(),
-            Dtype::F16 => pairs().map(|b| f16::from_bits(b).to_f32()).collect(),
-            Dtype::F32 => {
-                data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
-            }
-            _ => return Err(self.not_floating()),
-        })
-    }
-
-    /// Bytes of the values once they are bf16; errors where they are not floating point.
-    pub(crate) fn to_bf16_len(&self) -> Result<u64> {
         match self.dtype {
-            Dtype::BF16 | Dtype::F16 => Ok(self.data().len() as u64),
-            Dtype::F32 => Ok(self.data().len() as u64 / 2),
-            _ => Err(self.not_floating()),
+            Dtype::I64 => {
+                Some(data.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b)).collect())
+            }
+            Dtype::I32 => Some(
+                data.as_chunks::<4>().0.iter().map(|b| i64::from(i32::from_le_bytes(*b))).collect(),
+            ),
+            _ => None,
         }
     }
 
-    /// The values as little-endian bf16; f16 and f32 are rounded to nearest, ties to even.
-    pub(crate) fn to_bf16(&self) -> Result<Cow<'_, [u8]>> {
-        if self.dtype == Dtype::BF16 {
-            return Ok(Cow::Borrowed(self.data()));
-        }
-        let values = self.to_f32()?;
-        Ok(Cow::Owned(values.iter().flat_map(|v| bf16::from_f32(*v).to_le_bytes()).collect()))
+    /// Appends row `row` of a matrix as f32.
+    pub(crate) fn decode_row(&self, row: usize, into: &mut Vec<f32>) {
+        let each = self.range.len() / self.shape.first().copied().unwrap_or(1).max(1);
+        decode(self.dtype, &self.data()[row * each..(row + 1) * each], into);
     }
-}
 
-/// Refuses ends past the file before the parser adds them up, which could overflow.
-fn check_offsets(all: &[u8]) -> std::result::Result<(), String> {
-    let too_short = || format!("{} bytes are too few for its header", all.len());
-    let (length, rest) = all.split_first_chunk::<8>().ok_or_else(too_short)?;
-    let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|e| e.to_string())?;
-    if length > rest.len() {
-        return Err(format!("its header claims {length} bytes, the file has {}", rest.len()));
+    /// Bytes of the weights; errors where they are none.
+    pub(crate) fn weight_bytes(&self) -> Result<u64> {
+        self.expect_weight()?;
+        Ok(self.data().len() as u64)
     }
-    let (header, data) = rest.split_at(length);
-    let header: BTreeMap<String, serde_json::Value> =
-        serde_json::from_slice(header).map_err(|e| format!("its header is not JSON: {e}"))?;
-    for (name, info) in &header {
-        let Some(end) = info.get("data_offsets").and_then(|o| o.get(1)) else { continue };
-        if end.as_u64().is_none_or(|end| end > data.len() as u64) {
-            return Err(format!("tensor `{name}` ends at {end} of {} bytes", data.len()));
-        }
-    }
-    Ok(())
 }
 
 /// Reads the header of one safetensors file and adds its tensors to `into`.
 ///
-/// The parser checks the header length, that ranges are in order, do not overlap and fill the file, and
-/// that shapes match their byte counts, before anything is allocated from them.
+/// The header's lengths, ranges and shapes are checked against the file before anything is made from them.
 pub(crate) fn read_safetensors(
     file: &str,
     bytes: &Bytes,
     into: &mut BTreeMap<String, Tensor>,
 ) -> Result<()> {
     let corrupt = |message: String| Error::Corrupt { file: file.into(), message };
-    let all = bytes.as_slice();
-    check_offsets(all).map_err(corrupt)?;
-    let (header, metadata) = SafeTensors::read_metadata(all).map_err(|e| corrupt(e.to_string()))?;
-    let start = header + 8;
-    let name: Arc<str> = file.into();
-    for (tensor, info) in metadata.tensors() {
-        let range = start + info.data_offsets.0..start + info.data_offsets.1;
-        if range.end > all.len() || range.start > range.end {
-            return Err(corrupt(format!("tensor `{tensor}` lies outside the file")));
-        }
-        let entry = Tensor {
-            file: name.clone(),
-            name: tensor.clone(),
-            dtype: info.dtype,
-            shape: info.shape.clone(),
-            bytes: bytes.clone(),
-            range,
-        };
-        if into.insert(tensor.clone(), entry).is_some() {
-            return Err(corrupt(format!("tensor `{tensor}` is also in another file")));
+    let header = header::read(bytes.as_slice()).map_err(corrupt)?;
+    if let Some(fault) = header.faults.into_iter().next() {
+        return Err(corrupt(match fault.tensor {
+            Some(tensor) => format!("tensor `{}` {}", tensor.escape_debug(), fault.message),
+            None => fault.message,
+        }));
+    }
+    for tensor in tensors_of(file, bytes, header.entries) {
+        if let Some(other) = into.insert(tensor.name.clone(), tensor) {
+            return Err(corrupt(format!("tensor `{}` is also in {}", other.name, other.file)));
         }
     }
     Ok(())
+}
+
+/// The tensors that a header's entries describe.
+pub(crate) fn tensors_of(
+    file: &str,
+    bytes: &Bytes,
+    entries: Vec<header::Entry>,
+) -> impl Iterator<Item = Tensor> {
+    let file: Arc<str> = file.into();
+    let bytes = bytes.clone();
+    entries.into_iter().map(move |entry| Tensor {
+        file: file.clone(),
+        name: entry.name,
+        dtype: entry.dtype.into(),
+        shape: entry.shape,
+        bytes: bytes.clone(),
+        range: entry.range,
+    })
 }

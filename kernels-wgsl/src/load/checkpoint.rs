@@ -1,18 +1,20 @@
 //! A target model: its configuration, tokenizer and tensors.
 
 use super::bytes::read_safetensors;
+use super::gguf::{Gguf, Target};
 use super::experts::unfuse;
 use super::{Bytes, Matrix, Tensor, Tokenizer, embedded_files};
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 const GENERATION: &str = "generation_config.json";
 const TOKENIZER: &str = "tokenizer.json";
+const GGUF: &str = ".gguf";
 /// What may stand before the tensor names of the text model, longest first.
 const PREFIXES: [&str; 4] = ["model.language_model.", "language_model.model.", "model.", ""];
 
@@ -20,7 +22,7 @@ const PREFIXES: [&str; 4] = ["model.language_model.", "language_model.model.", "
 const HEAD_PREFIXES: [&str; 4] =
     ["lm_head.", "language_model.lm_head.", "model.lm_head.", "model.language_model.lm_head."];
 /// An output head of its own, wherever it was.
-pub(crate) const HEAD: &str = "lm_head.weight";
+pub(crate) const HEAD: &str = "lm_head";
 
 /// A Gemma text checkpoint whose files have been read and whose shapes agree with its configuration.
 #[derive(Debug, Clone)]
@@ -38,9 +40,13 @@ impl Checkpoint {
     }
 
     /// A checkpoint folder: `config.json`, `model.safetensors` (or shards and their index), and
-    /// `tokenizer.json` where text is wanted. Weights are mapped, not copied.
-    pub fn open(dir: &Path) -> Result<Self> {
-        Self::new(read_folder(dir, &[TOKENIZER])?)
+    /// `tokenizer.json` where text is wanted; or a GGUF file, or a folder that holds nothing but one.
+    /// Weights are mapped, not copied.
+    pub fn open(path: &Path) -> Result<Self> {
+        match gguf_path(path)? {
+            Some(file) => Self::new(read_gguf(&file)?),
+            None => Self::new(read_folder(path, &[TOKENIZER])?),
+        }
     }
 
     /// The same from files in memory, by name.
@@ -49,11 +55,28 @@ impl Checkpoint {
     }
 
     fn new(files: BTreeMap<String, Bytes>) -> Result<Self> {
+        if let Some((name, bytes)) = gguf_of(&files) {
+            return Self::from_gguf(name, bytes);
+        }
         let mut config = ModelConfig::parse(required(&files, CONFIG)?.as_slice())?;
         if let Some(generation) = files.get(GENERATION) {
             config.add_generation(generation.as_slice())?;
         }
-        let mut tensors = strip_prefix(read_tensors(&files)?)?;
+        let tensors = strip_prefix(read_tensors(&files)?)?;
+        Self::checked(config, tensors, files)
+    }
+
+    fn from_gguf(name: &str, bytes: &Bytes) -> Result<Self> {
+        let Target { config, tensors, mut files } = Gguf::read(name, bytes)?.model()?;
+        files.insert(name.into(), bytes.clone());
+        Self::checked(config, tensors, files)
+    }
+
+    fn checked(
+        config: ModelConfig,
+        mut tensors: BTreeMap<String, Tensor>,
+        files: BTreeMap<String, Bytes>,
+    ) -> Result<Self> {
         unfuse(&config, &mut tensors)?;
         let checkpoint = Checkpoint { config, tensors, files };
         checkpoint.visit_weights(&mut |_| Ok(()))?;
@@ -65,8 +88,11 @@ impl Checkpoint {
         &self.config
     }
 
-    /// The tokenizer, read from `tokenizer.json`.
+    /// The tokenizer, read from `tokenizer.json` or the GGUF file.
     pub fn tokenizer(&self) -> Result<Tokenizer> {
+        if let Some((name, bytes)) = gguf_of(&self.files) {
+            return Tokenizer::from_gguf(name, bytes);
+        }
         Tokenizer::parse(required(&self.files, TOKENIZER)?.as_slice())
     }
 
@@ -77,7 +103,7 @@ impl Checkpoint {
         let config = serde_json::to_vec(&self.config).expect("a plain struct always serialises");
         hasher.update(b"assay checkpoint shape 1\n").update(&config);
         for (name, tensor) in &self.tensors {
-            let line = format!("\n{name} {:?} {:?}", tensor.dtype, tensor.shape);
+            let line = format!("\n{name} {} {:?}", tensor.dtype.name(), tensor.shape);
             hasher.update(line.as_bytes());
         }
         *hasher.finalize().as_bytes()
@@ -104,6 +130,11 @@ impl Checkpoint {
     /// Bytes of a file that came with the checkpoint, such as `chat_template.jinja`.
     pub fn file(&self, name: &str) -> Option<&[u8]> {
         self.files.get(name).map(Bytes::as_slice)
+    }
+
+    /// Whether it was read from a GGUF file.
+    pub(crate) fn is_gguf(&self) -> bool {
+        gguf_of(&self.files).is_some()
     }
 
     pub(crate) fn tensors(&self) -> &BTreeMap<String, Tensor> {
@@ -135,21 +166,19 @@ impl Checkpoint {
     /// costs per token.
     fn visit_weights(&self, visit: &mut dyn FnMut(u64) -> Result<()>) -> Result<()> {
         let c = &self.config;
-        let embed = self.tensor("embed_tokens.weight", &[c.vocab, c.hidden])?;
-        let head = match c.tied_head {
-            true => embed,
-            false => {
-                embed.to_bf16_len().and_then(|_| visit(2 * c.hidden as u64))?;
-                self.tensor(HEAD, &[c.vocab, c.hidden])?
-            }
-        };
-        head.to_bf16_len().and_then(&mut *visit)?;
+        let embedding = self.matrix("embed_tokens", c.vocab, c.hidden)?.stored_bytes() as u64;
+        if c.tied_head {
+            visit(embedding)?;
+        } else {
+            visit(embedding / c.vocab.max(1) as u64)?;
+            visit(self.matrix(HEAD, c.vocab, c.hidden)?.stored_bytes() as u64)?;
+        }
         visit(self.tensor("norm.weight", &[c.hidden])?.data().len() as u64)?;
         let p = c.ple_width;
         if p > 0 {
             let all = c.layers.len() * p;
-            self.tensor("embed_tokens_per_layer.weight", &[c.ple_vocab, all])?.to_bf16_len()?;
-            visit(2 * all as u64)?;
+            let table = self.tensor("embed_tokens_per_layer.weight", &[c.ple_vocab, all])?;
+            visit(table.weight_bytes()? / c.ple_vocab.max(1) as u64)?;
             let name = "per_layer_model_projection";
             visit(self.matrix(name, all, c.hidden)?.stored_bytes() as u64)?;
             visit(self.tensor("per_layer_projection_norm.weight", &[p])?.data().len() as u64)?;
@@ -266,16 +295,59 @@ fn required<'a>(files: &'a BTreeMap<String, Bytes>, name: &str) -> Result<&'a By
     })
 }
 
+/// The GGUF file among a checkpoint's files.
+pub(super) fn gguf_of(files: &BTreeMap<String, Bytes>) -> Option<(&str, &Bytes)> {
+    let gguf = |(name, _): &(&String, &Bytes)| name.ends_with(GGUF);
+    files.iter().find(gguf).map(|(name, bytes)| (name.as_str(), bytes))
+}
+
+/// The GGUF file that `path` is, or that a folder without a `config.json` holds. Two or more of them are
+/// an error, because nothing says which is meant.
+pub(super) fn gguf_path(path: &Path) -> Result<Option<PathBuf>> {
+    if path.is_file() {
+        return Ok(Some(path.to_path_buf()));
+    }
+    if !path.is_dir() || path.join(CONFIG).exists() {
+        return Ok(None);
+    }
+    let io = |source| Error::Io { path: path.into(), source };
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(io)? {
+        let file = entry.map_err(io)?.path();
+        if file.to_str().is_some_and(|name| name.ends_with(GGUF)) {
+            found.push(file);
+        }
+    }
+    found.sort();
+    match &found[..] {
+        [_, second, ..] => Err(Error::Input(format!(
+            "{} holds several GGUF files, {} among them; name the one you mean",
+            path.display(),
+            second.display()
+        ))),
+        _ => Ok(found.pop()),
+    }
+}
+
+/// Maps one GGUF file, under a name that ends in `.gguf`.
+pub(super) fn read_gguf(path: &Path) -> Result<BTreeMap<String, Bytes>> {
+    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or("model");
+    let name = if name.ends_with(GGUF) { name.to_string() } else { format!("{name}{GGUF}") };
+    Ok(BTreeMap::from([(name, Bytes::mapped(path)?)]))
+}
+
 /// Reads or maps a checkpoint folder: configuration, weights, and whichever of `optional` is there.
 pub(super) fn read_folder(dir: &Path, optional: &[&str]) -> Result<BTreeMap<String, Bytes>> {
     let read = |name: &str| -> Result<Bytes> {
         let path = dir.join(name);
-        std::fs::read(&path).map(Bytes::owned).map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => Error::MissingFile {
-                file: path.display().to_string(),
-                hint: "point to a folder with config.json and model.safetensors".into(),
-            },
-            _ => Error::Io { path, source },
+        Bytes::read(&path).map_err(|error| match error {
+            Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                Error::MissingFile {
+                    file: path.display().to_string(),
+                    hint: "point to a folder with config.json and model.safetensors".into(),
+                }
+            }
+            other => other,
         })
     };
     let mut files = BTreeMap::from([(CONFIG.to_string(), read(CONFIG)?)]);

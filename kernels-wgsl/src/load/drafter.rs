@@ -1,10 +1,12 @@
 //! An MTP drafter: four query-only layers that read the target's K/V (specification §7).
 
-use super::checkpoint::{missing_tensor, read_folder, read_tensors};
-use super::{Bytes, Matrix, Tensor, embedded_drafter_files};
+use super::checkpoint::{
+    gguf_of, gguf_path, missing_tensor, read_folder, read_gguf, read_tensors,
+};
+use super::gguf::Gguf;
+use super::{Bytes, Dtype, Matrix, Tensor, embedded_drafter_files};
 use crate::config::{DrafterConfig, ModelConfig};
 use crate::error::{Error, Result};
-use safetensors::Dtype;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -22,9 +24,12 @@ impl Drafter {
         Self::new(files.map(|(name, bytes)| (name.to_string(), Bytes::embedded(bytes))).collect())
     }
 
-    /// A drafter folder with `config.json` and `model.safetensors`.
-    pub fn open(dir: &Path) -> Result<Self> {
-        Self::new(read_folder(dir, &[])?)
+    /// A drafter folder with `config.json` and `model.safetensors`, or a GGUF file.
+    pub fn open(path: &Path) -> Result<Self> {
+        match gguf_path(path)? {
+            Some(file) => Self::new(read_gguf(&file)?),
+            None => Self::new(read_folder(path, &[])?),
+        }
     }
 
     /// The same from files in memory, by name.
@@ -33,6 +38,10 @@ impl Drafter {
     }
 
     fn new(files: BTreeMap<String, Bytes>) -> Result<Self> {
+        if let Some((name, bytes)) = gguf_of(&files) {
+            let (config, tensors) = Gguf::read(name, bytes)?.drafter()?;
+            return Ok(Drafter { config, tensors });
+        }
         let config = files.get("config.json").ok_or_else(|| Error::MissingFile {
             file: "config.json".into(),
             hint: "a drafter has config.json and model.safetensors".into(),

@@ -1,5 +1,7 @@
-//! Text to token ids and back, as `tokenizer.json` says.
+//! Text to token ids and back, as `tokenizer.json` or a GGUF file says.
 
+use super::Bytes;
+use super::gguf::Gguf;
 use crate::error::{Error, Result};
 
 /// A checkpoint's tokenizer. It never adds a BOS token: callers put it where a sequence begins.
@@ -14,6 +16,11 @@ impl Tokenizer {
             .map_err(|e| Error::Corrupt { file: "tokenizer.json".into(), message: e.to_string() })
     }
 
+    /// Rebuilds the tokenizer that a GGUF file stores as a list of pieces.
+    pub(crate) fn from_gguf(file: &str, bytes: &Bytes) -> Result<Self> {
+        Gguf::read(file, bytes)?.tokenizer().map(Tokenizer)
+    }
+
     /// Token ids of `text`, special tokens in it included, none added.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         let encoding =
@@ -24,6 +31,11 @@ impl Tokenizer {
     /// Text of `tokens`; `keep_special` writes special tokens out by name instead of dropping them.
     pub fn decode(&self, tokens: &[u32], keep_special: bool) -> Result<String> {
         self.0.decode(tokens, !keep_special).map_err(|e| Error::Tokenizer(format!("decoding: {e}")))
+    }
+
+    /// Pieces of the vocabulary, with the tokens added to it or without.
+    pub fn vocab_size(&self, with_added: bool) -> usize {
+        self.0.get_vocab_size(with_added)
     }
 
     /// The id of the token spelt exactly `token`.

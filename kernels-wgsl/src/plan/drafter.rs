@@ -1,7 +1,7 @@
 //! The drafter's steps (specification §7): query-only layers over the target's cache, centroid head.
 
-use super::parts::{Matmul, Residual, f32_bits, launch};
-use super::{Buf, Dispatch, DraftBuf, Epilogue, Format};
+use super::parts::{Lookup, Matmul, Residual, f32_bits, launch};
+use super::{Buf, Dispatch, DraftBuf, Epilogue, Format, Pieces, Table};
 use crate::config::{DrafterConfig, LayerKind, ModelConfig};
 use crate::registry::Op;
 use std::collections::BTreeMap;
@@ -11,15 +11,15 @@ use std::ops::Range;
 pub(crate) struct DraftInputs<'a> {
     pub(crate) drafter: &'a DrafterConfig,
     pub(crate) target: &'a ModelConfig,
-    /// Storage format by weight name; absent means bf16.
-    pub(crate) formats: &'a BTreeMap<String, Format>,
+    /// Pieces of the weights; absent means bf16 in one.
+    pub(crate) pieces: &'a Pieces,
     /// `layer_scalar` of every layer.
     pub(crate) layer_scalars: &'a [f32],
     /// Cache slots of the target's layers, by kind.
     pub(crate) rings: &'a BTreeMap<LayerKind, usize>,
-    /// Vocabulary rows of each part of the target's embedding table.
-    pub(crate) embedding_parts: &'a [Range<usize>],
-    /// Vocabulary rows of each part of the drafter's output head.
+    /// The target's embedding table.
+    pub(crate) embedding: &'a Table,
+    /// Vocabulary rows of each part of a centroid head.
     pub(crate) head_parts: &'a [Range<usize>],
     /// Most tokens drafted per round.
     pub(crate) len: usize,
@@ -105,12 +105,10 @@ impl Builder<'_> {
             x: draft(x),
             y: draft(y),
             y_stride: rows,
-            y_at: 0,
             epilogue,
             gate: None,
         };
-        let dispatch = matmul.dispatch(self.inputs.formats);
-        self.list.push(dispatch);
+        self.list.extend(matmul.dispatches(self.inputs.pieces));
     }
 
     fn input(&mut self, slot: usize) {
@@ -121,18 +119,36 @@ impl Builder<'_> {
             let shape = (backbone, c.hidden);
             self.matmul("post", shape, (DraftBuf::Normed, DraftBuf::Hidden), Epilogue::Store);
         }
-        for (part, range) in self.inputs.embedding_parts.iter().enumerate() {
-            let bindings = vec![
-                STEP,
-                Buf::Tokens,
-                Buf::Embedding(part),
-                draft(DraftBuf::Hidden),
-                draft(DraftBuf::Input),
-            ];
-            let scale = f32_bits((backbone as f64).sqrt());
+        let scale = (backbone as f64).sqrt() as f32;
+        let format = self.inputs.embedding.format;
+        let mut hidden_from = |table: Buf, range: &Range<usize>| {
+            let hidden = draft(DraftBuf::Hidden);
+            let bindings = vec![STEP, Buf::Tokens, table, hidden, draft(DraftBuf::Input)];
             let sizes = [backbone, range.start, range.len()].map(|n| n as u32);
-            let params = sizes.into_iter().chain([scale, slot as u32]).collect();
+            let params = sizes.into_iter().chain([scale.to_bits(), slot as u32]).collect();
             self.list.push(launch("draft.input", Op::DraftInput, bindings, params, backbone / 2));
+        };
+        if format == Format::Bf16 {
+            for (part, range) in self.inputs.embedding.parts.iter().enumerate() {
+                hidden_from(Buf::Embedding(part), range);
+            }
+        } else {
+            // A part that holds no token copies the hidden state and nothing else.
+            hidden_from(Buf::Embedding(0), &(0..0));
+            for (part, range) in self.inputs.embedding.parts.iter().enumerate() {
+                let lookup = Lookup {
+                    label: "draft.embed".into(),
+                    format,
+                    width: backbone,
+                    tokens: range.clone(),
+                    scale,
+                    token_at: slot,
+                    step: STEP,
+                    table: (Buf::Embedding(part), Buf::EmbeddingScales(part)),
+                    x: draft(DraftBuf::Input),
+                };
+                self.list.push(lookup.dispatch());
+            }
         }
         let shape = (c.hidden, 2 * backbone);
         self.matmul("pre", shape, (DraftBuf::Input, DraftBuf::Residual), Epilogue::Store);
@@ -235,22 +251,8 @@ impl Builder<'_> {
     /// Every logit of the vocabulary, then the largest.
     fn dense_head(&mut self, slot: usize) {
         let c = &self.inputs.drafter.text;
-        for (part, range) in self.inputs.head_parts.iter().enumerate() {
-            let matmul = Matmul {
-                label: "draft.head".into(),
-                weights: &format!("draft.head.{part}"),
-                rows: range.len(),
-                cols: c.hidden,
-                step: STEP,
-                x: draft(DraftBuf::Normed),
-                y: draft(DraftBuf::Logits),
-                y_stride: c.vocab,
-                y_at: range.start,
-                epilogue: Epilogue::Store,
-                gate: None,
-            };
-            self.list.push(matmul.dispatch(self.inputs.formats));
-        }
+        let shape = (c.vocab, c.hidden);
+        self.matmul("head", shape, (DraftBuf::Normed, DraftBuf::Logits), Epilogue::Store);
         // A candidate's index is its token, so the cluster bindings are not read.
         let bindings = vec![STEP, STEP, STEP, draft(DraftBuf::Logits), Buf::Tokens];
         let params = [c.vocab, 1, slot + 1].map(|n| n as u32).to_vec();

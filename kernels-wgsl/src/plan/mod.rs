@@ -9,12 +9,14 @@ mod tests;
 mod weights;
 
 use crate::config::LayerKind;
-use crate::load::Matrix;
+use crate::load::Block;
 use crate::registry::Op;
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
+use std::ops::Range;
 
 pub(crate) use drafter::{DraftInputs, DraftPlan, draft_norm_layout, drafter};
-pub(crate) use target::{TargetInputs, target};
+pub(crate) use target::{PlePlace, TargetInputs, target};
 pub(crate) use weights::norm_layout;
 
 /// A buffer by its role.
@@ -59,10 +61,20 @@ pub(crate) enum Buf {
     Embedding(usize),
     /// A part of an output head of its own.
     Head(usize),
+    /// Scales of a part of it.
+    HeadScales(usize),
     /// Weights of a linear layer or a fused group of them.
     Weights(String),
-    /// int4 scales of the same.
+    /// Scales of the same, and whatever else is not in the plane of codes.
     Scales(String),
+    /// Scales of a part of the embedding table.
+    EmbeddingScales(usize),
+    /// Rows of the per-layer embedding table as f32 `[batch, layers * ple_width]`.
+    PleRows,
+    /// Scales of the per-layer embedding table, where it is quantised and on the device.
+    PleScales,
+    /// `up` of a feed-forward layer whose gate is in another format `[batch, intermediate]`.
+    Up,
     /// Keys written by a layer `[ring, kv_heads, dim]`.
     Keys(usize),
     /// Values written by a layer `[ring, kv_heads, dim]`.
@@ -138,18 +150,75 @@ pub(crate) enum DraftBuf {
 pub(crate) enum Format {
     /// Two values a word.
     Bf16,
-    /// Eight codes a word and a bf16 scale per 32.
-    Int4,
+    /// Eight codes a word and a bf16 scale for every `group` of a row.
+    Int4 {
+        /// Weights per scale.
+        group: u32,
+    },
+    /// f32, f16 or GGUF blocks in two planes.
+    Block(Block),
+    /// Codes of 8 or 4 bits and an f32 scale for every `group` of a row, in two planes.
+    Scaled {
+        /// Bits of a code.
+        bits: u32,
+        /// Weights per scale.
+        group: u32,
+    },
 }
 
+/// Value of `FORMAT` for 8-bit codes with f32 scales.
+const INT8: u32 = 11;
+/// Value of `FORMAT` for 4-bit codes with f32 scales.
+const INT4: u32 = 12;
+
 impl Format {
-    /// The format `matrix` is in.
-    pub(crate) fn of(matrix: &Matrix<'_>) -> Format {
-        match matrix {
-            Matrix::Bf16 { .. } => Format::Bf16,
-            Matrix::Int4 { .. } => Format::Int4,
+    /// The op that multiplies with such weights, input features per unit of its `params`, and the constants
+    /// that its kernel needs.
+    pub(crate) fn matmul(self) -> (Op, usize, Vec<(&'static str, u32)>) {
+        match self {
+            Format::Bf16 => (Op::MatmulBf16, 8, Vec::new()),
+            Format::Int4 { group } => (Op::MatmulInt4, 32, vec![("GROUP", group)]),
+            Format::Block(_) | Format::Scaled { .. } => (Op::MatmulBlock, 32, self.block()),
         }
     }
+
+    /// The constants by which a block kernel knows the format.
+    pub(crate) fn block(self) -> Vec<(&'static str, u32)> {
+        match self {
+            Format::Block(block) => vec![("FORMAT", block as u32)],
+            Format::Scaled { bits: 8, group } => vec![("FORMAT", INT8), ("GROUP", group)],
+            Format::Scaled { group, .. } => vec![("FORMAT", INT4), ("GROUP", group)],
+            Format::Bf16 | Format::Int4 { .. } => Vec::new(),
+        }
+    }
+
+    /// Whether the weights have a second buffer.
+    pub(crate) fn has_scales(self) -> bool {
+        self != Format::Bf16
+    }
+}
+
+/// A table with a row per token, split by rows over several buffers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Table {
+    pub(crate) format: Format,
+    /// Vocabulary rows of each part.
+    pub(crate) parts: Vec<Range<usize>>,
+}
+
+/// Rows of a linear layer that lie in one buffer in one format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub(crate) format: Format,
+    pub(crate) rows: usize,
+}
+
+/// The pieces of every linear layer or fused group of them, by name, in row order.
+pub(crate) type Pieces = BTreeMap<String, Vec<Piece>>;
+
+/// Name of the buffers of piece `index` of the weights `name`.
+pub(crate) fn piece_name(name: &str, index: usize) -> String {
+    if index == 0 { name.to_string() } else { format!("{name}.{index}") }
 }
 
 /// What a matmul does with its sums; the values of `EPILOGUE`.
@@ -174,6 +243,8 @@ pub(crate) struct Dispatch {
     pub(crate) op: Op,
     /// Value of the op's mode constant.
     pub(crate) mode: u32,
+    /// Values of its other constants; those that are not named keep their defaults.
+    pub(crate) constants: Vec<(&'static str, u32)>,
     /// Where above zero, the batch has this many rows of output, each of its own expert, per token.
     pub(crate) experts: u32,
     /// Buffers of bindings 1, 2, …
@@ -214,10 +285,12 @@ impl Plan {
 
 impl fmt::Display for Dispatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Dispatch { label, op, mode, experts, bindings, params, items } = self;
+        let Dispatch { label, op, mode, constants, experts, bindings, params, items } = self;
         let name = op.entry().name;
-        let mode = op.entry().mode_constant.map(|m| format!(" {m}={mode}")).unwrap_or_default();
-        let experts = if *experts > 0 { format!(" EXPERTS={experts}") } else { String::new() };
-        write!(f, "{label} | {name}{mode}{experts} | items {items} | {bindings:?} | {params:?}")
+        let mode = op.entry().mode_constant.map(|m| (m, *mode));
+        let experts = (*experts > 0).then_some(("EXPERTS", *experts));
+        let constants = mode.iter().chain(constants).chain(&experts);
+        let constants: String = constants.map(|(name, value)| format!(" {name}={value}")).collect();
+        write!(f, "{label} | {name}{constants} | items {items} | {bindings:?} | {params:?}")
     }
 }

@@ -2,7 +2,7 @@
 
 use super::parts::Matmul;
 use super::target::Builder;
-use super::{Buf, Dispatch, Epilogue, MoeBuf};
+use super::{Buf, Epilogue, MoeBuf};
 use crate::config::MoeConfig;
 use crate::registry::Op;
 
@@ -63,7 +63,6 @@ impl Builder<'_> {
             x: moe(MoeBuf::RouterIn),
             y: moe(MoeBuf::Scores),
             y_stride: config.experts,
-            y_at: 0,
             epilogue: Epilogue::Store,
             gate: None,
         });
@@ -104,14 +103,10 @@ impl Builder<'_> {
                 x: moe(x),
                 y: moe(y),
                 y_stride,
-                y_at: 0,
                 epilogue,
                 gate: Some((moe(MoeBuf::Ids), own_rows, held.start)),
             };
-            let mut dispatch = matmul.dispatch(self.inputs.formats);
-            dispatch.params.push(held.len() as u32);
-            let experts = config.per_token as u32;
-            self.list.push(Dispatch { experts, ..dispatch });
+            self.list.push(matmul.of_experts(self.inputs.pieces, held, config.per_token));
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Launches that the target's and the drafter's layers have in common.
 
-use super::{Buf, Dispatch, Epilogue, Format};
+use super::{Buf, Dispatch, Epilogue, Format, Piece, Pieces, piece_name};
 use crate::registry::Op;
-use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// Rounds a host constant to the f32 word a kernel reads.
 pub(super) fn f32_bits(value: f64) -> u32 {
@@ -17,7 +17,8 @@ pub(super) fn launch(
     params: Vec<u32>,
     items: usize,
 ) -> Dispatch {
-    Dispatch { label: label.into(), op, mode: 0, experts: 0, bindings, params, items: items as u32 }
+    let (label, items) = (label.into(), items as u32);
+    Dispatch { label, op, mode: 0, constants: Vec::new(), experts: 0, bindings, params, items }
 }
 
 /// Operands of one matmul.
@@ -30,31 +31,132 @@ pub(super) struct Matmul<'a> {
     pub(super) x: Buf,
     pub(super) y: Buf,
     pub(super) y_stride: usize,
-    /// First value of a row of y that is written.
-    pub(super) y_at: usize,
     pub(super) epilogue: Epilogue,
     /// For [`Epilogue::Gate`]: buffer, row stride and offset of the factors.
     pub(super) gate: Option<(Buf, usize, usize)>,
 }
 
 impl Matmul<'_> {
-    pub(super) fn dispatch(self, formats: &BTreeMap<String, Format>) -> Dispatch {
-        let format = formats.get(self.weights).copied().unwrap_or(Format::Bf16);
-        // An op without a gate still has the binding; any buffer that is only read will do.
-        let (gate, gate_stride, gate_at) = self.gate.unwrap_or((self.x.clone(), 0, 0));
-        let weights = Buf::Weights(self.weights.into());
-        let (op, chunk, bindings) = match format {
-            Format::Bf16 => (Op::MatmulBf16, 8, vec![self.step, self.x, weights, gate, self.y]),
-            Format::Int4 => {
-                let scales = Buf::Scales(self.weights.into());
-                (Op::MatmulInt4, 32, vec![self.step, self.x, weights, scales, gate, self.y])
-            }
+    /// One launch for every piece of the weights; weights without an entry are bf16 in one piece.
+    pub(super) fn dispatches(self, pieces: &Pieces) -> Vec<Dispatch> {
+        let whole = [Piece { format: Format::Bf16, rows: self.rows }];
+        let pieces = pieces.get(self.weights).map_or(&whole[..], Vec::as_slice);
+        let mut y_at = 0;
+        let mut list = Vec::with_capacity(pieces.len());
+        for (index, piece) in pieces.iter().enumerate() {
+            // An op without a gate still has the binding; any buffer that is only read will do.
+            let (gate, gate_stride, gate_at) = self.gate.clone().unwrap_or((self.x.clone(), 0, 0));
+            let gate_at = if self.gate.is_some() { gate_at + y_at } else { 0 };
+            let name = piece_name(self.weights, index);
+            let product = Product {
+                label: self.label.clone(),
+                format: piece.format,
+                shape: (piece.rows, self.cols),
+                step: self.step.clone(),
+                x: self.x.clone(),
+                weights: (Buf::Weights(name.clone()), Buf::Scales(name)),
+                y: (self.y.clone(), self.y_stride, y_at),
+                gate: (gate, gate_stride, gate_at),
+                epilogue: self.epilogue,
+                cap: 0.0,
+            };
+            list.push(product.dispatch());
+            y_at += if self.epilogue == Epilogue::GatedPairs { piece.rows / 2 } else { piece.rows };
+        }
+        list
+    }
+
+    /// One launch for the experts in `held`, of which every batch row takes `experts`; their ids are the
+    /// gate. A piece holds them one below the other, `rows` each.
+    pub(super) fn of_experts(self, pieces: &Pieces, held: &Range<usize>, experts: usize) -> Dispatch {
+        let format = pieces.get(self.weights).and_then(|p| p.first()).map(|p| p.format);
+        let name = self.weights.to_string();
+        let (gate, gate_stride, _) = self.gate.unwrap_or((self.x.clone(), 0, 0));
+        let product = Product {
+            label: self.label,
+            format: format.unwrap_or(Format::Bf16),
+            shape: (self.rows, self.cols),
+            step: self.step,
+            x: self.x,
+            weights: (Buf::Weights(name.clone()), Buf::Scales(name)),
+            y: (self.y, self.y_stride, 0),
+            gate: (gate, gate_stride, held.start),
+            epilogue: self.epilogue,
+            cap: 0.0,
         };
-        let sizes =
-            [self.rows, self.cols / chunk, self.y_stride, self.y_at, gate_stride, gate_at, 0];
-        let params = sizes.iter().map(|&n| n as u32).collect();
+        let mut dispatch = product.dispatch();
+        dispatch.params.push(held.len() as u32);
+        Dispatch { experts: experts as u32, ..dispatch }
+    }
+}
+
+/// Operands of one launch of a matrix product.
+pub(super) struct Product {
+    pub(super) label: String,
+    pub(super) format: Format,
+    /// Output and input features.
+    pub(super) shape: (usize, usize),
+    pub(super) step: Buf,
+    pub(super) x: Buf,
+    /// Codes and scales.
+    pub(super) weights: (Buf, Buf),
+    /// Output, its row stride and where in a row it begins.
+    pub(super) y: (Buf, usize, usize),
+    /// Factors, their row stride and where in a row they begin.
+    pub(super) gate: (Buf, usize, usize),
+    pub(super) epilogue: Epilogue,
+    pub(super) cap: f64,
+}
+
+impl Product {
+    pub(super) fn dispatch(self) -> Dispatch {
+        let (op, unit, constants) = self.format.matmul();
+        let (rows, cols) = self.shape;
+        let (y, y_stride, y_at) = self.y;
+        let (gate, gate_stride, gate_at) = self.gate;
+        let (weights, scales) = self.weights;
+        let mut bindings = vec![self.step, self.x, weights];
+        if self.format.has_scales() {
+            bindings.push(scales);
+        }
+        bindings.extend([gate, y]);
+        let sizes = [rows, cols / unit, y_stride, y_at, gate_stride, gate_at].map(|n| n as u32);
+        let params = sizes.into_iter().chain([f32_bits(self.cap)]).collect();
         let mode = self.epilogue as u32;
-        Dispatch { mode, ..launch(self.label, op, bindings, params, self.rows) }
+        Dispatch { mode, constants, ..launch(self.label, op, bindings, params, rows) }
+    }
+}
+
+/// Operands of the lookup of token rows in one part of an embedding table.
+pub(super) struct Lookup {
+    pub(super) label: String,
+    pub(super) format: Format,
+    pub(super) width: usize,
+    /// Tokens of the part.
+    pub(super) tokens: Range<usize>,
+    pub(super) scale: f32,
+    /// Where in the token buffer the first row's token is.
+    pub(super) token_at: usize,
+    pub(super) step: Buf,
+    /// Codes and scales.
+    pub(super) table: (Buf, Buf),
+    pub(super) x: Buf,
+}
+
+impl Lookup {
+    pub(super) fn dispatch(self) -> Dispatch {
+        let (table, scales) = self.table;
+        let held = [self.tokens.start, self.tokens.len()].map(|n| n as u32);
+        let (width, scale) = (self.width as u32, self.scale.to_bits());
+        if self.format == Format::Bf16 {
+            let bindings = vec![self.step, Buf::Tokens, table, self.x];
+            let params = vec![width, held[0], held[1], scale];
+            return launch(self.label, Op::Embed, bindings, params, self.width / 2);
+        }
+        let bindings = vec![self.step, Buf::Tokens, table, scales, self.x];
+        let params = vec![width / 32, held[0], held[1], scale, self.token_at as u32, width];
+        let lookup = launch(self.label, Op::EmbedBlock, bindings, params, self.width / 32);
+        Dispatch { constants: self.format.block(), ..lookup }
     }
 }
 

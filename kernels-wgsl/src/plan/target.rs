@@ -1,7 +1,7 @@
 //! The target model's forward pass.
 
-use super::parts::{Matmul, Residual, f32_bits, launch};
-use super::{Buf, Dispatch, Epilogue, Format, MoeBuf, Plan, norm_layout};
+use super::parts::{Lookup, Matmul, Product, Residual, f32_bits, launch};
+use super::{Buf, Dispatch, Epilogue, Format, MoeBuf, Pieces, Plan, Table, norm_layout};
 use crate::config::{LayerKind, ModelConfig};
 use crate::registry::Op;
 use std::collections::BTreeMap;
@@ -10,20 +10,31 @@ use std::ops::Range;
 /// What the plan depends on besides the geometry.
 pub(crate) struct TargetInputs<'a> {
     pub(crate) config: &'a ModelConfig,
-    /// Storage format by fused weight name; absent means bf16.
-    pub(crate) formats: &'a BTreeMap<String, Format>,
+    /// Pieces of the fused weights; absent means bf16 in one.
+    pub(crate) pieces: &'a Pieces,
     /// Experts in each buffer of an expert matrix, by its fused weight name.
     pub(crate) expert_parts: &'a BTreeMap<String, Vec<Range<usize>>>,
     /// `layer_scalar` of every layer.
     pub(crate) layer_scalars: &'a [f32],
     /// Cache slots of a layer, by kind.
     pub(crate) rings: BTreeMap<LayerKind, usize>,
-    /// Vocabulary rows of each part of the embedding table.
-    pub(crate) embedding_parts: &'a [Range<usize>],
-    /// The same of an output head of its own; `None` where the embedding table is the head.
-    pub(crate) head_parts: Option<&'a [Range<usize>]>,
-    /// The whole per-layer table is on the device.
-    pub(crate) ple_on_device: bool,
+    /// The embedding table.
+    pub(crate) embedding: &'a Table,
+    /// An output head of its own; `None` where the embedding table is the head.
+    pub(crate) head: Option<&'a Table>,
+    /// Where the per-layer table is and what its rows are.
+    pub(crate) ple: PlePlace,
+}
+
+/// Where the kernels find the token rows of the per-layer table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PlePlace {
+    /// The whole table is on the device in this format.
+    Device(Format),
+    /// The host writes the rows of every step, as bf16.
+    Rows,
+    /// The host writes the rows of every step, as f32.
+    WideRows,
 }
 
 /// Builds the plan of a forward pass.
@@ -89,18 +100,25 @@ impl Builder<'_> {
     }
 
     pub(super) fn matmul(&mut self, matmul: Matmul<'_>) {
-        let dispatch = matmul.dispatch(self.inputs.formats);
-        self.list.push(dispatch);
+        self.list.extend(matmul.dispatches(self.inputs.pieces));
     }
 
     fn embedding(&mut self) {
         let c = self.inputs.config;
         let scale = (c.hidden as f64).sqrt() as f32;
-        for (part, range) in self.inputs.embedding_parts.iter().enumerate() {
-            let bindings = vec![Buf::Step, Buf::Tokens, Buf::Embedding(part), Buf::Residual];
-            let params =
-                vec![c.hidden as u32, range.start as u32, range.len() as u32, scale.to_bits()];
-            self.push("embed", Op::Embed, bindings, params, c.hidden / 2);
+        for (part, range) in self.inputs.embedding.parts.iter().enumerate() {
+            let lookup = Lookup {
+                label: "embed".into(),
+                format: self.inputs.embedding.format,
+                width: c.hidden,
+                tokens: range.clone(),
+                scale,
+                token_at: 0,
+                step: Buf::Step,
+                table: (Buf::Embedding(part), Buf::EmbeddingScales(part)),
+                x: Buf::Residual,
+            };
+            self.list.push(lookup.dispatch());
         }
         if c.ple_width > 0 {
             self.per_layer_embeddings();
@@ -123,21 +141,40 @@ impl Builder<'_> {
             x: Buf::Residual,
             y: Buf::PleContext,
             y_stride: all,
-            y_at: 0,
             epilogue: Epilogue::Store,
             gate: None,
         });
+        let (table, by_token) = match self.inputs.ple {
+            PlePlace::Device(Format::Bf16) => (Buf::PleTable, 1),
+            PlePlace::Rows => (Buf::PleTable, 0),
+            PlePlace::WideRows => (Buf::PleRows, 2),
+            PlePlace::Device(format) => {
+                let lookup = Lookup {
+                    label: "per-layer rows".into(),
+                    format,
+                    width: all,
+                    tokens: 0..c.ple_vocab,
+                    scale: 1.0,
+                    token_at: 0,
+                    step: Buf::Step,
+                    table: (Buf::PleTable, Buf::PleScales),
+                    x: Buf::PleRows,
+                };
+                self.list.push(lookup.dispatch());
+                (Buf::PleRows, 2)
+            }
+        };
         let params = vec![
             c.layers.len() as u32,
             c.ple_width as u32,
-            u32::from(self.inputs.ple_on_device),
+            by_token,
             self.norm_at("per_layer_projection_norm"),
             f32_bits(1.0 / (c.hidden as f64).sqrt()),
             f32_bits((c.ple_width as f64).sqrt()),
             self.epsilon(),
         ];
         let bindings =
-            vec![Buf::Step, Buf::Tokens, Buf::PleTable, Buf::PleContext, Buf::Norms, Buf::Ple];
+            vec![Buf::Step, Buf::Tokens, table, Buf::PleContext, Buf::Norms, Buf::Ple];
         self.push("per-layer embeddings", Op::PleCombine, bindings, params, c.layers.len());
     }
 
@@ -160,7 +197,6 @@ impl Builder<'_> {
             x: Buf::Normed,
             y: Buf::Qkv,
             y_stride: slots * layer.head_dim,
-            y_at: 0,
             epilogue: Epilogue::Store,
             gate: None,
         });
@@ -214,7 +250,6 @@ impl Builder<'_> {
             x: Buf::Heads,
             y: Buf::Branch,
             y_stride: c.hidden,
-            y_at: 0,
             epilogue: Epilogue::Store,
             gate: None,
         });
@@ -225,19 +260,7 @@ impl Builder<'_> {
     fn feed_forward(&mut self, i: usize) {
         let c = self.inputs.config;
         let intermediate = c.layers[i].intermediate;
-        self.matmul(Matmul {
-            label: format!("layers.{i}.gate_up"),
-            weights: &format!("layers.{i}.gate_up"),
-            rows: 2 * intermediate,
-            cols: c.hidden,
-            step: Buf::Step,
-            x: Buf::Normed,
-            y: Buf::Product,
-            y_stride: intermediate,
-            y_at: 0,
-            epilogue: Epilogue::GatedPairs,
-            gate: None,
-        });
+        self.gate_up(i);
         self.matmul(Matmul {
             label: format!("layers.{i}.down"),
             weights: &format!("layers.{i}.down"),
@@ -247,7 +270,6 @@ impl Builder<'_> {
             x: Buf::Product,
             y: Buf::Branch,
             y_stride: c.hidden,
-            y_at: 0,
             epilogue: Epilogue::Store,
             gate: None,
         });
@@ -278,7 +300,6 @@ impl Builder<'_> {
             x: Buf::Residual,
             y: Buf::PleGated,
             y_stride: c.ple_width,
-            y_at: 0,
             epilogue: Epilogue::Gate,
             gate: Some((Buf::Ple, all, i * c.ple_width)),
         });
@@ -291,11 +312,40 @@ impl Builder<'_> {
             x: Buf::PleGated,
             y: Buf::Branch,
             y_stride: c.hidden,
-            y_at: 0,
             epilogue: Epilogue::Store,
             gate: None,
         });
         self.residual(i, "post_per_layer_input_norm", Buf::Branch, Some(next), scalar);
+    }
+
+    /// `gelu(gate) * up`: in one product where both are in one format, else in two.
+    fn gate_up(&mut self, i: usize) {
+        let c = self.inputs.config;
+        let intermediate = c.layers[i].intermediate;
+        let fused = format!("layers.{i}.gate_up");
+        let mut product = |name: &str, rows, y, epilogue, gate| {
+            let matmul = Matmul {
+                label: name.into(),
+                weights: name,
+                rows,
+                cols: c.hidden,
+                step: Buf::Step,
+                x: Buf::Normed,
+                y,
+                y_stride: intermediate,
+                epilogue,
+                gate,
+            };
+            self.list.extend(matmul.dispatches(self.inputs.pieces));
+        };
+        let (gate, up) = (format!("layers.{i}.gate"), format!("layers.{i}.up"));
+        if self.inputs.pieces.contains_key(&gate) {
+            product(&up, intermediate, Buf::Up, Epilogue::Store, None);
+            let factors = Some((Buf::Up, intermediate, 0));
+            product(&gate, intermediate, Buf::Product, Epilogue::Gate, factors);
+        } else {
+            product(&fused, 2 * intermediate, Buf::Product, Epilogue::GatedPairs, None);
+        }
     }
 
     fn residual(&mut self, i: usize, post: &str, branch: Buf, next_at: Option<u32>, scale: f32) {
@@ -314,24 +364,26 @@ impl Builder<'_> {
 
     fn head(&mut self) {
         let c = self.inputs.config;
-        let parts = self.inputs.head_parts.unwrap_or(self.inputs.embedding_parts);
-        let tied = self.inputs.head_parts.is_none();
-        for (part, range) in parts.iter().enumerate() {
-            let weights = if tied { Buf::Embedding(part) } else { Buf::Head(part) };
+        let table = self.inputs.head.unwrap_or(self.inputs.embedding);
+        for (part, range) in table.parts.iter().enumerate() {
+            let weights = match self.inputs.head {
+                None => (Buf::Embedding(part), Buf::EmbeddingScales(part)),
+                Some(_) => (Buf::Head(part), Buf::HeadScales(part)),
+            };
             let epilogue = if c.logit_cap.is_some() { Epilogue::Cap } else { Epilogue::Store };
-            let bindings = vec![Buf::Step, Buf::Normed, weights, Buf::Normed, Buf::Logits];
-            let params = vec![
-                range.len() as u32,
-                c.hidden as u32 / 8,
-                c.vocab as u32,
-                range.start as u32,
-                0,
-                0,
-                f32_bits(c.logit_cap.unwrap_or(0.0)),
-            ];
-            let mode = epilogue as u32;
-            let head = launch("head", Op::MatmulBf16, bindings, params, range.len());
-            self.list.push(Dispatch { mode, ..head });
+            let product = Product {
+                label: "head".into(),
+                format: table.format,
+                shape: (range.len(), c.hidden),
+                step: Buf::Step,
+                x: Buf::Normed,
+                weights,
+                y: (Buf::Logits, c.vocab, range.start),
+                gate: (Buf::Normed, 0, 0),
+                epilogue,
+                cap: c.logit_cap.unwrap_or(0.0),
+            };
+            self.list.push(product.dispatch());
         }
     }
 }

@@ -1,23 +1,24 @@
 //! The embedded model's plan, pinned.
 
-use super::{Format, TargetInputs, target};
+use super::{Format, Piece, Pieces, PlePlace, Table, TargetInputs, target};
 use crate::config::LayerKind;
 use crate::load::Checkpoint;
 use std::collections::BTreeMap;
 
-fn render(formats: &BTreeMap<String, Format>) -> String {
+fn render(pieces: &Pieces) -> String {
     let checkpoint = Checkpoint::embedded().unwrap();
     let config = checkpoint.config();
-    let whole_table = std::iter::once(0..config.vocab).collect::<Vec<_>>();
+    let parts = std::iter::once(0..config.vocab).collect();
+    let whole_table = Table { format: Format::Bf16, parts };
     let inputs = TargetInputs {
         config,
-        formats,
+        pieces,
         expert_parts: &BTreeMap::new(),
         layer_scalars: &[1.0; 8],
         rings: BTreeMap::from([(LayerKind::Sliding, 79), (LayerKind::Full, 256)]),
-        embedding_parts: &whole_table,
-        head_parts: None,
-        ple_on_device: true,
+        embedding: &whole_table,
+        head: None,
+        ple: PlePlace::Device(Format::Bf16),
     };
     target(&inputs).render()
 }
@@ -33,10 +34,33 @@ fn nano_plan_is_as_recorded() {
     assert!(found == recorded, "the plan changed; UPDATE_SNAPSHOTS=1 records it:\n{found}");
 }
 
+fn int4(rows: usize) -> Piece {
+    Piece { format: Format::Int4 { group: 32 }, rows }
+}
+
+#[test]
+fn parts_in_different_formats_are_launched_one_by_one() {
+    let bf16 = |rows| Piece { format: Format::Bf16, rows };
+    let pieces = Pieces::from([
+        ("layers.0.qkv".to_string(), vec![int4(256), bf16(128)]),
+        ("layers.0.gate".to_string(), vec![int4(512)]),
+        ("layers.0.up".to_string(), vec![bf16(512)]),
+    ]);
+    let plan = render(&pieces);
+    let lines: Vec<&str> = plan.lines().filter(|line| line.contains("layers.0.")).collect();
+    let line = |text: &str| lines.iter().filter(|line| line.contains(text)).collect::<Vec<_>>();
+    assert_eq!(line("layers.0.qkv |").len(), 2);
+    assert!(line("layers.0.qkv |")[1].contains("Weights(\"layers.0.qkv.1\")"));
+    assert!(line("layers.0.qkv |")[1].contains("[128, 32, 384, 256, "), "{lines:#?}");
+    assert!(line("layers.0.up |")[0].contains("matmul_bf16 EPILOGUE=0"));
+    assert!(line("layers.0.gate |")[0].contains("matmul_int4 EPILOGUE=2"));
+    assert!(line("gate_up").is_empty());
+}
+
 #[test]
 fn a_quantised_layer_changes_only_its_own_launch() {
     let plain = render(&BTreeMap::new());
-    let mixed = render(&BTreeMap::from([("layers.2.down".to_string(), Format::Int4)]));
+    let mixed = render(&Pieces::from([("layers.2.down".to_string(), vec![int4(256)])]));
     let changed: Vec<_> = plain.lines().zip(mixed.lines()).filter(|(a, b)| a != b).collect();
     assert_eq!(changed.len(), 1);
     assert!(changed[0].1.contains("layers.2.down | matmul_int4"));

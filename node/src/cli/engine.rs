@@ -2,6 +2,7 @@
 
 use crate::measure::files;
 use crate::serve::model::EngineModel;
+use crate::storage::Models;
 use anyhow::{Context, bail};
 use assay_kernels::engine::DraftLen;
 use assay_kernels::{
@@ -26,9 +27,12 @@ pub(super) const NANO: &str = "nano";
 /// Which engine a command runs.
 #[derive(Debug, clap::Args)]
 pub(super) struct EngineArgs {
-    /// Checkpoint folder; without it gemma4-nano, which is inside this program
-    #[arg(long, value_name = "DIR")]
+    /// Checkpoint folder, or the name of an imported one (`assay model list`); without it gemma4-nano,
+    /// which is inside this program
+    #[arg(long, value_name = "DIR|NAME")]
     model: Option<PathBuf>,
+    #[arg(from_global)]
+    home: Option<PathBuf>,
     /// Kernel bundle folder; without it the built-in kernels
     #[arg(long, value_name = "DIR")]
     bundle: Option<PathBuf>,
@@ -40,9 +44,11 @@ pub(super) struct EngineArgs {
 /// Which drafter speeds the decoding up.
 #[derive(Debug, clap::Args)]
 pub(super) struct DraftArgs {
-    /// Drafter folder, or `nano` for the one inside this program
-    #[arg(long, value_name = "DIR")]
+    /// Drafter folder, the name of an imported one, or `nano` for the one inside this program
+    #[arg(long, value_name = "DIR|NAME")]
     draft: Option<PathBuf>,
+    #[arg(from_global)]
+    home: Option<PathBuf>,
     /// Tokens drafted per step; without it up to 7, as many as pay off
     #[arg(long, value_name = "K", requires = "draft")]
     draft_len: Option<usize>,
@@ -63,7 +69,7 @@ impl DraftArgs {
         let Some(folder) = &self.draft else { return Ok(engine) };
         let drafter = match folder == Path::new(NANO) {
             true => Drafter::embedded(),
-            false => Drafter::open(folder),
+            false => Drafter::open(&resolve(self.home.as_deref(), folder)?),
         };
         let drafter = drafter.map_err(plain).with_context(|| folder.display().to_string())?;
         Ok(engine.with_drafter(&drafter, self.draft_len())?)
@@ -84,7 +90,9 @@ impl EngineArgs {
     /// Reads the files and opens the adapter.
     pub(super) fn open(&self) -> anyhow::Result<Opened> {
         let model = model_name(self.model.as_deref());
-        let checkpoint = files::checkpoint(self.model.as_deref()).map_err(plain);
+        let folder = self.model.as_deref().filter(|folder| *folder != Path::new(NANO));
+        let folder = folder.map(|folder| resolve(self.home.as_deref(), folder)).transpose()?;
+        let checkpoint = files::checkpoint(folder.as_deref()).map_err(plain);
         let checkpoint = checkpoint.with_context(|| model.clone())?;
         let bundle = files::bundle(self.bundle.as_deref()).map_err(plain)?;
         let gpu = Gpu::open(&AdapterRequest { name_contains: self.adapter.clone() })?;
@@ -135,6 +143,14 @@ impl Opened {
 
     pub(super) fn tokenizer(&self) -> anyhow::Result<Tokenizer> {
         self.checkpoint.tokenizer().context(self.model.clone())
+    }
+}
+
+/// The folder of a checkpoint that is named by its path or by the name it was imported under.
+pub(super) fn resolve(home: Option<&Path>, named: &Path) -> anyhow::Result<PathBuf> {
+    match home {
+        Some(home) => Ok(Models::resolve(home, named)?),
+        None => Ok(Models::resolve(&super::default_home()?, named)?),
     }
 }
 

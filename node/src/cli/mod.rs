@@ -83,7 +83,7 @@ enum Command {
     Ppl(ppl::PplArgs),
     /// Measure decode and prefill speed
     Bench(bench::BenchArgs),
-    /// Look at, check and quantise checkpoints
+    /// Look at, check, make, import and quantise checkpoints
     #[command(subcommand)]
     Model(model::ModelCommand),
     /// Measure one job from stdin; started by the node itself
@@ -129,13 +129,14 @@ fn dispatch(cli: Cli) -> anyhow::Result<bool> {
         Command::Logits(args) => logits::run(args, format)?,
         Command::Ppl(args) => ppl::run(args, format)?,
         Command::Bench(args) => bench::run(args, format)?,
-        Command::Model(command) => model::run(command, format)?,
+        Command::Model(command) => return model::run(&home()?, command, format),
         Command::Worker(args) => worker::run(args, format)?,
     }
     Ok(true)
 }
 
-fn default_home() -> anyhow::Result<PathBuf> {
+/// Where a node is kept unless a folder is named.
+pub(crate) fn default_home() -> anyhow::Result<PathBuf> {
     let user = std::env::home_dir()
         .ok_or_else(|| anyhow::anyhow!("no home directory is set; give a folder with --home"))?;
     Ok(user.join(".assay"))

@@ -3,10 +3,10 @@
 use assay_proto::limits;
 use assay_protocol::error::ManifestError;
 use assay_protocol::ids::BlobHash;
-use assay_protocol::manifest::{Kind, Manifest, blob_hash};
-use std::collections::BTreeMap;
+use assay_protocol::manifest::{File as ManifestFile, Kind, Manifest, blob_hash};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Why blobs cannot be read or written.
@@ -155,22 +155,95 @@ impl Blobs {
     /// [`BlobError`] naming the folder or file.
     pub fn import_folder(&self, kind: Kind, folder: &Path) -> Result<BlobHash, BlobError> {
         let mut files = BTreeMap::new();
-        let mut total_bytes = 0_u64;
         for entry in std::fs::read_dir(folder).map_err(io("read", folder))? {
             let entry = entry.map_err(io("read", folder))?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            let path = entry.path();
-            if !path.is_file() || name.starts_with('.') {
-                continue;
+            if entry.path().is_file() && !name.starts_with('.') {
+                files.insert(name, entry.path());
             }
-            total_bytes += entry.metadata().map_err(io("read", &path))?.len();
-            self.check_quota(total_bytes)?;
-            files.insert(name, std::fs::read(&path).map_err(io("read", &path))?);
         }
         if files.is_empty() {
             return Err(BlobError::Empty { path: folder.to_owned() });
         }
-        self.import(kind, files.iter().map(|(name, data)| (name.as_str(), data.as_slice())))
+        self.import_files(kind, &files, &mut |_| {})
+    }
+
+    /// Stores files by name as a manifest, chunk by chunk, and tells `progress` the bytes stored so far.
+    ///
+    /// # Errors
+    ///
+    /// [`BlobError`] naming the file, before anything is stored where names or sizes make no manifest.
+    pub fn import_files(
+        &self,
+        kind: Kind,
+        files: &BTreeMap<String, PathBuf>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<BlobHash, BlobError> {
+        let mut manifest = Manifest { kind, files: Vec::new() };
+        for (name, path) in files {
+            let bytes = std::fs::metadata(path).map_err(io("read", path))?.len();
+            let count = bytes.div_ceil(limits::BLOB_BYTES_MAX as u64);
+            if count > limits::MANIFEST_BYTES_MAX as u64 / 32 {
+                // Each chunk takes its hash and two bytes of framing in the manifest.
+                let bytes = usize::try_from(count.saturating_mul(34)).unwrap_or(usize::MAX);
+                let bytes_max = limits::MANIFEST_BYTES_MAX;
+                return Err(BlobError::TooLong { bytes, bytes_max });
+            }
+            let chunks = vec![BlobHash::default(); usize::try_from(count).unwrap_or(usize::MAX)];
+            manifest.files.push(ManifestFile { name: name.clone(), bytes, chunks });
+        }
+        self.check_quota(manifest.bytes())?;
+        // A manifest of the same lengths refuses names and sizes that other peers would refuse.
+        let draft = manifest.to_bytes();
+        Manifest::read(blob_hash(&draft), &draft)?;
+        let mut done = 0;
+        for (file, path) in manifest.files.iter_mut().zip(files.values()) {
+            let mut source = File::open(path).map_err(io("read", path))?;
+            for chunk in &mut file.chunks {
+                let mut data = Vec::new();
+                let limit = limits::BLOB_BYTES_MAX as u64;
+                Read::by_ref(&mut source).take(limit).read_to_end(&mut data).map_err(io("read", path))?;
+                done += data.len() as u64;
+                *chunk = self.put(&data)?;
+                progress(done);
+            }
+        }
+        self.put(&manifest.to_bytes())
+    }
+
+    /// Deletes what a manifest names but none of `others` does, and returns the bytes freed.
+    ///
+    /// # Errors
+    ///
+    /// [`BlobError`]; a blob that is gone already is no error.
+    pub fn forget(&self, hash: BlobHash, others: &[BlobHash]) -> Result<u64, BlobError> {
+        let mut kept: BTreeSet<BlobHash> = BTreeSet::new();
+        for other in others {
+            let manifest = self.manifest(*other)?;
+            kept.extend(manifest.files.into_iter().flat_map(|file| file.chunks));
+        }
+        let folder = self.folder.join("files").join(hash.to_string());
+        let mut freed = 0;
+        if folder.is_dir() {
+            let entries = std::fs::read_dir(&folder).map_err(io("read", &folder))?.flatten();
+            freed += entries.filter_map(|e| e.metadata().ok()).map(|m| m.len()).sum::<u64>();
+            std::fs::remove_dir_all(&folder).map_err(io("delete", &folder))?;
+        }
+        let manifest = match self.manifest(hash) {
+            Err(BlobError::Missing(_)) => return Ok(freed),
+            other => other?,
+        };
+        let chunks = manifest.files.into_iter().flat_map(|file| file.chunks);
+        for blob in chunks.chain([hash]).filter(|blob| !kept.contains(blob)) {
+            let path = self.path(blob);
+            let bytes = std::fs::metadata(&path).map_or(0, |m| m.len());
+            match std::fs::remove_file(&path) {
+                Ok(()) => freed += bytes,
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(source) => return Err(io("delete", &path)(source)),
+            }
+        }
+        Ok(freed)
     }
 
     /// A manifest that is here.

@@ -2,6 +2,8 @@
 
 mod blobs;
 mod ledger;
+mod models;
 
 pub use blobs::{BlobError, Blobs};
 pub use ledger::{Store, StoreError};
+pub use models::{Model, ModelError, Models};

@@ -1,0 +1,10 @@
+//! Broken checkpoint folders and what the triage says about them.
+
+mod cases;
+#[path = "../common/mod.rs"]
+mod common;
+mod configuration;
+mod contents;
+mod folder;
+mod honest;
+mod run;
