@@ -199,9 +199,8 @@ impl Bundle {
         constants: &[(&'static str, u32)],
     ) -> Option<(&'static str, u32)> {
         let declared = &self.kernel(op).declared;
-        let given = |c: &&(&'static str, u32)| {
-            declared.contains(c.0) || op.entry().constants.contains(c)
-        };
+        let given =
+            |c: &&(&'static str, u32)| declared.contains(c.0) || op.entry().constants.contains(c);
         constants.iter().find(|c| !given(c)).copied()
     }
 

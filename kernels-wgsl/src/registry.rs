@@ -143,15 +143,8 @@ const fn matmul(tunables: &'static [Tunable; 1], entry: Entry) -> Entry {
     }
 }
 
-const SCALED_MATMUL: [(&str, Access); 7] = [
-    PARAMS,
-    STEP,
-    ("x", Read),
-    ("w", Read),
-    ("scales", Read),
-    ("gate", Read),
-    ("y", Write),
-];
+const SCALED_MATMUL: [(&str, Access); 7] =
+    [PARAMS, STEP, ("x", Read), ("w", Read), ("scales", Read), ("gate", Read), ("y", Write)];
 
 /// Many workgroups matter more than loads of x, which is as large as the weights it meets.
 const BF16_TUNABLES: [Tunable; 1] = [lane_rows(1)];

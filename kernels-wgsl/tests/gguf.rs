@@ -29,9 +29,7 @@ fn check(file: &std::path::Path) {
     println!("{name}: largest difference of logits {error:e}");
     assert!(error < TOLERANCE, "{name}: logits differ by {error}");
     let vocab = engine.config().vocab;
-    for (position, (ours, theirs)) in
-        rows.chunks(vocab).zip(reference.chunks(vocab)).enumerate()
-    {
+    for (position, (ours, theirs)) in rows.chunks(vocab).zip(reference.chunks(vocab)).enumerate() {
         if top_gap(theirs) > 0.01 {
             assert_eq!(argmax(ours), argmax(theirs), "{name}: position {position}");
         }
@@ -52,7 +50,9 @@ fn files_from_outside_match_the_reference() {
     let Some(folder) = std::env::var_os("ASSAY_GOLDEN_GGUF") else { return };
     for entry in std::fs::read_dir(&folder).expect("ASSAY_GOLDEN_GGUF is a folder") {
         let file = entry.expect("readable").path();
-        if file.extension().is_some_and(|e| e == "gguf") && file.with_extension("safetensors").is_file() {
+        if file.extension().is_some_and(|e| e == "gguf")
+            && file.with_extension("safetensors").is_file()
+        {
             check(&file);
         }
     }

@@ -215,7 +215,8 @@ fn upload_ple_table(
     let tensor = checkpoint.tensor("embed_tokens_per_layer.weight", &[c.ple_vocab, width])?;
     let matrix = Matrix::plain(tensor, c.ple_vocab, width)?;
     let format = matrix.format();
-    let rows = |bytes: usize| gpu.storage("per-layer rows", (options.batch_max * width * bytes) as u64);
+    let rows =
+        |bytes: usize| gpu.storage("per-layer rows", (options.batch_max * width * bytes) as u64);
     if format != Format::Bf16 {
         buffers.insert(Buf::PleRows, rows(4)?);
     }

@@ -133,7 +133,8 @@ impl Engine {
     pub(super) fn upload_ple_rows(&self, tokens: &[u32]) {
         let PleTable::Host(table) = &self.ple else { return };
         // Ids past the table use row 0, as the reference implementation does.
-        let row = |token: u32| if (token as usize) < self.config.ple_vocab { token as usize } else { 0 };
+        let row =
+            |token: u32| if (token as usize) < self.config.ple_vocab { token as usize } else { 0 };
         if table.dtype == Dtype::BF16 {
             let row_bytes = 2 * self.config.layers.len() * self.config.ple_width;
             let held = |&token: &u32| &table.data()[row(token) * row_bytes..][..row_bytes];

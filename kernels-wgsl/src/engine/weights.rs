@@ -133,7 +133,12 @@ pub(super) struct TablePart {
 }
 
 /// Uploads a table in parts of at most `limit` bytes, every part but the last a whole number of workgroups.
-pub(super) fn table(gpu: &Gpu, label: &str, table: &Matrix<'_>, limit: u64) -> Result<Vec<TablePart>> {
+pub(super) fn table(
+    gpu: &Gpu,
+    label: &str,
+    table: &Matrix<'_>,
+    limit: u64,
+) -> Result<Vec<TablePart>> {
     let most = rows_per_part(table, usize::try_from(limit).unwrap_or(usize::MAX));
     let total = table.rows();
     let mut parts = Vec::new();

@@ -91,12 +91,7 @@ fn embed_block_case(format: Format, part: Range<usize>, rows: &Range<usize>) -> 
         position: rows.start,
         rows: rows.len(),
         outputs: vec![Output { binding: 5, integer: false, rows: dense_rows(rows, expected) }],
-        buffers: vec![
-            words(&tokens.collect::<Vec<_>>()),
-            codes,
-            rest,
-            zeros(rows.len() * width),
-        ],
+        buffers: vec![words(&tokens.collect::<Vec<_>>()), codes, rest, zeros(rows.len() * width)],
     }
 }
 

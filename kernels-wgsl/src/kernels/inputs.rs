@@ -72,7 +72,12 @@ pub(super) const ALL_FORMATS: [Format; 15] = [
 
 /// A matrix whose bytes are random and whose scales are ordinary numbers, some of them negative and some
 /// too small to be normal f16 numbers.
-pub(crate) fn random_matrix(format: Format, seed: u64, rows: usize, cols: usize) -> Matrix<'static> {
+pub(crate) fn random_matrix(
+    format: Format,
+    seed: u64,
+    rows: usize,
+    cols: usize,
+) -> Matrix<'static> {
     let bytes = |seed: u64, count: usize| -> Vec<u8> {
         values(seed, count).iter().map(|v| (v * 128.0 + 128.0) as u8).collect()
     };

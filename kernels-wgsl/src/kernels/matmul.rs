@@ -78,11 +78,7 @@ pub(super) fn sum_tolerance(matrix: &[f64], x: &[f64], mode: u32) -> f64 {
     (x.len() + 16) as f64 * 0.1 * ROUNDING * magnitude * gain + 64.0 * ROUNDING
 }
 
-fn case(
-    format: Format,
-    (out, cols, mode): (usize, usize, u32),
-    rows: &Range<usize>,
-) -> Case {
+fn case(format: Format, (out, cols, mode): (usize, usize, u32), rows: &Range<usize>) -> Case {
     let weights = random_weights(format, out, cols);
     let (op, unit, constants) = format.matmul();
     let x = row_values(11, rows.clone(), cols);

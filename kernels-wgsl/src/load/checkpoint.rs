@@ -1,8 +1,8 @@
 //! A target model: its configuration, tokenizer and tensors.
 
 use super::bytes::read_safetensors;
-use super::gguf::{Gguf, Target};
 use super::experts::unfuse;
+use super::gguf::{Gguf, Target};
 use super::{Bytes, Matrix, Tensor, Tokenizer, embedded_files};
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};

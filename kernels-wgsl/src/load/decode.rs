@@ -149,7 +149,10 @@ mod tests {
             for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
                 let (name, bits) = (block.name(), found.to_bits() == expected.to_bits());
                 // Signs of zero differ where a scale is negative.
-                assert!(bits || (*found == 0.0 && *expected == 0.0), "{name} {i}: {found} {expected}");
+                assert!(
+                    bits || (*found == 0.0 && *expected == 0.0),
+                    "{name} {i}: {found} {expected}"
+                );
             }
         }
     }

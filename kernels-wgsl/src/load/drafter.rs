@@ -1,8 +1,6 @@
 //! An MTP drafter: four query-only layers that read the target's K/V (specification §7).
 
-use super::checkpoint::{
-    gguf_of, gguf_path, missing_tensor, read_folder, read_gguf, read_tensors,
-};
+use super::checkpoint::{gguf_of, gguf_path, missing_tensor, read_folder, read_gguf, read_tensors};
 use super::gguf::Gguf;
 use super::{Bytes, Dtype, Matrix, Tensor, embedded_drafter_files};
 use crate::config::{DrafterConfig, ModelConfig};

@@ -68,7 +68,12 @@ impl Matmul<'_> {
 
     /// One launch for the experts in `held`, of which every batch row takes `experts`; their ids are the
     /// gate. A piece holds them one below the other, `rows` each.
-    pub(super) fn of_experts(self, pieces: &Pieces, held: &Range<usize>, experts: usize) -> Dispatch {
+    pub(super) fn of_experts(
+        self,
+        pieces: &Pieces,
+        held: &Range<usize>,
+        experts: usize,
+    ) -> Dispatch {
         let format = pieces.get(self.weights).and_then(|p| p.first()).map(|p| p.format);
         let name = self.weights.to_string();
         let (gate, gate_stride, _) = self.gate.unwrap_or((self.x.clone(), 0, 0));

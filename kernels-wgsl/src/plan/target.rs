@@ -173,8 +173,7 @@ impl Builder<'_> {
             f32_bits((c.ple_width as f64).sqrt()),
             self.epsilon(),
         ];
-        let bindings =
-            vec![Buf::Step, Buf::Tokens, table, Buf::PleContext, Buf::Norms, Buf::Ple];
+        let bindings = vec![Buf::Step, Buf::Tokens, table, Buf::PleContext, Buf::Norms, Buf::Ple];
         self.push("per-layer embeddings", Op::PleCombine, bindings, params, c.layers.len());
     }
 

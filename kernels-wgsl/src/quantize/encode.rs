@@ -96,7 +96,8 @@ pub(super) struct Differences {
 impl Differences {
     /// The line of the report.
     pub(super) fn report(&self, tensor: &str, scheme: Scheme) -> TensorError {
-        let relative = if self.original > 0.0 { (self.squared / self.original).sqrt() } else { 0.0 };
+        let relative =
+            if self.original > 0.0 { (self.squared / self.original).sqrt() } else { 0.0 };
         TensorError {
             tensor: tensor.to_string(),
             scheme,

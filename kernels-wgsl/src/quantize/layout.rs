@@ -184,8 +184,7 @@ impl Layout {
 
     /// The original configuration with a `quantization_config` as compressed-tensors writes it.
     pub(super) fn config(&self, checkpoint: &Checkpoint) -> Result<Vec<u8>> {
-        let corrupt =
-            |message: String| Error::Corrupt { file: super::CONFIG.into(), message };
+        let corrupt = |message: String| Error::Corrupt { file: super::CONFIG.into(), message };
         let original = checkpoint.file(super::CONFIG).unwrap_or_default();
         let mut value: Value =
             serde_json::from_slice(original).map_err(|e| corrupt(e.to_string()))?;
@@ -238,7 +237,9 @@ fn ignored(checkpoint: &Checkpoint, linear: &[Linear], options: &Options) -> Vec
         .map(|(name, ..)| name)
         .collect();
     names.push("per_layer_model_projection".into());
-    names.retain(|name| !is_linear(name) && checkpoint.tensors().contains_key(&format!("{name}.weight")));
+    names.retain(|name| {
+        !is_linear(name) && checkpoint.tensors().contains_key(&format!("{name}.weight"))
+    });
     if options.head.is_none() || kept(&options.keep, HEAD) {
         names.push(HEAD.into());
     }

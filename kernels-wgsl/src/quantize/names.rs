@@ -29,7 +29,8 @@ pub(super) fn quantised(
                 ("up_proj", config.hidden),
                 ("down_proj", moe.intermediate),
             ];
-            linear.extend(parts.map(|(part, cols)| (format!("layers.{i}.experts.{e}.{part}"), cols)));
+            linear
+                .extend(parts.map(|(part, cols)| (format!("layers.{i}.experts.{e}.{part}"), cols)));
         }
     }
     if config.ple_width > 0 {
@@ -62,7 +63,8 @@ fn fitting(scheme: Scheme, name: &str, cols: usize) -> Result<Scheme> {
 pub(super) fn kept(patterns: &[String], name: &str) -> bool {
     let whole = format!("{name}.weight");
     let fits = |pattern: &String| {
-        matches(pattern.as_bytes(), name.as_bytes()) || matches(pattern.as_bytes(), whole.as_bytes())
+        matches(pattern.as_bytes(), name.as_bytes())
+            || matches(pattern.as_bytes(), whole.as_bytes())
     };
     patterns.iter().any(fits)
 }

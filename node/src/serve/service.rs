@@ -53,13 +53,14 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts the engine's thread. It ends when the service is dropped and all requests are answered.
+    /// Starts the engine's thread. Without a template there are only plain completions. The thread ends when the service is dropped and all requests are answered.
     ///
     /// # Errors
     ///
     /// When the checkpoint has no usable tokenizer, or the system gives no thread.
     pub fn start(
         checkpoint: &Checkpoint,
+        template: std::result::Result<ChatTemplate, TemplateError>,
         model: Box<dyn Generate>,
         options: ServiceOptions,
     ) -> Result<(Arc<Self>, JoinHandle<()>)> {
@@ -78,7 +79,7 @@ impl Service {
             grammars: Grammars::new(Arc::clone(&vocabulary), defaults.ends.clone()),
             defaults,
             vocabulary,
-            template: ChatTemplate::of(checkpoint),
+            template,
             queue,
             metrics,
             preparing: Semaphore::new(PREPARING_MAX),

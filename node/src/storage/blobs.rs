@@ -202,7 +202,10 @@ impl Blobs {
             for chunk in &mut file.chunks {
                 let mut data = Vec::new();
                 let limit = limits::BLOB_BYTES_MAX as u64;
-                Read::by_ref(&mut source).take(limit).read_to_end(&mut data).map_err(io("read", path))?;
+                Read::by_ref(&mut source)
+                    .take(limit)
+                    .read_to_end(&mut data)
+                    .map_err(io("read", path))?;
                 done += data.len() as u64;
                 *chunk = self.put(&data)?;
                 progress(done);

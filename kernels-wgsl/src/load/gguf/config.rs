@@ -102,7 +102,11 @@ impl<'a> Keys<'a> {
         let layers = gguf.metadata.required(&format!("{arch}.block_count"), 1..=LAYERS_MAX)?;
         let kv_heads = format!("{arch}.attention.head_count_kv");
         let kv_heads = gguf.metadata.per_layer(&kv_heads, layers, 1..=HEADS_MAX)?;
-        let heads = gguf.metadata.per_layer(&format!("{arch}.attention.head_count"), layers, 1..=HEADS_MAX)?;
+        let heads = gguf.metadata.per_layer(
+            &format!("{arch}.attention.head_count"),
+            layers,
+            1..=HEADS_MAX,
+        )?;
         let kv_heads = kv_heads.or(heads).unwrap_or_else(|| vec![1; layers]);
         Ok(Keys { gguf, prefix: arch.into(), layers, kv_heads })
     }
@@ -147,7 +151,8 @@ impl<'a> Keys<'a> {
 
     fn read_layers(&self) -> Result<Layers> {
         let kinds = self.kinds()?;
-        let full = self.must("attention.key_length", self.per_layer("attention.key_length", 4096)?)?;
+        let full =
+            self.must("attention.key_length", self.per_layer("attention.key_length", 4096)?)?;
         let sliding = self.per_layer("attention.key_length_swa", 4096)?;
         let head_dims = kinds.iter().enumerate().map(|(i, kind)| match (kind, &sliding) {
             (LayerKind::Sliding, Some(sliding)) => sliding[i],
@@ -173,7 +178,10 @@ impl<'a> Keys<'a> {
         match heads.iter().all(|&h| h == heads[0]) {
             true => Ok(heads[0]),
             false => Err(Error::Unsupported {
-                what: format!("{}: layers with different numbers of query heads", self.gguf.metadata.file()),
+                what: format!(
+                    "{}: layers with different numbers of query heads",
+                    self.gguf.metadata.file()
+                ),
                 hint: "no published Gemma model has them".into(),
             }),
         }
@@ -187,11 +195,13 @@ impl<'a> Keys<'a> {
         let rows = |name: &str| self.tensor(name).and_then(|t| t.shape.first().copied());
         let vocab = match rows("token_embd.weight") {
             Some(rows) => rows,
-            None => return Err(Error::Tensor {
-                file: m.file().into(),
-                tensor: "token_embd.weight".into(),
-                message: "is missing; the file holds no model, or only a part of one".into(),
-            }),
+            None => {
+                return Err(Error::Tensor {
+                    file: m.file().into(),
+                    tensor: "token_embd.weight".into(),
+                    message: "is missing; the file holds no model, or only a part of one".into(),
+                });
+            }
         };
         let mut text = Map::new();
         let mut set = |name: &str, value: Value| text.insert(name.to_string(), value);
@@ -231,7 +241,10 @@ impl<'a> Keys<'a> {
         set("bos_token_id", json!(bos));
         let ple = m.integer(&key("embedding_length_per_layer_input"), 0..=WIDTH_MAX)?;
         set("hidden_size_per_layer_input", json!(ple.unwrap_or(0)));
-        set("vocab_size_per_layer_input", json!(rows("per_layer_token_embd.weight").unwrap_or(vocab)));
+        set(
+            "vocab_size_per_layer_input",
+            json!(rows("per_layer_token_embd.weight").unwrap_or(vocab)),
+        );
         set("attention_k_eq_v", json!(self.k_eq_v(layers)));
         self.experts(&mut text)?;
         self.rotation(layers, hidden, &mut text)?;
@@ -277,7 +290,12 @@ impl<'a> Keys<'a> {
         Ok(())
     }
 
-    fn rotation(&self, layers: &Layers, hidden: usize, text: &mut Map<String, Value>) -> Result<()> {
+    fn rotation(
+        &self,
+        layers: &Layers,
+        hidden: usize,
+        text: &mut Map<String, Value>,
+    ) -> Result<()> {
         let m = &self.gguf.metadata;
         let full = m.number(&self.key("rope.freq_base"))?.map_or(1e6, shortest);
         let sliding = m.number(&self.key("rope.freq_base_swa"))?.map_or(1e4, shortest);

@@ -43,7 +43,9 @@ impl<'a> Cursor<'a> {
         let held = usize::try_from(length).ok().filter(|&n| n <= self.left());
         let Some(length) = held else {
             let (at, left) = (self.at, self.left());
-            return Err(self.error(format!("asks for {length} bytes at {at}, of which {left} are left")));
+            return Err(
+                self.error(format!("asks for {length} bytes at {at}, of which {left} are left"))
+            );
         };
         self.at += length;
         Ok(start..self.at)
@@ -85,8 +87,11 @@ impl<'a> Cursor<'a> {
         let range = self.string()?;
         if range.is_empty() || range.len() > NAME_MAX {
             let length = range.len();
-            return Err(self.error(format!("a name of {length} bytes; 1 to {NAME_MAX} are allowed")));
+            return Err(
+                self.error(format!("a name of {length} bytes; 1 to {NAME_MAX} are allowed"))
+            );
         }
-        std::str::from_utf8(&self.bytes[range]).map_err(|e| self.error(format!("a name is not UTF-8: {e}")))
+        std::str::from_utf8(&self.bytes[range])
+            .map_err(|e| self.error(format!("a name is not UTF-8: {e}")))
     }
 }

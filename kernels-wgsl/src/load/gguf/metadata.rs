@@ -68,9 +68,11 @@ impl Metadata {
     pub(crate) fn string(&self, key: &str) -> Result<Option<&str>> {
         match self.values.get(key) {
             None => Ok(None),
-            Some(Value::One(STRING, range)) => std::str::from_utf8(&self.bytes.as_slice()[range.clone()])
-                .map(Some)
-                .map_err(|e| self.error(key, format!("is not UTF-8: {e}"))),
+            Some(Value::One(STRING, range)) => {
+                std::str::from_utf8(&self.bytes.as_slice()[range.clone()])
+                    .map(Some)
+                    .map_err(|e| self.error(key, format!("is not UTF-8: {e}")))
+            }
             Some(_) => Err(self.error(key, "must be a string")),
         }
     }
@@ -120,7 +122,11 @@ impl Metadata {
                 let found = list.len();
                 return Err(self.error(key, format!("has {found} entries for {layers} layers")));
             }
-            return list.into_iter().map(|n| self.whole(key, n, &range)).collect::<Result<_>>().map(Some);
+            return list
+                .into_iter()
+                .map(|n| self.whole(key, n, &range))
+                .collect::<Result<_>>()
+                .map(Some);
         }
         Ok(self.integer(key, range)?.map(|n| vec![n; layers]))
     }

@@ -71,7 +71,9 @@ impl Gguf {
         let metadata = Metadata::read(&name, bytes, &mut cursor, pairs)?;
         let alignment = metadata.integer(ALIGNMENT, 1..=ALIGNMENT_MAX)?.unwrap_or(32);
         if !alignment.is_power_of_two() {
-            return Err(metadata.error(ALIGNMENT, format!("is {alignment}; expected a power of two")));
+            return Err(
+                metadata.error(ALIGNMENT, format!("is {alignment}; expected a power of two"))
+            );
         }
         let tensors = tensors::read(&name, bytes, &mut cursor, count, alignment)?;
         Ok(Gguf { metadata, tensors })

@@ -92,14 +92,17 @@ fn split_qkv(
     named: &mut BTreeMap<String, Tensor>,
 ) -> Result<()> {
     let layer = i.parse().ok().and_then(|i: usize| config.layers.get(i));
-    let layer = layer.ok_or_else(|| tensor.error("belongs to a layer that the file does not have"))?;
+    let layer =
+        layer.ok_or_else(|| tensor.error("belongs to a layer that the file does not have"))?;
     let (q, kv) = (config.heads * layer.head_dim, layer.kv_heads * layer.head_dim);
     let rows = tensor.shape.first().copied().unwrap_or(0);
     let parts: &[(&str, usize)] = match rows {
         n if n == q + 2 * kv => &[("q_proj", 0), ("k_proj", q), ("v_proj", q + kv)],
         n if n == q + kv => &[("q_proj", 0), ("k_proj", q)],
         _ => {
-            return Err(tensor.error(format!("has {rows} rows; q, k and v together have {}", q + 2 * kv)));
+            return Err(
+                tensor.error(format!("has {rows} rows; q, k and v together have {}", q + 2 * kv))
+            );
         }
     };
     for (part, start) in parts {

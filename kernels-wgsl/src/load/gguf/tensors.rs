@@ -43,7 +43,9 @@ pub(super) fn read(
         let refuse = |message: String| Err(tensor_error(file, &info.name, message));
         let Some(last) = info.offset.checked_add(info.size).filter(|&last| last <= data) else {
             let (offset, size) = (info.offset, info.size);
-            return refuse(format!("has {size} bytes at {offset}, but the file has {data} bytes of data"));
+            return refuse(format!(
+                "has {size} bytes at {offset}, but the file has {data} bytes of data"
+            ));
         };
         if info.offset < end {
             return refuse(format!("begins at {}, inside the tensor before it", info.offset));
@@ -87,7 +89,9 @@ fn read_info(file: &str, cursor: &mut Cursor<'_>, alignment: u64) -> Result<Info
     let dtype = match dtype_of(kind) {
         Ok(dtype) => dtype,
         Err(name) => {
-            return refuse(format!("has type {name}, which this engine does not read; requantise the file"));
+            return refuse(format!(
+                "has type {name}, which this engine does not read; requantise the file"
+            ));
         }
     };
     let cols = shape[0];
@@ -98,13 +102,17 @@ fn read_info(file: &str, cursor: &mut Cursor<'_>, alignment: u64) -> Result<Info
     let rows = shape[1..].iter().try_fold(1usize, |product, &n| product.checked_mul(n));
     let Some(row_bytes) = row_bytes else {
         let what = dtype.name();
-        return refuse(format!("has rows of {cols} values, which {what} does not divide into blocks"));
+        return refuse(format!(
+            "has rows of {cols} values, which {what} does not divide into blocks"
+        ));
     };
     let Some(size) = rows.and_then(|rows| rows.checked_mul(row_bytes)) else {
         return refuse(format!("has {shape:?} values, which no file can hold"));
     };
     if !offset.is_multiple_of(alignment) {
-        return refuse(format!("begins at {offset}, which is no multiple of the alignment {alignment}"));
+        return refuse(format!(
+            "begins at {offset}, which is no multiple of the alignment {alignment}"
+        ));
     }
     shape.reverse();
     Ok(Info { name, dtype, shape, offset, size: size as u64 })

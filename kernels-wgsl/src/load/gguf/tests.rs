@@ -219,7 +219,9 @@ fn files_that_lie_are_refused_by_name() {
         let names = |text: &str| error.replace("layers.1.mlp.up_proj", "ffn_up").contains(text);
         let hf = error.replace("layers.1.mlp.up_proj", "ffn_up");
         let hf = hf.replace("layers.1.pre_feedforward_layernorm", "ffn_norm");
-        let hf = hf.replace("embed_tokens.weight", "token_embd").replace("layers.0.self_attn.q_proj", "attn_q");
+        let hf = hf
+            .replace("embed_tokens.weight", "token_embd")
+            .replace("layers.0.self_attn.q_proj", "attn_q");
         assert!(hf.contains(needle) || names(needle), "{what}: {error}");
     }
 }
@@ -328,10 +330,7 @@ const VECTORS: [(&str, &[u32]); 13] = [
         &[15059, 1689, 825, 642, 107, 140, 4629, 36492, 2202, 1443, 107, 236783, 107],
     ),
     ("日本語のテスト", &[94951, 236945, 88733]),
-    (
-        "<|turn>user\nHi<turn|>\n<|turn>model\n",
-        &[105, 2364, 107, 10979, 106, 107, 105, 4368, 107],
-    ),
+    ("<|turn>user\nHi<turn|>\n<|turn>model\n", &[105, 2364, 107, 10979, 106, 107, 105, 4368, 107]),
     ("thought\n", &[45518, 107]),
 ];
 

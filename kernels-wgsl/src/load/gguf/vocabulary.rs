@@ -63,7 +63,8 @@ pub(super) fn tokenizer(m: &Metadata) -> Result<Tokenizer> {
     ];
     tokenizer.with_decoder(Some(Sequence::new(decoders)));
     let of_type = |kind: f64| {
-        let pairs = tokens.iter().zip(&types).filter(move |(text, t)| **t == kind && !text.is_empty());
+        let pairs =
+            tokens.iter().zip(&types).filter(move |(text, t)| **t == kind && !text.is_empty());
         pairs.map(move |(text, _)| {
             AddedToken::from((*text).to_string(), kind == CONTROL).normalized(false)
         })
@@ -96,7 +97,8 @@ fn merges_from_scores(m: &Metadata, tokens: &[&str]) -> Result<Merges> {
         let (found, wanted) = (scores.len(), tokens.len());
         return Err(m.error(SCORES, format!("has {found} entries for {wanted} tokens")));
     }
-    let ids: HashMap<&str, usize> = tokens.iter().enumerate().map(|(id, text)| (*text, id)).collect();
+    let ids: HashMap<&str, usize> =
+        tokens.iter().enumerate().map(|(id, text)| (*text, id)).collect();
     let mut found = Vec::new();
     for (id, text) in tokens.iter().enumerate().filter(|(_, text)| text.len() <= PIECE_BYTES_MAX) {
         let splits = text.char_indices().skip(1).map(|(at, _)| text.split_at(at));

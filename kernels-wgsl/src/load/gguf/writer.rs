@@ -62,8 +62,12 @@ impl Writer {
                     text(&mut out, value);
                 }
                 Value::Bools(items) => list(&mut out, 7, items, |out, b| out.push(u8::from(*b))),
-                Value::Ints(items) => list(&mut out, 5, items, |out, n| out.extend(n.to_le_bytes())),
-                Value::Floats(items) => list(&mut out, 6, items, |out, n| out.extend(n.to_le_bytes())),
+                Value::Ints(items) => {
+                    list(&mut out, 5, items, |out, n| out.extend(n.to_le_bytes()))
+                }
+                Value::Floats(items) => {
+                    list(&mut out, 6, items, |out, n| out.extend(n.to_le_bytes()))
+                }
                 Value::Texts(items) => list(&mut out, 8, items, |out, item| text(out, item)),
             }
         }
