@@ -3,7 +3,7 @@
 //! # From a checkpoint to a token
 //!
 //! ```text
-//!  config.json, model.safetensors          bundle.toml, *.wgsl
+//!  config.json, *.safetensors, *.gguf       bundle.toml, *.wgsl
 //!        │ load: shapes checked                   │ bundle: naga-validated
 //!        ▼                                        ▼
 //!  Checkpoint ──► plan: dispatch list ──► gpu: pipelines, bind groups ──► Engine
@@ -50,8 +50,16 @@
 //! - ring size, batch tile and buffer splits move data, not the order of additions.
 //!
 //! Between adapters bits differ (`exp`, `inverseSqrt` and fused multiply-add have several correct
-//! answers); there, the oracles' tolerances apply. The embedding and the output head are bf16 and never
-//! quantised; f16 and f32 checkpoints are rounded to bf16 when they are loaded.
+//! answers); there, the oracles' tolerances apply.
+//!
+//! # Storage types
+//!
+//! Weights stay on the device as their file has them: bf16 and compressed-tensors int4 by a kernel each;
+//! f32, f16, the GGUF types Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K and IQ4_NL, and int8 by one
+//! kernel whose `FORMAT` is folded when its pipeline is made. Blocks are brought into two aligned planes
+//! of the same size, in chunks of rows, when they are uploaded. A fused product whose parts are stored
+//! differently, or that exceeds what one binding may hold, is launched piece by piece. Rows of a
+//! per-layer table that is too large for the device are decoded on the host, to the same bits.
 //!
 //! # What is deliberately absent
 //!
@@ -66,7 +74,8 @@
 //!
 //! # Where things are
 //!
-//! [`Checkpoint`] and `load/` read files; [`quantize`] writes int4 ones. [`registry`] lists the kernels
+//! [`Checkpoint`] and `load/` read files, GGUF ones in `load/gguf/`; [`quantize`] writes int4 and int8
+//! ones. [`registry`] lists the kernels
 //! in `shaders/`, [`kernels`] their oracles and cases. `plan/` lays out the dispatches, `gpu/` launches
 //! them, [`engine`] runs tokens through. [`bundle`] reads foreign kernels. [`measure`] has perplexity and
 //! speed. [`triage`] finds out what is wrong with a checkpoint, [`synth`] makes random ones.

@@ -38,7 +38,8 @@ impl MemoryNeed {
             let bytes = bytes as u64;
             let on_host =
                 name == "embed_tokens_per_layer.weight" && bytes > placement.ple_bytes_max;
-            weights_bytes += if on_host { 0 } else { bytes };
+            let stays = on_host || is_unused(config, name);
+            weights_bytes += if stays { 0 } else { bytes };
         }
         MemoryNeed {
             weights_bytes,
@@ -82,6 +83,15 @@ impl MemoryNeed {
             ),
         })
     }
+}
+
+/// Whether a tensor is a key or value projection of a layer that reads another layer's cache.
+pub(crate) fn is_unused(config: &ModelConfig, name: &str) -> bool {
+    let layer = name.strip_prefix("layers.").and_then(|rest| rest.split_once('.'));
+    let Some((index, part)) = layer else { return false };
+    let own = part.starts_with("self_attn.k_") || part.starts_with("self_attn.v_");
+    let index = index.parse::<usize>().ok().filter(|_| own);
+    index.is_some_and(|i| config.layers.get(i).is_some_and(|layer| layer.kv_source != i))
 }
 
 fn mib(bytes: u64) -> u64 {

@@ -1,6 +1,7 @@
 //! What the engine's commands share: which model on which adapter, progress, times.
 
 use crate::measure::files;
+use crate::serve::chat::{ChatTemplate, TemplateError};
 use crate::serve::model::EngineModel;
 use crate::storage::Models;
 use anyhow::{Context, bail};
@@ -73,6 +74,29 @@ impl DraftArgs {
         };
         let drafter = drafter.map_err(plain).with_context(|| folder.display().to_string())?;
         Ok(engine.with_drafter(&drafter, self.draft_len())?)
+    }
+}
+
+/// Which chat template turns messages into a prompt.
+#[derive(Debug, clap::Args)]
+pub(super) struct TemplateArgs {
+    /// Chat template in Jinja; without it the one that came with the checkpoint
+    #[arg(long, value_name = "FILE")]
+    chat_template: Option<PathBuf>,
+}
+
+impl TemplateArgs {
+    /// The template, or why a checkpoint has none; the outer error is about the file.
+    pub(super) fn of(
+        &self,
+        checkpoint: &Checkpoint,
+    ) -> anyhow::Result<Result<ChatTemplate, TemplateError>> {
+        let read = |path: &PathBuf| {
+            std::fs::read_to_string(path)
+                .with_context(|| format!("cannot read the chat template {}", path.display()))
+        };
+        let source = self.chat_template.as_ref().map(read).transpose()?;
+        Ok(ChatTemplate::of(checkpoint, source))
     }
 }
 

@@ -1,6 +1,6 @@
 //! `assay serve`: the model for programs, over OpenAI's protocol.
 
-use super::engine::{DraftArgs, EngineArgs};
+use super::engine::{DraftArgs, EngineArgs, TemplateArgs};
 use super::output::Format;
 use super::run::termination;
 use crate::serve::{Access, Service, ServiceOptions, serve};
@@ -27,6 +27,8 @@ pub struct ServeArgs {
     engine: EngineArgs,
     #[command(flatten)]
     draft: DraftArgs,
+    #[command(flatten)]
+    template: TemplateArgs,
     /// Address to listen on
     #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
     host: IpAddr,
@@ -45,7 +47,7 @@ pub struct ServeArgs {
     /// Most requests that wait while one is answered; more are refused with status 429
     #[arg(long, value_name = "N", default_value_t = 32)]
     max_queue: usize,
-    /// The model's name for clients [default: the model folder's name]
+    /// The model's name for clients [default: that of the model's folder or file]
     #[arg(long, value_name = "NAME")]
     served_name: Option<String>,
     /// Let the model think before it answers, unless a request says otherwise
@@ -83,8 +85,9 @@ pub fn run(args: ServeArgs, format: Format) -> anyhow::Result<()> {
     let context = args.context.unwrap_or(CONTEXT_TOKENS.min(config.max_positions));
     ensure!(context >= 2, "--context must be at least 2: a token and its answer");
     let own_name = opened.model.rsplit(['/', '\\']).find(|part| !part.is_empty());
-    let name = args.served_name.clone().or(own_name.map(str::to_owned));
-    let name = name.unwrap_or_else(|| opened.model.clone());
+    let own_name = own_name.unwrap_or(&opened.model).trim_end_matches(".gguf").to_owned();
+    let name = args.served_name.clone().unwrap_or(own_name);
+    let template = args.template.of(&opened.checkpoint)?;
     let model = Box::new(opened.model(context, &args.draft)?);
     let options = ServiceOptions { name, queue_max: args.max_queue, thinking: args.think };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -94,7 +97,8 @@ pub fn run(args: ServeArgs, format: Format) -> anyhow::Result<()> {
             .await
             .with_context(|| format!("cannot listen on {address}; choose another --port"))?;
         let address = listener.local_addr()?;
-        let (service, engine) = Service::start(&opened.checkpoint, model, options.clone())?;
+        let (service, engine) =
+            Service::start(&opened.checkpoint, template, model, options.clone())?;
         announce(&options.name, &opened.gpu.info().name, address, context, format);
         if let Some(fault) = service.chat_fault() {
             eprintln!("only /v1/completions works: {fault}");

@@ -155,13 +155,14 @@ async fn watch(State(shared): State<Shared>, request: Request, next: Next) -> Re
 }
 
 /// The JSON of a request's body, within the limits.
-async fn json_body(headers: &HeaderMap, body: Body) -> Result<Value, ApiError> {
+async fn json_body(service: &Service, headers: &HeaderMap, body: Body) -> Result<Value, ApiError> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
     // A page of another site cannot send this type without asking first.
     if !kind.eq_ignore_ascii_case("application/json") {
         return Err(ApiError::not_json());
     }
+    let _place = service.place_to_read()?;
     let bytes = tokio::time::timeout(BODY_TIME_MAX, read(body)).await;
     let bytes = bytes.map_err(|_| ApiError::too_slow())??;
     serde_json::from_slice(&bytes)
@@ -189,7 +190,7 @@ async fn read(body: Body) -> Result<Vec<u8>, ApiError> {
 
 async fn post_chat(State(shared): State<Shared>, request: Request) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let body = json_body(&parts.headers, body).await?;
+    let body = json_body(&shared.service, &parts.headers, body).await?;
     chat_completions(shared.service, body).await
 }
 
@@ -198,7 +199,7 @@ async fn post_completion(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let body = json_body(&parts.headers, body).await?;
+    let body = json_body(&shared.service, &parts.headers, body).await?;
     completions(shared.service, body).await
 }
 

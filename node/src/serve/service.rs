@@ -13,11 +13,14 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Receiver;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Requests whose prompts are tokenised at one time.
 const PREPARING_MAX: usize = 4;
+
+/// Requests whose bodies arrive at one time; with the limit of a body, this bounds their memory.
+const READING_MAX: usize = 64;
 
 /// How a service behaves.
 #[derive(Debug, Clone)]
@@ -45,17 +48,19 @@ pub struct Service {
     pub(super) queue: Queue,
     pub(super) metrics: Arc<Metrics>,
     preparing: Semaphore,
+    reading: Semaphore,
     stopping: AtomicBool,
 }
 
 impl Service {
-    /// Starts the engine's thread. It ends when the service is dropped and all requests are answered.
+    /// Starts the engine's thread. Without a template there are only plain completions. The thread ends when the service is dropped and all requests are answered.
     ///
     /// # Errors
     ///
     /// When the checkpoint has no usable tokenizer, or the system gives no thread.
     pub fn start(
         checkpoint: &Checkpoint,
+        template: std::result::Result<ChatTemplate, TemplateError>,
         model: Box<dyn Generate>,
         options: ServiceOptions,
     ) -> Result<(Arc<Self>, JoinHandle<()>)> {
@@ -74,10 +79,11 @@ impl Service {
             grammars: Grammars::new(Arc::clone(&vocabulary), defaults.ends.clone()),
             defaults,
             vocabulary,
-            template: ChatTemplate::of(checkpoint),
+            template,
             queue,
             metrics,
             preparing: Semaphore::new(PREPARING_MAX),
+            reading: Semaphore::new(READING_MAX),
             stopping: AtomicBool::new(false),
         };
         Ok((Arc::new(service), engine))
@@ -96,6 +102,11 @@ impl Service {
 
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// A place to read a request's body; held while it arrives.
+    pub(super) fn place_to_read(&self) -> std::result::Result<SemaphorePermit<'_>, ApiError> {
+        self.reading.try_acquire().map_err(|_| ApiError::queue_full())
     }
 
     /// Runs `prepare`, which may tokenise a long text or compile a grammar, beside the server's own

@@ -10,6 +10,8 @@ pub struct Vocabulary {
     tokenizer: Tokenizer,
     /// Tokens that stand for a single byte, of which text beyond the vocabulary is made.
     bytes: HashMap<u32, u8>,
+    /// Markers that are one token each.
+    markers: Vec<(&'static str, u32)>,
     size: usize,
 }
 
@@ -19,7 +21,10 @@ impl Vocabulary {
     pub fn new(tokenizer: Tokenizer, size: usize) -> Self {
         let byte = |b: u8| Some((tokenizer.token_id(&format!("<0x{b:02X}>"))?, b));
         let bytes = (0..=u8::MAX).filter_map(byte).collect();
-        Self { tokenizer, bytes, size }
+        let whole = |marker: &&'static str| Some((*marker, tokenizer.token_id(marker)?));
+        let mut markers: Vec<(&'static str, u32)> = SPELLED.iter().filter_map(whole).collect();
+        markers.retain(|(_, id)| (*id as usize) < size);
+        Self { tokenizer, bytes, markers, size }
     }
 
     /// Number of tokens.
@@ -55,16 +60,30 @@ impl Vocabulary {
     /// The id of the marker spelt `text`, where the vocabulary has it as one token.
     #[must_use]
     pub fn marker(&self, text: &str) -> Option<u32> {
-        self.tokenizer.token_id(text).filter(|id| (*id as usize) < self.size)
+        self.markers.iter().find(|(marker, _)| *marker == text).map(|(_, id)| *id)
     }
 
-    /// Token ids of a text in which markers are special tokens.
+    /// Token ids of a text in which markers are special tokens, also where a converted tokenizer lists
+    /// them among its ordinary pieces.
     ///
     /// # Errors
     ///
     /// When the tokenizer refuses the text.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        self.tokenizer.encode(text)
+        let (mut tokens, mut begun) = (Vec::new(), 0);
+        for (at, _) in text.match_indices('<') {
+            let spelled = |(marker, _): &&(&str, u32)| text[at..].starts_with(marker);
+            let Some((marker, id)) = self.markers.iter().find(spelled) else { continue };
+            if begun < at {
+                tokens.extend(self.tokenizer.encode(&text[begun..at])?);
+            }
+            tokens.push(*id);
+            begun = at + marker.len();
+        }
+        if begun < text.len() {
+            tokens.extend(self.tokenizer.encode(&text[begun..])?);
+        }
+        Ok(tokens)
     }
 }
 
@@ -188,6 +207,16 @@ mod tests {
     }
 
     #[test]
+    fn markers_are_one_token_wherever_they_stand() {
+        let checkpoint = Checkpoint::embedded().unwrap();
+        let tokenizer = checkpoint.tokenizer().unwrap();
+        let vocabulary = Vocabulary::new(tokenizer.clone(), checkpoint.config().vocab);
+        for text in ["<|turn>user\nHi<turn|>\n<bos>", "<", "", "a < b <turn|", "<bos><bos>x<eos>"] {
+            assert_eq!(vocabulary.encode(text).unwrap(), tokenizer.encode(text).unwrap(), "{text}");
+        }
+    }
+
+    #[test]
     fn tokens_spell_the_text_they_came_from() {
         let checkpoint = Checkpoint::embedded().unwrap();
         let vocabulary =
@@ -207,6 +236,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_stop_string_cuts_any_portions_alike(
+            text in "[abc]{0,20}", stop in "[abc]{1,3}", other in "[ab]{0,2}", cut in 0_usize..20,
+        ) {
+            let strings = vec![stop.clone(), other.clone()];
+            let first = strings.iter().filter(|s| !s.is_empty()).filter_map(|s| text.find(s.as_str()));
+            let expected = first.min().map_or(text.as_str(), |at| &text[..at]);
+            let (a, b) = text.split_at(cut.min(text.len()));
+            let mut stop = StopStrings::new(strings);
+            let cut = stop.push(a) + &stop.push(b);
+            prop_assert_eq!(cut + &stop.finish(), expected);
+        }
+
         #[test]
         fn any_bytes_in_any_portions_become_their_text(
             bytes in prop::collection::vec(any::<u8>(), 0..40), cut in 0_usize..40,

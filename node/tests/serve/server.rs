@@ -1,6 +1,7 @@
 //! A server on a free port of loopback, and talking to it.
 
 use assay_kernels::{AdapterRequest, Bundle, Checkpoint, Drafter, Engine, EngineOptions, Gpu};
+use assay_node::serve::chat::ChatTemplate;
 use assay_node::serve::model::{EngineModel, Generate};
 use assay_node::serve::{Access, Service, ServiceOptions, serve};
 use serde_json::{Value, json};
@@ -50,7 +51,9 @@ impl Server {
         queue_max: usize,
     ) -> Self {
         let options = ServiceOptions { name: "test".into(), queue_max, thinking: false };
-        let (service, engine) = Service::start(checkpoint, Box::new(model), options).unwrap();
+        let template = ChatTemplate::of(checkpoint, None);
+        let (service, engine) =
+            Service::start(checkpoint, template, Box::new(model), options).unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let (tell, address) = std::sync::mpsc::sync_channel(1);
         let thread = std::thread::spawn(move || {

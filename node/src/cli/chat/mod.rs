@@ -4,10 +4,10 @@ mod input;
 mod session;
 mod show;
 
-use super::engine::{DraftArgs, EngineArgs};
+use super::engine::{DraftArgs, EngineArgs, TemplateArgs};
 use super::output::{Format, print};
 use super::sampling::SamplingArgs;
-use crate::serve::chat::{ChatTemplate, Message, Role};
+use crate::serve::chat::{Message, Role};
 use crate::serve::defaults::Defaults;
 use crate::serve::text::Vocabulary;
 use anyhow::Context;
@@ -44,6 +44,8 @@ pub struct ChatArgs {
     engine: EngineArgs,
     #[command(flatten)]
     draft: DraftArgs,
+    #[command(flatten)]
+    template: TemplateArgs,
     /// System message
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
@@ -70,7 +72,7 @@ pub struct ChatArgs {
 /// When the model cannot be loaded or cannot chat.
 pub fn run(home: &Path, args: ChatArgs, format: Format) -> anyhow::Result<()> {
     let opened = args.engine.open()?;
-    let template = ChatTemplate::of(&opened.checkpoint).with_context(|| opened.model.clone())?;
+    let template = args.template.of(&opened.checkpoint)?.with_context(|| opened.model.clone())?;
     let defaults = Defaults::of(&opened.checkpoint);
     let temperature = args.temperature.or(defaults.temperature).unwrap_or(TEMPERATURE);
     let sampling = args.sampling.sampling(temperature, &defaults)?;

@@ -10,6 +10,8 @@ use serde_json::{Map, json};
 /// Steps that a template may take; a conversation of a thousand messages takes some millions.
 const FUEL: u64 = 20_000_000;
 const NAME: &str = "chat_template";
+/// Where a checkpoint keeps its template.
+const FILE: &str = "chat_template.jinja";
 
 /// Why there is no prompt.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +19,7 @@ pub enum TemplateError {
     /// The checkpoint has none.
     #[error(
         "CK044 no-chat-template: this checkpoint cannot chat; put the model's chat_template.jinja beside \
-         config.json, or ask for plain completions"
+         config.json or name it with --chat-template, or ask for plain completions"
     )]
     Absent,
     /// The template is not one.
@@ -50,18 +52,19 @@ pub struct ChatTemplate {
 }
 
 impl ChatTemplate {
-    /// The template that came with a checkpoint: `chat_template.jinja`, or the key of that name in
+    /// A template from its source, with the special tokens of a checkpoint; without a source the
+    /// template that came with it: `chat_template.jinja`, or the key of that name in
     /// `tokenizer_config.json`.
     ///
     /// # Errors
     ///
     /// [`TemplateError::Absent`] and [`TemplateError::Broken`].
-    pub fn of(checkpoint: &Checkpoint) -> Result<Self, TemplateError> {
+    pub fn of(checkpoint: &Checkpoint, source: Option<String>) -> Result<Self, TemplateError> {
         let config = checkpoint.file("tokenizer_config.json").unwrap_or(b"{}");
         let config: serde_json::Value = serde_json::from_slice(config).unwrap_or_default();
-        let own = checkpoint.file("chat_template.jinja");
-        let own = own.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-        let source = own.or_else(|| configured(&config)).ok_or(TemplateError::Absent)?;
+        let own = || Some(String::from_utf8_lossy(checkpoint.file(FILE)?).into_owned());
+        let source = source.or_else(own).or_else(|| configured(&config));
+        let source = source.ok_or(TemplateError::Absent)?;
         let token = |key: &str, default: &str| {
             let token = &config[key];
             let text = token.as_str().or_else(|| token["content"].as_str());

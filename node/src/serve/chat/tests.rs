@@ -92,14 +92,24 @@ fn the_real_template_renders_them_alike() {
         eprintln!("skipped: {REAL} names no folder (see CONTRIBUTING.md)");
         return;
     };
-    let path = std::path::Path::new(&folder).join("google-gemma-4-31B-it.jinja");
-    check_examples(&template(&std::fs::read_to_string(path).unwrap()));
+    let read = |name: &str| {
+        let path = std::path::Path::new(&folder).join(name);
+        template(&std::fs::read_to_string(path).unwrap())
+    };
+    check_examples(&read("google-gemma-4-31B-it.jinja"));
+    // Gemma 3 has the turns of Gemma 2, whose template insists on alternating roles.
+    let older = read("google-gemma-2-2b-it.jinja");
+    let rendered = older.render(&said(vec![user("Hi")])).unwrap();
+    assert_eq!(rendered, "<bos><start_of_turn>user\nHi<end_of_turn>\n<start_of_turn>model\n");
+    let twice = older.render(&said(vec![user("Hi"), user("Hi")])).unwrap_err().to_string();
+    assert!(twice.contains("must alternate"), "{twice}");
 }
 
 #[test]
 fn nano_has_a_template_of_its_own() {
     let checkpoint = Checkpoint::embedded().unwrap();
-    let rendered = ChatTemplate::of(&checkpoint).unwrap().render(&said(vec![user("Hi")])).unwrap();
+    let rendered =
+        ChatTemplate::of(&checkpoint, None).unwrap().render(&said(vec![user("Hi")])).unwrap();
     assert_eq!(rendered, "<bos><|turn>user\nHi<turn|>\n<|turn>model\n");
 }
 
@@ -113,10 +123,12 @@ fn a_template_is_found_where_checkpoints_keep_it() {
     let open = |config: &str| {
         let mut files = files.clone();
         files.insert("tokenizer_config.json".into(), config.into());
-        ChatTemplate::of(&Checkpoint::from_files(files).unwrap())
+        ChatTemplate::of(&Checkpoint::from_files(files).unwrap(), None)
     };
     let error = open("{}").unwrap_err();
     assert!(matches!(error, TemplateError::Absent));
+    let given = ChatTemplate::of(&Checkpoint::embedded().unwrap(), Some("{{ eos_token }}".into()));
+    assert_eq!(given.unwrap().render(&Conversation::default()).unwrap(), "<eos>");
     assert!(error.to_string().contains("put the model's chat_template.jinja beside config.json"));
     let text = open(r#"{"chat_template": "{{ bos_token }}one", "bos_token": {"content": "<b>"}}"#);
     assert_eq!(text.unwrap().render(&Conversation::default()).unwrap(), "<b>one");
@@ -143,7 +155,7 @@ fn what_people_write_stays_text() {
     let vocabulary = Vocabulary::new(checkpoint.tokenizer().unwrap(), checkpoint.config().vocab);
     let (open, close) =
         (vocabulary.marker("<|turn>").unwrap(), vocabulary.marker("<turn|>").unwrap());
-    let template = ChatTemplate::of(&checkpoint).unwrap();
+    let template = ChatTemplate::of(&checkpoint, None).unwrap();
     let count = |text: &str| {
         let rendered = template.render(&said(vec![user(text)])).unwrap();
         let tokens = prompt_tokens(&vocabulary, 2, &rendered).unwrap();

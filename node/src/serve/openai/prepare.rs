@@ -18,6 +18,8 @@ const TOP_LOGPROBS_MAX: usize = 20;
 /// Most stop strings, and the longest, in bytes.
 const STOPS_MAX: usize = 16;
 const STOP_BYTES_MAX: usize = 1024;
+/// More bytes than any token has.
+const TOKEN_BYTES_MAX: usize = 128;
 /// Most tokens with a bias.
 const BIASES_MAX: usize = 1024;
 /// Tokens of a plain completion that does not say how many it wants, as OpenAI has it.
@@ -50,8 +52,7 @@ pub(super) fn chat(service: &Service, body: &Value) -> Result<Prepared, ApiError
     let rendered = template
         .render(&conversation)
         .map_err(|error| ApiError::field("messages", error.to_string()))?;
-    let prompt = prompt_tokens(&service.vocabulary, service.bos, &rendered)
-        .map_err(|error| ApiError::field("messages", error.to_string()))?;
+    let prompt = encode(service, "messages", &rendered)?;
     let asked = chat.max_completion_tokens.or(common.max_tokens);
     let most = room(service, "messages", prompt.len(), asked)?;
     let parallel = chat.parallel_tool_calls.unwrap_or(true);
@@ -113,16 +114,28 @@ fn check_common(service: &Service, common: &Common) -> Result<(), ApiError> {
     }
 }
 
+/// The tokens of a prompt's text. A text that is too long for any tokeniser to fit it into the context is
+/// not even tried, because tokenising takes time.
+fn encode(service: &Service, param: &str, text: &str) -> Result<Vec<u32>, ApiError> {
+    let context = service.queue.context_tokens();
+    if text.len() / TOKEN_BYTES_MAX > context {
+        let message = format!(
+            "the prompt has {} bytes, which is more than fits into a context of {context} tokens",
+            text.len()
+        );
+        return Err(ApiError::too_long(param, message));
+    }
+    prompt_tokens(&service.vocabulary, service.bos, text)
+        .map_err(|error| ApiError::field(param, error.to_string()))
+}
+
 /// The tokens of a plain prompt, with one BOS before text.
 fn prompt(service: &Service, prompt: Option<Prompt>) -> Result<Vec<u32>, ApiError> {
     let one = |count: usize| match count {
         1 => Ok(()),
         _ => Err(ApiError::unsupported("prompt", "prompt: one prompt is taken per request")),
     };
-    let encode = |text: &str| {
-        prompt_tokens(&service.vocabulary, service.bos, text)
-            .map_err(|error| ApiError::field("prompt", error.to_string()))
-    };
+    let encode = |text: &str| encode(service, "prompt", text);
     let tokens = match prompt {
         None => encode("")?,
         Some(Prompt::Text(text)) => encode(&text)?,
