@@ -3,7 +3,7 @@
 // Shape     q [rows, heads, dim] f32; k_cache, v_cache [ring, kv_heads, dim] f32; partials [rows, heads, ranges, dim + 4]
 //           f32: the weighted sum of values, the highest score, the sum of weights, two words unused.
 //           dim <= 512, divisible by 4.
-// Dispatch  (heads * ranges, rows), 64 invocations. Scores: one lane a key. Values: one lane four (or eight) dimensions.
+// Dispatch  (heads * ranges to be used, rows), 64 invocations; heads first, then ranges. Scores: one lane a key. Values: one lane four (or eight) dimensions.
 // Why       A long context has few heads but many ranges, so that ranges fill the adapter where heads do not. Ranges
 //           start at multiples of 512 positions, whatever the batch, the ring or the context; the first range of a
 //           row is the one its window begins in, and ranges past its last key are left alone.
@@ -36,13 +36,14 @@ var<workgroup> shares: array<f32, 64>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let head = group.x / params.ranges;
+    let head = group.x % params.heads;
+    let slot = group.x / params.heads;
     let row = group.y;
     let kv_head = head / (params.heads / params.kv_heads);
     let query = step[0] + row;
     let whole_end = query + 1u - params.first_seen;
     let whole_begin = select(0u, query + 1u - params.window, query + 1u > params.window);
-    let range = (whole_begin / 512u + group.x % params.ranges) * 512u;
+    let range = (whole_begin / 512u + slot) * 512u;
     if range >= whole_end {
         return;
     }
@@ -91,7 +92,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             }
         }
     }
-    let out_at = (row * params.heads * params.ranges + group.x) * (DIM4 + 1u);
+    let out_at = ((row * params.heads + head) * params.ranges + slot) * (DIM4 + 1u);
     if lane < DIM4 {
         partials[out_at + lane] = near;
     }

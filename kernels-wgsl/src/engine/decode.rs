@@ -39,7 +39,8 @@ impl Engine {
             let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
             {
                 let mut pass = encoder.begin_compute_pass(&Default::default());
-                self.resolved.record(&mut pass, 0..self.plan.cache_end, chunk.len() as u32);
+                let rows = (self.position, chunk.len());
+                self.resolved.record(&mut pass, 0..self.plan.cache_end, rows);
             }
             self.gpu.queue.submit([encoder.finish()]);
             self.position += chunk.len();
@@ -163,7 +164,7 @@ impl Engine {
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
             // The single-token argmax directly follows the forward pass.
-            self.resolved.record(&mut pass, 0..self.feed_at + 1, 1);
+            self.resolved.record(&mut pass, 0..self.feed_at + 1, (self.position, 1));
         }
         if let Some((history, i)) = history {
             let row = 4 * self.config.vocab as u64;

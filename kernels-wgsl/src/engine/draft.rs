@@ -136,7 +136,8 @@ impl Engine {
             }
             {
                 let mut pass = encoder.begin_compute_pass(&Default::default());
-                draft.resolved.record(&mut pass, draft.plan.steps[slot].clone(), 1);
+                let steps = draft.plan.steps[slot].clone();
+                draft.resolved.record(&mut pass, steps, (self.position, 1));
             }
             self.gpu.queue.submit([encoder.finish()]);
             chain.drafts.push(self.words(&Buf::Tokens, slot + 2)?[slot + 1]);

@@ -108,9 +108,10 @@ impl Engine {
     /// The whole forward pass of `rows` tokens and the greedy choice after each.
     pub(super) fn record_verification(&self, encoder: &mut wgpu::CommandEncoder, rows: usize) {
         let mut pass = encoder.begin_compute_pass(&Default::default());
-        self.resolved.record(&mut pass, 0..self.feed_at, rows as u32);
+        let rows = (self.position, rows);
+        self.resolved.record(&mut pass, 0..self.feed_at, rows);
         // The batch argmax is behind the single-token one, which is left out.
-        self.resolved.record(&mut pass, self.feed_at + 1..self.feed_at + 2, rows as u32);
+        self.resolved.record(&mut pass, self.feed_at + 1..self.feed_at + 2, rows);
     }
 
     fn read_rows(&self, role: Buf, count: usize, into: &mut Vec<f32>) -> Result<()> {

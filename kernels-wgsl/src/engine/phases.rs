@@ -40,7 +40,7 @@ impl Engine {
                 {
                     let mut pass = encoder.begin_compute_pass(&Default::default());
                     for &at in &launches {
-                        self.resolved.record(&mut pass, at..at + 1, 1);
+                        self.resolved.record(&mut pass, at..at + 1, (self.position, 1));
                     }
                 }
                 let commands = encoder.finish();

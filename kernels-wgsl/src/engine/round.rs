@@ -162,7 +162,7 @@ impl Engine {
         let draft = self.drafter()?;
         let end = draft.plan.steps[drafts - 1].end;
         let mut pass = encoder.begin_compute_pass(&Default::default());
-        draft.resolved.record(&mut pass, 0..end, 1);
+        draft.resolved.record(&mut pass, 0..end, (self.position, 1));
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use super::Gpu;
 use super::pipelines::{PARAMS_BYTES, Pipelines, Variant};
 use crate::error::{Error, Result};
-use crate::plan::{Buf, Dispatch};
+use crate::plan::{Buf, Dispatch, Reach};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -15,7 +15,8 @@ const WORKGROUPS_MAX: u32 = 65_535;
 struct Launch {
     variant: Variant,
     bind_group: wgpu::BindGroup,
-    groups_x: u32,
+    items: u32,
+    reach: Reach,
     /// Rows along y for every batch row.
     rows_each: u32,
 }
@@ -46,19 +47,29 @@ impl Resolved {
             }
             let bind_group = bind(gpu, pipelines, dispatch, (&arena, slot * SLOT_BYTES), buffers)?;
             let rows_each = dispatch.experts.max(1);
-            launches.push(Launch { variant, bind_group, groups_x, rows_each });
+            let (items, reach) = (dispatch.items, dispatch.reach);
+            launches.push(Launch { variant, bind_group, items, reach, rows_each });
         }
         Ok(Resolved { launches })
     }
 
-    /// Records the dispatches in `range` for `rows` batch rows into one pass.
-    pub(crate) fn record(&self, pass: &mut wgpu::ComputePass<'_>, range: Range<usize>, rows: u32) {
+    /// Records the dispatches in `range` for `rows` batch rows, of which the first is at `position`, into one
+    /// pass.
+    pub(crate) fn record(
+        &self,
+        pass: &mut wgpu::ComputePass<'_>,
+        range: Range<usize>,
+        (position, rows): (usize, usize),
+    ) {
+        let (rows, end) = (rows as u32, (position + rows) as u32);
         for launch in &self.launches[range] {
+            let Some(items) = launch.reach.items(launch.items, end) else { continue };
+            let groups_x = items.div_ceil(launch.variant.rows_per_workgroup);
             let rows = rows * launch.rows_each;
             let (tile, pipeline) = launch.variant.tile_for(rows);
             pass.set_pipeline(pipeline);
             pass.set_bind_group(0, &launch.bind_group, &[]);
-            pass.dispatch_workgroups(launch.groups_x, rows.div_ceil(*tile), 1);
+            pass.dispatch_workgroups(groups_x, rows.div_ceil(*tile), 1);
         }
     }
 }

@@ -17,7 +17,7 @@ mod norms;
 use crate::bundle::{Bundle, EXPERTS};
 use crate::error::Result;
 use crate::gpu::{Gpu, Pipelines, Resolved};
-use crate::plan::{Buf, Dispatch};
+use crate::plan::{Buf, Dispatch, Reach};
 use crate::registry::{Op, entries};
 use serde::Serialize;
 use std::ops::Range;
@@ -166,12 +166,13 @@ fn run(gpu: &Gpu, pipelines: &mut Pipelines<'_>, case: &Case) -> Result<Vec<Vec<
         bindings: (1..=case.buffers.len() + 1).map(Buf::Slot).collect(),
         params: case.params.clone(),
         items: case.items as u32,
+        reach: Reach::All,
     };
     let resolved = Resolved::new(gpu, pipelines, &buffers, &[dispatch])?;
     let mut encoder = gpu.device.create_command_encoder(&Default::default());
     {
         let mut pass = encoder.begin_compute_pass(&Default::default());
-        resolved.record(&mut pass, 0..1, case.rows as u32);
+        resolved.record(&mut pass, 0..1, (case.position, case.rows));
     }
     gpu.queue.submit([encoder.finish()]);
     let mut outputs = Vec::with_capacity(case.outputs.len());

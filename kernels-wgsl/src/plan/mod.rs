@@ -237,6 +237,32 @@ pub(crate) enum Epilogue {
     GatedPairs = 3,
 }
 
+/// Which batches need a launch, by the position after their last row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// All of them.
+    All,
+    /// Those that end within the first key range.
+    FirstRange,
+    /// Those that go past it.
+    Beyond,
+    /// Those that go past it, with so many items for every range up to their end.
+    PerRange(u32),
+}
+
+impl Reach {
+    /// Items of a launch with `items` in all for a batch that ends at `end`; `None` where it is not needed.
+    pub(crate) fn items(self, items: u32, end: u32) -> Option<u32> {
+        let range = KEY_RANGE as u32;
+        match self {
+            Reach::All => Some(items),
+            Reach::FirstRange => (end <= range).then_some(items),
+            Reach::Beyond => (end > range).then_some(items),
+            Reach::PerRange(each) => (end > range).then(|| (each * end.div_ceil(range)).min(items)),
+        }
+    }
+}
+
 /// One kernel launch.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Dispatch {
@@ -256,6 +282,8 @@ pub(crate) struct Dispatch {
     pub(crate) params: Vec<u32>,
     /// Items along x; divided by the kernel's items per workgroup.
     pub(crate) items: u32,
+    /// Which batches it is for.
+    pub(crate) reach: Reach,
 }
 
 /// The dispatches of one target forward pass and where its sections end.
@@ -288,12 +316,16 @@ impl Plan {
 
 impl fmt::Display for Dispatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Dispatch { label, op, mode, constants, experts, bindings, params, items } = self;
+        let Dispatch { label, op, mode, constants, experts, bindings, params, items, reach } = self;
         let name = op.entry().name;
         let mode = op.entry().mode_constant.map(|m| (m, *mode));
         let experts = (*experts > 0).then_some(("EXPERTS", *experts));
         let constants = mode.iter().chain(constants).chain(&experts);
         let constants: String = constants.map(|(name, value)| format!(" {name}={value}")).collect();
-        write!(f, "{label} | {name}{constants} | items {items} | {bindings:?} | {params:?}")
+        write!(f, "{label} | {name}{constants} | items {items} | {bindings:?} | {params:?}")?;
+        match reach {
+            Reach::All => Ok(()),
+            reach => write!(f, " | {reach:?}"),
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Launches that the target's and the drafter's layers have in common.
 
-use super::{Buf, Dispatch, Epilogue, Format, Piece, Pieces, piece_name};
+use super::{Buf, Dispatch, Epilogue, Format, Piece, Pieces, Reach, piece_name};
 use crate::registry::Op;
 use std::ops::Range;
 
@@ -18,7 +18,8 @@ pub(super) fn launch(
     items: usize,
 ) -> Dispatch {
     let (label, items) = (label.into(), items as u32);
-    Dispatch { label, op, mode: 0, constants: Vec::new(), experts: 0, bindings, params, items }
+    let (constants, reach) = (Vec::new(), Reach::All);
+    Dispatch { label, op, mode: 0, constants, experts: 0, bindings, params, items, reach }
 }
 
 /// Operands of one matmul.
@@ -186,7 +187,7 @@ pub(super) struct Attention {
 }
 
 impl Attention {
-    /// One launch, or two where the keys are split. A window bounds the work of a sliding layer, so only full
+    /// One launch, or where the keys are split one for a single range and two for more. A window bounds the work of a sliding layer, so only full
     /// layers are split.
     pub(super) fn dispatches(self) -> Vec<Dispatch> {
         let Attention { label, heads, ranges, .. } = self;
@@ -201,6 +202,10 @@ impl Attention {
             let whole = launch(label, Op::Attention, bindings, params.collect(), heads);
             return vec![Dispatch { mode, ..whole }];
         }
+        // Both forms give a row of one range the same bits, and whole attention is one launch less.
+        let bindings =
+            vec![step.clone(), queries.clone(), keys.clone(), values.clone(), out.clone()];
+        let near = launch(label.clone(), Op::Attention, bindings, params.clone().collect(), heads);
         let bindings = vec![step.clone(), queries, keys, values, Buf::Partials];
         let params = params.chain([ranges as u32]).collect();
         let parts = format!("{label}, ranges");
@@ -208,7 +213,11 @@ impl Attention {
         let params = vec![heads as u32, window, hides, ranges as u32];
         let merge =
             launch(label, Op::AttentionMerge, vec![step, Buf::Partials, out], params, heads);
-        vec![Dispatch { mode, ..parts }, Dispatch { mode, ..merge }]
+        vec![
+            Dispatch { mode, reach: Reach::FirstRange, ..near },
+            Dispatch { mode, reach: Reach::PerRange(heads as u32), ..parts },
+            Dispatch { mode, reach: Reach::Beyond, ..merge },
+        ]
     }
 }
 

@@ -1,6 +1,6 @@
 //! The embedded model's plan, pinned.
 
-use super::{Format, Piece, Pieces, PlePlace, Table, TargetInputs, target};
+use super::{Format, Piece, Pieces, PlePlace, Reach, Table, TargetInputs, target};
 use crate::config::LayerKind;
 use crate::load::Checkpoint;
 use std::collections::BTreeMap;
@@ -65,4 +65,13 @@ fn a_quantised_layer_changes_only_its_own_launch() {
     let changed: Vec<_> = plain.lines().zip(mixed.lines()).filter(|(a, b)| a != b).collect();
     assert_eq!(changed.len(), 1);
     assert!(changed[0].1.contains("layers.2.down | matmul_int4"));
+}
+
+#[test]
+fn launches_follow_how_far_a_batch_reaches() {
+    assert_eq!(Reach::All.items(7, 1), Some(7));
+    assert_eq!((Reach::FirstRange.items(4, 512), Reach::FirstRange.items(4, 513)), (Some(4), None));
+    assert_eq!((Reach::Beyond.items(4, 512), Reach::Beyond.items(4, 513)), (None, Some(4)));
+    let per_range = |end| Reach::PerRange(4).items(12, end);
+    assert_eq!([512, 513, 1025, 9999].map(per_range), [None, Some(8), Some(12), Some(12)]);
 }
