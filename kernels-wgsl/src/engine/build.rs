@@ -46,7 +46,7 @@ pub(super) fn engine(
     let config = checkpoint.config();
     check_options(config, options)?;
     MemoryNeed::placed(checkpoint, options, placement).check(gpu, options)?;
-    let mut weights = Weights::new(gpu);
+    let mut weights = Weights::new(gpu, placement.part_bytes_max);
     let mut expert_parts = BTreeMap::new();
     upload_layers(&mut weights, checkpoint, placement, &mut expert_parts)?;
     let Weights { mut buffers, pieces, .. } = weights;
