@@ -51,7 +51,7 @@ pub(super) fn engine(
     let rings = rings(config, options);
     check_caches(gpu, config, &rings)?;
     MemoryNeed::placed(checkpoint, options, placement).check(gpu, options)?;
-    let mut weights = Weights::new(gpu);
+    let mut weights = Weights::new(gpu, placement.part_bytes_max);
     let mut expert_parts = BTreeMap::new();
     upload_layers(&mut weights, checkpoint, placement, &mut expert_parts)?;
     let Weights { mut buffers, pieces, .. } = weights;

@@ -24,7 +24,7 @@ pub(super) fn upload(
 ) -> Result<Uploaded> {
     let config = drafter.config();
     let (c, h, backbone) = (&config.text, config.text.hidden, config.backbone_hidden);
-    let mut weights = Weights::new(gpu);
+    let mut weights = Weights::new(gpu, build::Placement::of(gpu).part_bytes_max);
     weights.stack("draft.pre", &[drafter.matrix("pre_projection", h, 2 * backbone)?])?;
     weights.stack("draft.post", &[drafter.matrix("post_projection", backbone, h)?])?;
     if config.centroids > 0 {

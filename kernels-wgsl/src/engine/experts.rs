@@ -2,7 +2,7 @@
 
 use super::weights::Weights;
 use crate::config::MoeConfig;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::load::{Checkpoint, Matrix};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -35,6 +35,7 @@ pub(super) fn upload_experts(
             ups.push(up);
         }
         weights.alternate(&format!("{name}.{part}"), &gates, &ups)?;
+        check_whole(weights, &format!("{name}.{part}"))?;
         parts.entry(name.clone()).or_default().push(held);
     }
     let name = format!("layers.{i}.experts.down");
@@ -44,7 +45,19 @@ pub(super) fn upload_experts(
             .map(|expert| checkpoint.expert(i, expert).map(|[.., down]| down))
             .collect();
         weights.stack(&format!("{name}.{part}"), &downs?)?;
+        check_whole(weights, &format!("{name}.{part}"))?;
         parts.entry(name.clone()).or_default().push(held);
     }
     Ok(())
+}
+
+/// A launch finds its experts one below the other in one buffer.
+fn check_whole(weights: &Weights<'_>, name: &str) -> Result<()> {
+    match weights.pieces.get(name).map_or(0, Vec::len) {
+        1 => Ok(()),
+        _ => Err(Error::Unsupported {
+            what: format!("`{name}`, of which one expert is larger than a kernel may see"),
+            hint: "use another adapter, or a checkpoint with fewer bits".into(),
+        }),
+    }
 }

@@ -9,25 +9,25 @@ use crate::load::{Checkpoint, Drafter};
 
 const TOKENS: [u32; 12] = [2, 900, 17, 4000, 33, 8, 2047, 2048, 4095, 0, 5, 77];
 
-fn build(gpu: &Gpu, placement: &Placement) -> Engine {
-    let checkpoint = Checkpoint::embedded().unwrap();
+fn build(gpu: &Gpu, checkpoint: &Checkpoint, placement: &Placement) -> Engine {
     let options = EngineOptions::new(64, 5);
-    engine(gpu, &checkpoint, &Bundle::builtin(), &options, placement).unwrap()
+    engine(gpu, checkpoint, &Bundle::builtin(), &options, placement).unwrap()
 }
 
 fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|v| v.to_bits()).collect()
 }
 
-#[test]
-fn split_and_host_tables_change_nothing() {
+fn check_split_and_host_tables(checkpoint: &Checkpoint) {
     let gpu = Gpu::open(&AdapterRequest::default()).unwrap();
-    let mut whole = build(&gpu, &Placement::of(&gpu));
+    let mut whole = build(&gpu, checkpoint, &Placement::of(&gpu));
     assert!(matches!(whole.ple, PleTable::Device));
-    // 1,000 vocabulary rows of 512 bytes: five parts, the last one shorter.
-    let parts = Placement { ple_bytes_max: 0, part_bytes_max: 512_000 };
-    let mut split = build(&gpu, &parts);
+    // The embedding in several parts, the last one shorter; so the largest matrices.
+    let parts = Placement { ple_bytes_max: 0, part_bytes_max: 120_000 };
+    let mut split = build(&gpu, checkpoint, &parts);
     assert!(matches!(split.ple, PleTable::Host(_)));
+    let launches = |engine: &Engine| engine.describe_plan().matches("layers.7.gate_up |").count();
+    assert!(launches(&split) > launches(&whole));
 
     for path in [Path::Prefill, Path::Decode] {
         let expected = whole.logits(&TOKENS, path).unwrap();
@@ -68,6 +68,17 @@ fn far_positions_are_as_exact_as_near_ones() {
             assert!((sin - libm::sin(angle)).abs() < 2.5e-7, "sin at {position}, {j}");
         }
     }
+}
+
+#[test]
+fn split_and_host_tables_change_nothing() {
+    check_split_and_host_tables(&Checkpoint::embedded().unwrap());
+}
+
+#[test]
+fn split_and_host_tables_change_nothing_in_gguf_types() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/gguf/nano-Q4_K_M.gguf");
+    check_split_and_host_tables(&Checkpoint::open(std::path::Path::new(file)).unwrap());
 }
 
 #[test]
@@ -118,7 +129,7 @@ fn engines_may_move_between_threads() {
 #[test]
 fn wrong_calls_are_errors() {
     let gpu = Gpu::open(&AdapterRequest::default()).unwrap();
-    let mut engine = build(&gpu, &Placement::of(&gpu));
+    let mut engine = build(&gpu, &Checkpoint::embedded().unwrap(), &Placement::of(&gpu));
     assert!(engine.decode_greedy(1, false).is_err(), "nothing was prefilled");
     assert!(engine.prefill(&[]).is_err());
     assert!(engine.prefill(&[4096]).is_err(), "not a token");

@@ -46,9 +46,9 @@ impl Rows<'_, '_> {
 }
 
 impl<'a> Weights<'a> {
-    pub(super) fn new(gpu: &'a Gpu) -> Self {
-        let limit = gpu.info().binding_bytes_max.min(gpu.info().buffer_bytes_max);
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    /// Weights in buffers of at most `part_bytes_max`.
+    pub(super) fn new(gpu: &'a Gpu, part_bytes_max: u64) -> Self {
+        let limit = usize::try_from(part_bytes_max).unwrap_or(usize::MAX);
         Weights { gpu, limit, buffers: BTreeMap::new(), pieces: Pieces::new() }
     }
 
