@@ -143,7 +143,9 @@ fn a_written_checkpoint_loads_decodes_and_repeats() {
         assert_eq!(write(), write());
 
         let checkpoint = Checkpoint::open(folder.path()).expect("loads");
-        assert!(checkpoint.bytes_per_token().abs_diff(synth.bytes_per_token) < 4096);
+        // The engine widens the scales of int8, and does not read declared shapes.
+        let near = synth.bytes_per_token / 50;
+        assert!(checkpoint.bytes_per_token().abs_diff(synth.bytes_per_token) < near);
         let census = census(&checkpoint);
         assert_eq!(census.parameters, synth.parameters);
         assert_eq!(census.active_parameters, synth.active_parameters);

@@ -193,14 +193,14 @@ impl Config {
                     .push(self.edit("rms_norm_eps", 1e-6));
             }
         }
-        if let Some(value) = self.get("hidden_activation") {
-            if value.as_str() != Some("gelu_pytorch_tanh") {
-                let message = format!("is {value}; every Gemma text model uses gelu_pytorch_tanh");
-                let place = self.place("hidden_activation");
-                findings
-                    .error(Code::BadValue, place, message, "write \"gelu_pytorch_tanh\"")
-                    .push(self.edit("hidden_activation", "gelu_pytorch_tanh"));
-            }
+        if let Some(value) = self.get("hidden_activation")
+            && value.as_str() != Some("gelu_pytorch_tanh")
+        {
+            let message = format!("is {value}; every Gemma text model uses gelu_pytorch_tanh");
+            let place = self.place("hidden_activation");
+            findings
+                .error(Code::BadValue, place, message, "write \"gelu_pytorch_tanh\"")
+                .push(self.edit("hidden_activation", "gelu_pytorch_tanh"));
         }
     }
 
@@ -216,15 +216,14 @@ impl Config {
             "attention_k_eq_v",
         ]);
         for key in keys {
-            if let (Some(top), Some(text)) = (self.top(key), self.get(key)) {
-                if top != text {
-                    let message = format!("is {top} at the top level and {text} in text_config");
-                    let mend =
-                        "delete the one at the top level; text_config describes the text model";
-                    let fix = ConfigEdit { file: CONFIG, path: vec![key.into()], value: None };
-                    let place = format!("{CONFIG}: {key}");
-                    findings.error(Code::NestedConfig, place, message, mend).push(fix);
-                }
+            if let (Some(top), Some(text)) = (self.top(key), self.get(key))
+                && top != text
+            {
+                let message = format!("is {top} at the top level and {text} in text_config");
+                let mend = "delete the one at the top level; text_config describes the text model";
+                let fix = ConfigEdit { file: CONFIG, path: vec![key.into()], value: None };
+                let place = format!("{CONFIG}: {key}");
+                findings.error(Code::NestedConfig, place, message, mend).push(fix);
             }
         }
     }

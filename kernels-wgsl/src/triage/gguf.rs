@@ -78,3 +78,23 @@ fn check_keys(name: &str, gguf: &Gguf, findings: &mut Findings) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_of_published_models_pass_and_others_do_not() {
+        for (layers, found, notes) in
+            [(35, 601, 0), (35, 541, 0), (30, 659, 0), (60, 900, 1), (8, 3, 0)]
+        {
+            let mut findings = Findings::default();
+            check_count("model.gguf", found, layers, true, &mut findings);
+            assert_eq!(
+                findings.into_report(Vec::new()).diagnostics.len(),
+                notes,
+                "{layers} {found}"
+            );
+        }
+    }
+}

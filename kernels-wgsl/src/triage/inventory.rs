@@ -74,6 +74,9 @@ pub(crate) struct Expected {
     pub(crate) optional: bool,
 }
 
+/// Takes name, shape, role and whether a file without the tensor is whole.
+type Put<'a> = dyn FnMut(&str, &[usize], Role, bool) + 'a;
+
 impl Geometry {
     /// The geometry that the configuration means: its own numbers, and those of the tensors where they
     /// agree on others. `None` where neither says enough.
@@ -183,7 +186,7 @@ impl Geometry {
         list
     }
 
-    fn layer_tensors(&self, i: usize, put: &mut dyn FnMut(&str, &[usize], Role, bool)) {
+    fn layer_tensors(&self, i: usize, put: &mut Put<'_>) {
         let (h, layer) = (self.hidden, &self.layers[i]);
         let (q, kv) = (
             self.heads.saturating_mul(layer.head_dim),

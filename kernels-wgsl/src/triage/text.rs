@@ -220,15 +220,14 @@ fn check_stops(
             .push(stop_edit(right.clone()));
     }
     let calls = response.filter(|_| template.contains("<|tool_call>"));
-    if let Some(response_id) = calls.and_then(|name| id(name, 50)) {
-        if !right.contains(&response_id) {
-            right.push(response_id);
-            let message = format!(
-                "lacks {response_id}, `<|tool_response>`, where the host answers a tool call"
-            );
-            let mend = format!("write {right:?}");
-            findings.note(Code::StopSet, place, message, mend).push(stop_edit(right));
-        }
+    if let Some(response_id) = calls.and_then(|name| id(name, 50))
+        && !right.contains(&response_id)
+    {
+        right.push(response_id);
+        let message =
+            format!("lacks {response_id}, `<|tool_response>`, where the host answers a tool call");
+        let mend = format!("write {right:?}");
+        findings.note(Code::StopSet, place, message, mend).push(stop_edit(right));
     }
 }
 

@@ -310,7 +310,7 @@ fn embeddings_experts_and_constants() {
             Error,
             "4096 rows",
         ),
-        ("dense said", set(moe(), "enable_moe_block", json!(false)), "CK013", Error, "16 experts"),
+        ("dense said", set(moe(), "enable_moe_block", json!(false)), "CK013", Error, "10 experts"),
         (
             "none there",
             set(fixture("dense-k-eq-v"), "enable_moe_block", json!(true)),
@@ -318,9 +318,9 @@ fn embeddings_experts_and_constants() {
             Error,
             "no layer has experts",
         ),
-        ("count", set(moe(), "num_experts", json!(8)), "CK013", Error, "say 16"),
+        ("count", set(moe(), "num_experts", json!(8)), "CK013", Error, "say 10"),
         ("inner", set(moe(), "moe_intermediate_size", json!(32)), "CK013", Error, "say 64"),
-        ("active", set(moe(), "top_k_experts", json!(17)), "CK013", Error, "1 to 16"),
+        ("active", set(moe(), "top_k_experts", json!(11)), "CK013", Error, "1 to 10"),
         (
             "rotation",
             Draft::nano().config(|c| {

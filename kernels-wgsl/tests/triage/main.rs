@@ -6,5 +6,6 @@ mod common;
 mod configuration;
 mod contents;
 mod folder;
+mod gguf;
 mod honest;
 mod run;
