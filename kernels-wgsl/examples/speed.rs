@@ -1,6 +1,6 @@
 //! Decode speed of the embedded model with several kernel bundles, interleaved.
 //!
-//! usage: speed [--int4] [--steps N] [--runs N] [--draft K] [--lane-rows N] [BUNDLE_DIR ...]
+//! usage: speed [--int4] [--steps N] [--runs N] [--draft K] [--context N] [--prompt N] [--lane-rows N] [BUNDLE_DIR ...]
 //!
 //! With `--draft K` every bundle is also run with the drafter. On Linux the processor time per token is
 //! shown too: it says more than the clock while the machine is busy with other things.
@@ -47,7 +47,7 @@ struct Arm {
 
 fn main() {
     let (mut steps, mut runs, mut int4, mut bundles) = (96, 5, false, vec![Bundle::builtin()]);
-    let mut drafts = 0;
+    let (mut drafts, mut context, mut prompt_tokens) = (0, 512, 64);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut number = || arguments.next().and_then(|n| n.parse().ok()).expect("a number");
@@ -56,6 +56,8 @@ fn main() {
             "--steps" => steps = number(),
             "--runs" => runs = number(),
             "--draft" => drafts = number(),
+            "--context" => context = number(),
+            "--prompt" => prompt_tokens = number(),
             "--lane-rows" => bundles.push(tuned(number() as u32)),
             dir => bundles.push(bundle(dir)),
         }
@@ -69,8 +71,8 @@ fn main() {
     }
     let tokenizer = checkpoint.tokenizer().expect("tokenizer");
     let mut prompt = vec![checkpoint.config().bos];
-    prompt.extend(tokenizer.encode(heldout_text()).expect("encodes").iter().take(64));
-    let options = EngineOptions::new(512, 16);
+    prompt.extend(tokenizer.encode(heldout_text()).expect("encodes").iter().take(prompt_tokens));
+    let options = EngineOptions::new(context, 16);
     let drafter = Drafter::embedded().expect("embedded drafter");
     let mut arms = Vec::new();
     for bundle in &bundles {

@@ -192,6 +192,11 @@ impl Bundle {
         self.replaced.iter().map(|op| op.entry().name)
     }
 
+    /// Whether it brings a kernel of its own for `op`.
+    pub(crate) fn replaces(&self, op: Op) -> bool {
+        self.replaced.contains(&op)
+    }
+
     /// The first of `constants` that the kernel for `op` would have to declare and does not.
     pub(crate) fn missing(
         &self,

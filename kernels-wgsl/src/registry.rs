@@ -32,6 +32,10 @@ pub enum Op {
     HeadNormRope,
     /// Causal attention over the cache.
     Attention,
+    /// Causal attention over one range of the cache.
+    AttentionPart,
+    /// The ranges of a head put together.
+    AttentionMerge,
     /// Experts of a token and their shares.
     Route,
     /// Sum of the experts and of the dense branch, each normed.
@@ -151,7 +155,7 @@ const BF16_TUNABLES: [Tunable; 1] = [lane_rows(1)];
 /// x is eight times the size of the codes it meets.
 const INT4_TUNABLES: [Tunable; 1] = [lane_rows(2)];
 
-static ENTRIES: [Entry; 17] = [
+static ENTRIES: [Entry; 19] = [
     Entry {
         rows_per_workgroup: 64,
         ..entry(
@@ -262,6 +266,26 @@ static ENTRIES: [Entry; 17] = [
             shader!("attention"),
             &[PARAMS, STEP, ("q", Read), ("k_cache", Read), ("v_cache", Read), ("out", Write)],
             kernels::attention,
+        )
+    },
+    Entry {
+        mode_constant: Some("HEAD_DIM"),
+        ..entry(
+            Op::AttentionPart,
+            "attention_part",
+            shader!("attention_part"),
+            &[PARAMS, STEP, ("q", Read), ("k_cache", Read), ("v_cache", Read), ("partials", Write)],
+            kernels::attention_part,
+        )
+    },
+    Entry {
+        mode_constant: Some("HEAD_DIM"),
+        ..entry(
+            Op::AttentionMerge,
+            "attention_merge",
+            shader!("attention_merge"),
+            &[PARAMS, STEP, ("partials", Read), ("out", Write)],
+            kernels::attention_merge,
         )
     },
     entry(

@@ -129,7 +129,8 @@ fn names_and_shapes_are_those_of_the_specification() {
 
 #[test]
 fn a_written_checkpoint_loads_decodes_and_repeats() {
-    for (quant, layers) in [(Quant::Bf16, Some(3)), (Quant::Int4(32), None)] {
+    let quants = [Quant::Bf16, Quant::Int4(32), Quant::Int4(64), Quant::Int4(128), Quant::Int8];
+    for (quant, layers) in quants.into_iter().zip([Some(3), None, None, Some(5), Some(2)]) {
         let request = Request { layers, ..request(Like::Nano, quant) };
         let synth = Synth::model(&request).expect("a preset");
         let folder = tempfile::tempdir().expect("a temporary folder");

@@ -9,7 +9,7 @@ const SEPARATOR: &[u8] = b"\n----\n";
 
 /// Reads what stands before the separator as `config.json` and what stands behind it as
 /// `model.safetensors`: as a target, as a drafter, and by the checker.
-pub fn run(data: &[u8]) {
+pub(crate) fn run(data: &[u8]) {
     let at = data.windows(SEPARATOR.len()).position(|w| w == SEPARATOR);
     let (config, weights) = match at {
         Some(at) => (&data[..at], &data[at + SEPARATOR.len()..]),
@@ -26,7 +26,7 @@ pub fn run(data: &[u8]) {
 
 /// Inputs to start from: `config` with headers of several forms.
 #[allow(dead_code, reason = "the fuzzer starts from the corpus that these were written to")]
-pub fn seeds(config: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn seeds(config: &[u8]) -> Vec<Vec<u8>> {
     let headers = [
         r#"{"model.embed_tokens.weight":{"dtype":"BF16","shape":[2,2],"data_offsets":[0,8]}}"#,
         r#"{"__metadata__":{"format":"pt"},"model.norm.weight":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#,

@@ -4,4 +4,6 @@
 #[path = "../bodies/gguf.rs"]
 mod gguf;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| gguf::run(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    gguf::run(data);
+});

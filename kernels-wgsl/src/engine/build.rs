@@ -10,13 +10,16 @@ use crate::config::{LayerKind, ModelConfig};
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Pipelines, Readback, Resolved};
 use crate::load::{Checkpoint, HEAD, Matrix};
-use crate::plan::{Buf, Format, MoeBuf, PlePlace, Table, TargetInputs, norm_layout, target};
+use crate::plan::{
+    Buf, Format, KEY_RANGE, MoeBuf, PlePlace, Table, TargetInputs, norm_layout, target,
+};
+use crate::registry::Op;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 const EMBEDDING: &str = "embed_tokens";
 /// Positions of the fine rotation table.
-const SPAN: usize = 256;
+pub(super) const SPAN: usize = 256;
 
 /// How large tables may be before they are split or left on the host.
 pub(super) struct Placement {
@@ -45,6 +48,8 @@ pub(super) fn engine(
 ) -> Result<Engine> {
     let config = checkpoint.config();
     check_options(config, options)?;
+    let rings = rings(config, options);
+    check_caches(gpu, config, &rings)?;
     MemoryNeed::placed(checkpoint, options, placement).check(gpu, options)?;
     let mut weights = Weights::new(gpu);
     let mut expert_parts = BTreeMap::new();
@@ -63,8 +68,8 @@ pub(super) fn engine(
         buffers.insert(Buf::Up, gpu.storage("up", size)?);
     }
     upload_tables(gpu, checkpoint, options, &mut buffers)?;
-    let rings = rings(config, options);
-    make_work_buffers(gpu, config, options, &rings, &mut buffers)?;
+    let key_ranges = key_ranges(options, bundle);
+    make_work_buffers(gpu, config, options, &rings, key_ranges, &mut buffers)?;
 
     let layer_scalars: Vec<f32> = (0..config.layers.len())
         .map(|i| match config.layer_scalar {
@@ -78,6 +83,7 @@ pub(super) fn engine(
         expert_parts: &expert_parts,
         layer_scalars: &layer_scalars,
         rings,
+        key_ranges,
         embedding: &embedding,
         head: head.as_ref(),
         ple: ple_place,
@@ -122,6 +128,38 @@ fn check_options(config: &ModelConfig, options: &EngineOptions) -> Result<()> {
         return Err(Error::Input(format!("batch_max is {batch}; it must be 1 to {BATCH_MAX}")));
     }
     Ok(())
+}
+
+/// Refuses a context whose cache no kernel could see, with the longest one that fits.
+fn check_caches(gpu: &Gpu, config: &ModelConfig, rings: &BTreeMap<LayerKind, usize>) -> Result<()> {
+    let limit = gpu.info().binding_bytes_max.min(gpu.info().buffer_bytes_max);
+    for (i, layer) in config.layers.iter().enumerate() {
+        let row = (layer.kv_heads * layer.head_dim * 4) as u64;
+        let (slots, most) = (rings[&layer.kind], limit / row);
+        if slots as u64 > most {
+            return Err(gpu.error(format!(
+                "layer {i} caches {slots} positions of {row} bytes, and a kernel may see {limit} bytes: \
+                 lower context_tokens to {most}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Ranges that full layers split their keys into; 1 where one range holds the whole context. A bundle with
+/// an attention kernel of its own runs that one, which is not split.
+pub(super) fn key_ranges(options: &EngineOptions, bundle: &Bundle) -> usize {
+    match bundle.replaces(Op::Attention) {
+        true => 1,
+        false => options.context_tokens.div_ceil(KEY_RANGE),
+    }
+}
+
+/// Values per token of the ranges' partial results.
+pub(super) fn partials_width(config: &ModelConfig, key_ranges: usize) -> usize {
+    let full = config.layers.iter().filter(|l| l.kind == LayerKind::Full);
+    let widest = full.map(|l| l.head_dim + 4).max().unwrap_or(0);
+    if key_ranges > 1 { config.heads * key_ranges * widest } else { 0 }
 }
 
 /// Cache slots per layer kind. A sliding ring keeps the window of a batch's first row while its last row
@@ -265,7 +303,7 @@ fn upload_tables(
 
 /// (cos, sin) of every rotated pair at positions 0 to 255, then at every 256th of `positions`: angle
 /// p / factor * theta^(-2 j / head_dim), computed in f64, so that far positions are as exact as near ones.
-fn rotation_table(
+pub(super) fn rotation_table(
     config: &ModelConfig,
     kind: LayerKind,
     head_dim: usize,
@@ -311,6 +349,7 @@ fn make_work_buffers(
     config: &ModelConfig,
     options: &EngineOptions,
     rings: &BTreeMap<LayerKind, usize>,
+    key_ranges: usize,
     buffers: &mut BTreeMap<Buf, wgpu::Buffer>,
 ) -> Result<()> {
     let ple_all = config.layers.len() * config.ple_width;
@@ -322,6 +361,7 @@ fn make_work_buffers(
         (Buf::Qkv, config.widest_qkv()),
         (Buf::Queries, config.widest_heads()),
         (Buf::Heads, config.widest_heads()),
+        (Buf::Partials, partials_width(config, key_ranges)),
         (Buf::Branch, config.hidden),
         (Buf::Product, config.widest_mlp()),
         (Buf::PleContext, ple_all),

@@ -94,6 +94,7 @@ impl Engine {
             rings: &build::rings(&self.config, &self.options),
             embedding: &self.embedding,
             head_parts: &uploaded.head_parts,
+            key_ranges: build::key_ranges(&self.options, &self.bundle),
             len: len.most(),
         });
         let mut pipelines = Pipelines::new(&self.gpu, &self.bundle);

@@ -1,12 +1,12 @@
 //! What an engine takes of the device's memory, checked before anything is uploaded, and reading values back.
 
-use super::build::{Placement, rings};
+use super::build::{Placement, SPAN, partials_width, rings};
 use super::{Engine, EngineOptions};
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::load::Checkpoint;
-use crate::plan::Buf;
+use crate::plan::{Buf, KEY_RANGE};
 use serde::Serialize;
 
 /// Device memory that an engine needs, in bytes.
@@ -38,7 +38,8 @@ impl MemoryNeed {
             let bytes = bytes as u64;
             let on_host =
                 name == "embed_tokens_per_layer.weight" && bytes > placement.ple_bytes_max;
-            weights_bytes += if on_host { 0 } else { bytes };
+            let stays = on_host || is_unused(config, name);
+            weights_bytes += if stays { 0 } else { bytes };
         }
         MemoryNeed {
             weights_bytes,
@@ -84,6 +85,15 @@ impl MemoryNeed {
     }
 }
 
+/// Whether a tensor is a key or value projection of a layer that reads another layer's cache.
+pub(crate) fn is_unused(config: &ModelConfig, name: &str) -> bool {
+    let layer = name.strip_prefix("layers.").and_then(|rest| rest.split_once('.'));
+    let Some((index, part)) = layer else { return false };
+    let own = part.starts_with("self_attn.k_") || part.starts_with("self_attn.v_");
+    let index = index.parse::<usize>().ok().filter(|_| own);
+    index.is_some_and(|i| config.layers.get(i).is_some_and(|layer| layer.kv_source != i))
+}
+
 fn mib(bytes: u64) -> u64 {
     bytes.div_ceil(1 << 20)
 }
@@ -93,7 +103,8 @@ fn rotation_bytes(config: &ModelConfig, options: &EngineOptions) -> u64 {
     for layer in &config.layers {
         kinds.entry(layer.kind).or_insert(config.rotated_pairs(layer.kind, layer.head_dim) as u64);
     }
-    kinds.values().map(|pairs| pairs * 8 * options.context_tokens as u64).sum()
+    let rows = (SPAN + options.context_tokens.div_ceil(SPAN)) as u64;
+    kinds.values().map(|pairs| pairs * 8 * rows).sum()
 }
 
 /// Bytes of all keys and values after `context_tokens` tokens, batch 1, with `value_bytes` a number. This
@@ -127,6 +138,7 @@ fn work_bytes(config: &ModelConfig, options: &EngineOptions) -> u64 {
         + 2 * config.widest_mlp()
         + 2 * ple
         + config.ple_width
+        + partials_width(config, options.context_tokens.div_ceil(KEY_RANGE))
         + config.vocab;
     (options.batch_max * row * 4) as u64
 }

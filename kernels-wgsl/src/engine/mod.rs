@@ -27,6 +27,7 @@ use draft::Draft;
 pub use draft::{DRAFT_LEN_MAX, DraftChain, DraftStats};
 pub use draft_length::DraftLen;
 pub use logits::{LogitRows, Path};
+pub(crate) use memory::is_unused;
 pub use memory::{MemoryNeed, kv_cache_bytes};
 pub use phases::Phase;
 use state::Buffers;

@@ -1,8 +1,9 @@
 //! Placements that the embedded model is too small to need.
 
-use super::build::{Placement, engine};
+use super::build::{Placement, engine, rotation_table};
 use super::{Engine, EngineOptions, Path, PleTable};
 use crate::bundle::Bundle;
+use crate::config::LayerKind;
 use crate::gpu::{AdapterRequest, Gpu};
 use crate::load::{Checkpoint, Drafter};
 
@@ -46,6 +47,27 @@ fn split_and_host_tables_change_nothing() {
     // Drafts are known to the host before their per-layer rows are uploaded.
     let mut split = split.with_drafter(&Drafter::embedded().unwrap(), 3).unwrap();
     assert!(expected == run(&mut split));
+}
+
+#[test]
+fn far_positions_are_as_exact_as_near_ones() {
+    let checkpoint = Checkpoint::embedded().unwrap();
+    let config = checkpoint.config();
+    let (dim, positions) = (256, 1 << 18);
+    let table = rotation_table(config, LayerKind::Sliding, dim, positions);
+    let pairs = dim / 2;
+    for position in [0, 1, 255, 256, 257, 70_001, 131_071, positions - 1] {
+        for j in 0..pairs {
+            let fine = table[(position % 256) * pairs + j];
+            let coarse = table[(256 + position / 256) * pairs + j];
+            let cos = f64::from(coarse[0].mul_add(fine[0], -(coarse[1] * fine[1])));
+            let sin = f64::from(coarse[1].mul_add(fine[0], coarse[0] * fine[1]));
+            let angle = position as f64 * libm::pow(1e4, -2.0 * j as f64 / dim as f64);
+            // Two rounded factors and two rounded sums of magnitude one.
+            assert!((cos - libm::cos(angle)).abs() < 2.5e-7, "cos at {position}, {j}");
+            assert!((sin - libm::sin(angle)).abs() < 2.5e-7, "sin at {position}, {j}");
+        }
+    }
 }
 
 #[test]

@@ -23,7 +23,7 @@ use serde::Serialize;
 use std::ops::Range;
 
 pub(crate) use argmax::argmax;
-pub(crate) use attention::attention;
+pub(crate) use attention::{attention, attention_merge, attention_part};
 pub(crate) use drafting::{centroid_head, centroid_top, draft_choose, draft_input};
 pub(crate) use embedding::{embed, embed_block, ple_combine};
 pub(crate) use experts::{expert_mix, route};

@@ -96,6 +96,11 @@ impl Checkpoint {
         Tokenizer::parse(required(&self.files, TOKENIZER)?.as_slice())
     }
 
+    /// Whether there is a tokenizer, readable or not.
+    pub fn has_tokenizer(&self) -> bool {
+        self.files.contains_key(TOKENIZER) || gguf_of(&self.files).is_some()
+    }
+
     /// BLAKE3 over the geometry and every tensor's name, type and shape: what must not change for two
     /// checkpoints to be the same architecture in the same storage form. Weights are not part of it.
     pub fn shape_digest(&self) -> [u8; 32] {

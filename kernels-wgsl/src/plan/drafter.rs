@@ -1,6 +1,6 @@
 //! The drafter's steps (specification §7): query-only layers over the target's cache, centroid head.
 
-use super::parts::{Lookup, Matmul, Residual, f32_bits, launch};
+use super::parts::{Attention, Lookup, Matmul, Residual, f32_bits, launch};
 use super::{Buf, Dispatch, DraftBuf, Epilogue, Format, Pieces, Table};
 use crate::config::{DrafterConfig, LayerKind, ModelConfig};
 use crate::registry::Op;
@@ -21,6 +21,8 @@ pub(crate) struct DraftInputs<'a> {
     pub(crate) embedding: &'a Table,
     /// Vocabulary rows of each part of a centroid head.
     pub(crate) head_parts: &'a [Range<usize>],
+    /// Ranges that the keys of full layers are split into; 1 for none.
+    pub(crate) key_ranges: usize,
     /// Most tokens drafted per round.
     pub(crate) len: usize,
 }
@@ -188,16 +190,20 @@ impl Builder<'_> {
         let params = vec![heads, kv_heads, dim, heads, rotated, ring, q_norm, q_norm, epsilon, 0];
         let label = format!("draft.layers.{i}.heads");
         self.list.push(launch(label, Op::HeadNormRope, bindings, params, c.heads));
-        let window = match layer.kind {
-            LayerKind::Sliding => c.sliding_window as u32,
-            LayerKind::Full => u32::MAX,
+        let attention = Attention {
+            label: format!("draft.layers.{i}.attention"),
+            heads: c.heads,
+            kv_heads: kv_heads as usize,
+            dim: layer.head_dim,
+            ring: ring as usize,
+            window: (layer.kind == LayerKind::Sliding).then_some(c.sliding_window),
+            // The token at the drafter's own position has no key yet.
+            hides_own: true,
+            // The ranges' buffer has room for the target's heads.
+            ranges: if c.heads <= target.heads { self.inputs.key_ranges } else { 1 },
+            bindings: [STEP, draft(DraftBuf::Queries), keys, values, draft(DraftBuf::Heads)],
         };
-        let bindings = vec![STEP, draft(DraftBuf::Queries), keys, values, draft(DraftBuf::Heads)];
-        // The token at the drafter's own position has no key yet.
-        let params = vec![heads, kv_heads, ring, window, 1];
-        let label = format!("draft.layers.{i}.attention");
-        let attention = launch(label, Op::Attention, bindings, params, c.heads);
-        self.list.push(Dispatch { mode: dim, ..attention });
+        self.list.extend(attention.dispatches());
         let buffers = (DraftBuf::Heads, DraftBuf::Branch);
         self.matmul(&format!("layers.{i}.o"), (c.hidden, width), buffers, Epilogue::Store);
         let next = self.norms[&format!("layers.{i}.pre_feedforward_layernorm")];

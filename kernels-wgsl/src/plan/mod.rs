@@ -16,6 +16,7 @@ use std::fmt::{self, Write as _};
 use std::ops::Range;
 
 pub(crate) use drafter::{DraftInputs, DraftPlan, draft_norm_layout, drafter};
+pub(crate) use parts::KEY_RANGE;
 pub(crate) use target::{PlePlace, TargetInputs, target};
 pub(crate) use weights::norm_layout;
 
@@ -36,6 +37,8 @@ pub(crate) enum Buf {
     Qkv,
     /// Normed and rotated queries `[batch, heads, dim]`.
     Queries,
+    /// Attention over every range of keys `[batch, heads, ranges, dim + 4]`.
+    Partials,
     /// Attention output `[batch, heads, dim]`.
     Heads,
     /// A branch's output before its post-norm `[batch, hidden]`.

@@ -165,6 +165,53 @@ impl Lookup {
     }
 }
 
+/// Positions of one range of split attention.
+pub(crate) const KEY_RANGE: usize = 512;
+
+/// Operands of attention over a cache.
+pub(super) struct Attention {
+    pub(super) label: String,
+    pub(super) heads: usize,
+    pub(super) kv_heads: usize,
+    pub(super) dim: usize,
+    pub(super) ring: usize,
+    /// Keys a sliding layer sees; `None` for a full one.
+    pub(super) window: Option<usize>,
+    /// The query's own position has no key.
+    pub(super) hides_own: bool,
+    /// Ranges that the keys of a full layer are split into; 1 for none.
+    pub(super) ranges: usize,
+    /// Step, queries, keys, values, output.
+    pub(super) bindings: [Buf; 5],
+}
+
+impl Attention {
+    /// One launch, or two where the keys are split. A window bounds the work of a sliding layer, so only full
+    /// layers are split.
+    pub(super) fn dispatches(self) -> Vec<Dispatch> {
+        let Attention { label, heads, ranges, .. } = self;
+        let mode = self.dim as u32;
+        let sizes = [heads, self.kv_heads, self.ring].map(|n| n as u32);
+        let window = self.window.map_or(u32::MAX, |w| w as u32);
+        let hides = u32::from(self.hides_own);
+        let [step, queries, keys, values, out] = self.bindings;
+        let params = sizes.into_iter().chain([window, hides]);
+        if ranges == 1 || self.window.is_some() {
+            let bindings = vec![step, queries, keys, values, out];
+            let whole = launch(label, Op::Attention, bindings, params.collect(), heads);
+            return vec![Dispatch { mode, ..whole }];
+        }
+        let bindings = vec![step.clone(), queries, keys, values, Buf::Partials];
+        let params = params.chain([ranges as u32]).collect();
+        let parts = format!("{label}, ranges");
+        let parts = launch(parts, Op::AttentionPart, bindings, params, heads * ranges);
+        let params = vec![heads as u32, window, hides, ranges as u32];
+        let merge =
+            launch(label, Op::AttentionMerge, vec![step, Buf::Partials, out], params, heads);
+        vec![Dispatch { mode, ..parts }, Dispatch { mode, ..merge }]
+    }
+}
+
 /// Operands of a residual step; norm offsets in values.
 pub(super) struct Residual {
     pub(super) label: String,

@@ -1,6 +1,6 @@
 //! The target model's forward pass.
 
-use super::parts::{Lookup, Matmul, Product, Residual, f32_bits, launch};
+use super::parts::{Attention, Lookup, Matmul, Product, Residual, f32_bits, launch};
 use super::{Buf, Dispatch, Epilogue, Format, MoeBuf, Pieces, Plan, Table, norm_layout};
 use crate::config::{LayerKind, ModelConfig};
 use crate::registry::Op;
@@ -18,6 +18,8 @@ pub(crate) struct TargetInputs<'a> {
     pub(crate) layer_scalars: &'a [f32],
     /// Cache slots of a layer, by kind.
     pub(crate) rings: BTreeMap<LayerKind, usize>,
+    /// Ranges that the keys of full layers are split into; 1 for none.
+    pub(crate) key_ranges: usize,
     /// The embedding table.
     pub(crate) embedding: &'a Table,
     /// An output head of its own; `None` where the embedding table is the head.
@@ -230,16 +232,18 @@ impl Builder<'_> {
         if owns {
             self.cache_end = self.list.len();
         }
-        let window = match layer.kind {
-            LayerKind::Sliding => c.sliding_window as u32,
-            LayerKind::Full => u32::MAX,
+        let attention = Attention {
+            label: format!("layers.{i}.attention"),
+            heads: c.heads,
+            kv_heads: layer.kv_heads,
+            dim: layer.head_dim,
+            ring: ring as usize,
+            window: (layer.kind == LayerKind::Sliding).then_some(c.sliding_window),
+            hides_own: false,
+            ranges: self.inputs.key_ranges,
+            bindings: [Buf::Step, Buf::Queries, keys, values, Buf::Heads],
         };
-        let params = vec![c.heads as u32, layer.kv_heads as u32, ring, window, 0];
-        let bindings = vec![Buf::Step, Buf::Queries, keys, values, Buf::Heads];
-        let label = format!("layers.{i}.attention");
-        let mode = layer.head_dim as u32;
-        let attention = launch(label, Op::Attention, bindings, params, c.heads);
-        self.list.push(Dispatch { mode, ..attention });
+        self.list.extend(attention.dispatches());
         self.matmul(Matmul {
             label: format!("layers.{i}.o_proj"),
             weights: &format!("layers.{i}.o_proj"),

@@ -16,6 +16,7 @@ fn render(pieces: &Pieces) -> String {
         expert_parts: &BTreeMap::new(),
         layer_scalars: &[1.0; 8],
         rings: BTreeMap::from([(LayerKind::Sliding, 79), (LayerKind::Full, 256)]),
+        key_ranges: 1,
         embedding: &whole_table,
         head: None,
         ple: PlePlace::Device(Format::Bf16),

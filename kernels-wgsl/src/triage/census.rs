@@ -1,5 +1,6 @@
 //! Counting what a checkpoint holds.
 
+use crate::engine::is_unused;
 use crate::load::{Checkpoint, Dtype};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -20,17 +21,8 @@ pub struct Census {
 pub fn census(checkpoint: &Checkpoint) -> Census {
     let config = checkpoint.config();
     let tensors = checkpoint.tensors();
-    let unused = |name: &str| {
-        let Some((index, rest)) = name.strip_prefix("layers.").and_then(|n| n.split_once('.'))
-        else {
-            return false;
-        };
-        let own = ["self_attn.k_", "self_attn.v_"].iter().any(|part| rest.starts_with(part));
-        let layer = index.parse::<usize>().ok().and_then(|i| Some((i, config.layers.get(i)?)));
-        own && layer.is_some_and(|(i, layer)| layer.kv_source != i)
-    };
     let mut census = Census::default();
-    for (name, tensor) in tensors.iter().filter(|(name, _)| !unused(name)) {
+    for (name, tensor) in tensors.iter().filter(|(name, _)| !is_unused(config, name)) {
         let bytes = tensor.data().len() as u64;
         let module = [".weight_packed", ".weight_scale", ".weight_shape", ".weight_zero_point"]
             .iter()

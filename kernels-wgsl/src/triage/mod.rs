@@ -90,6 +90,10 @@ pub fn check(subject: Subject<'_>, options: &Options<'_>) -> Report {
             drafter::against(own.as_ref(), target.as_ref(), findings);
         });
     }
+    if folder.gguf().is_some() {
+        // There is no config.json to edit: the one that was checked was made from the metadata.
+        findings.drop_edits();
+    }
     let is_drafter = target.as_ref().is_some_and(|g| g.drafter.is_some());
     if !findings.has_error() && is_drafter {
         if let Err(error) = open_drafter(subject) {

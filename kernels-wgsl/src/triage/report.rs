@@ -136,6 +136,11 @@ impl Findings {
         self.prefix = before;
     }
 
+    /// Takes the edits off all diagnostics.
+    pub(super) fn drop_edits(&mut self) {
+        self.found.iter_mut().for_each(|d| d.fix.clear());
+    }
+
     pub(super) fn has_error(&self) -> bool {
         self.found.iter().any(|d| d.severity == Severity::Error)
     }

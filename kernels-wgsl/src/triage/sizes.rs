@@ -212,6 +212,10 @@ fn check_double_wide(config: &Config, seen: &Observed, findings: &mut Findings) 
     let place = config.place("use_double_wide_mlp");
     let claimed = config.flag("use_double_wide_mlp");
     let double = shared == 2 * own;
+    // Files that say the width layer by layer need no rule.
+    if (first..count).all(|i| config.override_of(i, "intermediate_size") == Some(shared)) {
+        return;
+    }
     if claimed != double && (double || shared == own) {
         let message = format!(
             "is {}; layers before {first} are {own} wide, those from it on {shared}",

@@ -177,9 +177,16 @@ pub fn run(args: BenchArgs, format: Format) -> anyhow::Result<()> {
     print(format, &report, table)
 }
 
-/// BOS and the beginning of the held-out text.
+/// BOS and the beginning of the held-out text; without a tokenizer, ids spread over the vocabulary, which
+/// cost as much.
 fn prompt(opened: &Opened, tokens: usize) -> anyhow::Result<Vec<u32>> {
-    let text = opened.tokenizer()?.encode(heldout_text())?;
+    let text = match opened.checkpoint.has_tokenizer() {
+        true => opened.tokenizer()?.encode(heldout_text())?,
+        false => {
+            let ids = 0..u32::try_from(opened.config().vocab)?;
+            ids.step_by(97).skip(1).take(tokens).collect()
+        }
+    };
     let most = text.len() + 1;
     ensure!((1..=most).contains(&tokens), "--prompt-tokens must be 1 to {most}");
     Ok(std::iter::once(opened.config().bos).chain(text).take(tokens).collect())

@@ -50,12 +50,12 @@ impl Metadata {
     }
 
     /// Name of the file, for errors.
-    pub(super) fn file(&self) -> &str {
+    pub(crate) fn file(&self) -> &str {
         &self.file
     }
 
     /// An error about `key`.
-    pub(super) fn error(&self, key: &str, message: impl Into<String>) -> Error {
+    pub(crate) fn error(&self, key: &str, message: impl Into<String>) -> Error {
         Error::Config { file: self.file.to_string(), key: key.into(), message: message.into() }
     }
 
@@ -78,7 +78,7 @@ impl Metadata {
     }
 
     /// A finite number, or `None` where the key is absent.
-    pub(super) fn number(&self, key: &str) -> Result<Option<f64>> {
+    pub(crate) fn number(&self, key: &str) -> Result<Option<f64>> {
         match self.values.get(key) {
             None => Ok(None),
             Some(Value::One(kind, range)) => self
@@ -91,13 +91,13 @@ impl Metadata {
     }
 
     /// An integer within `range`, or `None` where the key is absent.
-    pub(super) fn integer(&self, key: &str, range: RangeInclusive<usize>) -> Result<Option<usize>> {
+    pub(crate) fn integer(&self, key: &str, range: RangeInclusive<usize>) -> Result<Option<usize>> {
         let number = self.number(key)?;
         number.map(|n| self.whole(key, n, &range)).transpose()
     }
 
     /// An integer within `range` that must be there.
-    pub(super) fn required(&self, key: &str, range: RangeInclusive<usize>) -> Result<usize> {
+    pub(crate) fn required(&self, key: &str, range: RangeInclusive<usize>) -> Result<usize> {
         self.integer(key, range)?.ok_or_else(|| self.error(key, "is missing"))
     }
 
@@ -110,7 +110,7 @@ impl Metadata {
     }
 
     /// A number for each of `layers`: the key holds one for all of them or a list. `None` where it is absent.
-    pub(super) fn per_layer(
+    pub(crate) fn per_layer(
         &self,
         key: &str,
         layers: usize,
@@ -132,7 +132,7 @@ impl Metadata {
     }
 
     /// A list of numbers or booleans (0 and 1), or `None` where the key is absent.
-    pub(super) fn numbers(&self, key: &str) -> Result<Option<Vec<f64>>> {
+    pub(crate) fn numbers(&self, key: &str) -> Result<Option<Vec<f64>>> {
         let (kind, count, range) = match self.values.get(key) {
             None => return Ok(None),
             Some(Value::Many(kind, count, range)) if *kind != STRING => (*kind, *count, range),
@@ -146,7 +146,7 @@ impl Metadata {
     }
 
     /// The strings of a list, in order, or `None` where the key is absent.
-    pub(super) fn strings(&self, key: &str) -> Result<Option<Vec<&str>>> {
+    pub(crate) fn strings(&self, key: &str) -> Result<Option<Vec<&str>>> {
         let (count, range) = match self.values.get(key) {
             None => return Ok(None),
             Some(Value::Many(STRING, count, range)) => (*count, range),

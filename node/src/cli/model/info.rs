@@ -1,6 +1,6 @@
 //! `assay model info`: what a checkpoint is, how large, and how fast it can be at best.
 
-use super::{named, open, sized, tensor_bytes};
+use super::{counted, named, open, sized, tensor_bytes};
 use crate::cli::output::{Format, fields, print, table};
 use crate::measure::files;
 use assay_kernels::engine::kv_cache_bytes;
@@ -144,14 +144,13 @@ fn describe(checkpoint: &Checkpoint, model: String, bandwidth_gb_s: f64) -> Info
         },
         kv_cache_bytes: CONTEXTS.iter().map(|context| (*context, cache(*context))).collect(),
         shape_digest: hex::encode(files::shape_digest(checkpoint)),
-        tokenizer: checkpoint.tokenizer().is_ok(),
+        tokenizer: checkpoint.has_tokenizer(),
         chat_template: checkpoint.file("chat_template.jinja").is_some(),
         eos: config.eos.clone(),
         layer_table: config.layers.iter().enumerate().map(layer).collect(),
     }
 }
 
-#[allow(clippy::cast_precision_loss, reason = "two digits are shown")]
 fn render(info: &Info) -> String {
     let formats =
         info.census.formats.iter().map(|(name, bytes)| format!("{name} {}", sized(*bytes)));
@@ -177,9 +176,9 @@ fn render(info: &Info) -> String {
         (
             "parameters",
             format!(
-                "{:.3} B, {:.3} B of them per token",
-                info.census.parameters as f64 / 1e9,
-                info.census.active_parameters as f64 / 1e9
+                "{}, {} of them per token",
+                counted(info.census.parameters),
+                counted(info.census.active_parameters)
             ),
         ),
         ("size", format!("{} in {} tensors", sized(info.tensor_bytes), info.tensors)),

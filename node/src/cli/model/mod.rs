@@ -9,7 +9,7 @@ mod synth;
 pub use check::CheckArgs;
 pub use import::{ImportArgs, RemoveArgs};
 pub use info::InfoArgs;
-pub use quantize::QuantizeArgs;
+pub use quantize::{QuantizeArgs, Scheme};
 pub use synth::SynthArgs;
 
 use super::engine::{NANO, model_name, plain, resolve};
@@ -88,6 +88,15 @@ fn sized(bytes: u64) -> String {
         1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
         1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
         _ => format!("{:.2} GB", bytes as f64 / 1e9),
+    }
+}
+
+/// Parameters as people write them.
+#[allow(clippy::cast_precision_loss, reason = "three digits are shown")]
+fn counted(parameters: u64) -> String {
+    match parameters {
+        0..1_000_000_000 => format!("{:.2} M", parameters as f64 / 1e6),
+        _ => format!("{:.3} B", parameters as f64 / 1e9),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `assay model synth`: a random checkpoint with a real model's shapes.
 
-use super::{check_disk, partial, sized};
+use super::{check_disk, counted, partial, sized};
 use crate::cli::engine::{plain, progress};
 use crate::cli::output::{Format, fields, print};
 use anyhow::{Context, bail, ensure};
@@ -108,7 +108,7 @@ fn table(made: &Made) -> String {
     let out = made.out.as_ref().map_or("nothing written".into(), |out| out.display().to_string());
     let mut rows = vec![
         ("out", out),
-        ("parameters", format!("{} ({} per token)", made.parameters, made.active_parameters)),
+        ("parameters", format!("{} ({} per token)", counted(made.parameters), counted(made.active_parameters))),
         ("size", format!("{} in {} tensors", sized(made.bytes), made.tensors)),
         ("read per token", sized(made.bytes_per_token)),
     ];
