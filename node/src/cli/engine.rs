@@ -150,7 +150,10 @@ impl Opened {
     pub(super) fn model(&self, context: usize, draft: &DraftArgs) -> anyhow::Result<EngineModel> {
         let rewind_tokens = REWIND_TOKENS.min(context);
         let options = EngineOptions { rewind_tokens, ..EngineOptions::new(context, BATCH_MAX) };
-        Ok(EngineModel::new(draft.equip(self.engine_of(&self.bundle, &options)?)?))
+        let bar = spinner("loading the model");
+        let engine = self.engine_of(&self.bundle, &options).and_then(|engine| draft.equip(engine));
+        bar.finish_and_clear();
+        Ok(EngineModel::new(engine?))
     }
 
     fn engine_of(&self, bundle: &Bundle, options: &EngineOptions) -> anyhow::Result<Engine> {

@@ -228,9 +228,11 @@ fn model_object(service: &Service) -> Value {
 }
 
 async fn health(State(shared): State<Shared>) -> Response {
-    let (status, word) = match shared.service.is_stopping() {
-        false => (StatusCode::OK, "ok"),
-        true => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+    let service = &shared.service;
+    let (status, word) = match (service.queue.is_closed(), service.is_stopping()) {
+        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "engine gone"),
+        (_, true) => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+        _ => (StatusCode::OK, "ok"),
     };
     (status, Json(json!({"status": word}))).into_response()
 }

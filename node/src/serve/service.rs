@@ -131,7 +131,7 @@ impl Service {
     pub(super) fn submit(&self, task: Task) -> std::result::Result<Receiver<Update>, ApiError> {
         self.queue.submit(task).map_err(|refusal| match refusal {
             Refusal::Full => ApiError::queue_full(),
-            Refusal::Stopped => ApiError::stopping(),
+            Refusal::Stopped => ApiError::engine_gone(),
         })
     }
 }

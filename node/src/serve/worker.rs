@@ -117,6 +117,12 @@ impl Queue {
         self.jobs.capacity() == 0
     }
 
+    /// Whether the engine's thread is gone.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.jobs.is_closed()
+    }
+
     /// Puts a task into the queue. Dropping the receiver cancels it.
     ///
     /// # Errors

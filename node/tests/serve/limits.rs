@@ -1,6 +1,6 @@
 //! Who may ask, how much, and what happens when a client or the server goes away.
 
-use super::scripted::{Scripted, checkpoint};
+use super::scripted::{FAILS, PANICS, Scripted, checkpoint};
 use super::server::Server;
 use assay_node::serve::{Access, BODY_BYTES_MAX};
 use serde_json::json;
@@ -16,9 +16,9 @@ fn slow() -> Scripted {
 }
 
 /// Begins a streamed completion and waits for its first token.
-fn begin(server: &Server) -> TcpStream {
+fn begin(server: &Server, tokens: usize) -> TcpStream {
     let mut stream = TcpStream::connect(server.url.trim_start_matches("http://")).unwrap();
-    let body = json!({"prompt": "long", "max_tokens": 1000, "stream": true}).to_string();
+    let body = json!({"prompt": "long", "max_tokens": tokens, "stream": true}).to_string();
     write!(
         stream,
         "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
@@ -49,7 +49,7 @@ fn a_client_that_leaves_frees_the_engine() {
     let model = slow();
     let seen = model.seen();
     let server = Server::start(&checkpoint(), model);
-    drop(begin(&server));
+    drop(begin(&server, 1000));
     wait_for(&server, "assay_generations_total{reason=\"cancelled\"} 1");
     wait_for(&server, "assay_running 0");
     assert!(*seen.tokens.lock().unwrap() < 900);
@@ -58,7 +58,7 @@ fn a_client_that_leaves_frees_the_engine() {
 #[test]
 fn a_full_queue_refuses_with_a_hint() {
     let server = Server::with(&checkpoint(), slow(), Access::Local, 1);
-    let running = begin(&server);
+    let running = begin(&server, 1000);
     std::thread::scope(|scope| {
         let waits = scope.spawn(|| server.complete("short", json!({"max_tokens": 2})));
         wait_for(&server, "assay_queue_depth 1");
@@ -73,15 +73,16 @@ fn a_full_queue_refuses_with_a_hint() {
 #[test]
 fn a_server_that_stops_answers_what_was_asked() {
     let mut server = Server::with(&checkpoint(), slow(), Access::Local, 4);
-    let mut running = begin(&server);
+    let mut running = begin(&server, 300);
     server.stop();
     let mut rest = String::new();
     let url = server.url.clone();
     std::thread::scope(|scope| {
         scope.spawn(|| {
             // New connections are refused while the old one is served to its end.
-            std::thread::sleep(Duration::from_millis(100));
-            assert!(TcpStream::connect(url.trim_start_matches("http://")).is_err());
+            while TcpStream::connect(url.trim_start_matches("http://")).is_ok() {
+                std::thread::sleep(Duration::from_millis(10));
+            }
         });
         let mut portion = [0; 4096];
         while !rest.contains("[DONE]") {
@@ -92,6 +93,23 @@ fn a_server_that_stops_answers_what_was_asked() {
     });
     assert!(rest.contains("\"finish_reason\":\"length\"") || rest.contains("\"stop\""), "{rest}");
     server.join();
+}
+
+#[test]
+fn an_engine_that_fails_or_ends_is_told() {
+    let model = Scripted::new(&[("breaks", FAILS), ("bursts", PANICS)]);
+    let server = Server::start(&checkpoint(), model);
+    let failed = server.complete("breaks", json!({}));
+    assert_eq!(failed.status, 500);
+    let events = server.complete("breaks", json!({"stream": true})).events();
+    assert_eq!(events[0]["error"]["type"], "server_error");
+    assert_eq!(server.get("/health", &[]).status, 200);
+    for _ in 0..2 {
+        let gone = server.complete("bursts", json!({}));
+        assert_eq!((gone.status, &gone.json()["error"]["code"]), (503, &json!("engine_gone")));
+    }
+    assert_eq!(server.get("/health", &[]).status, 503);
+    server.abandon();
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A model that says what the test wants, by what its prompt contains.
 
-use assay_kernels::{Checkpoint, Result, embedded_files};
+use assay_kernels::{Checkpoint, Error, Result, embedded_files};
 use assay_node::serve::model::{Generate, Generated, Turn};
 use assay_node::serve::text::Vocabulary;
 use serde_json::{Value, json};
@@ -11,6 +11,10 @@ use std::time::Duration;
 /// Logit of the scripted token where all others have 0.
 const SURE: f32 = 30.0;
 const EOS: u32 = 1;
+/// The reply of a model that fails.
+pub(crate) const FAILS: &str = "fails";
+/// The reply of a model that panics.
+pub(crate) const PANICS: &str = "panics";
 
 /// Answers by the first rule whose text the prompt contains.
 pub(crate) struct Scripted {
@@ -103,6 +107,11 @@ impl Generate for Scripted {
         let rule = self.rules.iter().find(|(part, _)| prompt.contains(part));
         let reply = rule.map_or("I have nothing to say.", |(_, reply)| reply);
         self.seen.prompts.lock().unwrap().push(prompt);
+        match reply {
+            FAILS => return Err(Error::Input("as the test wants".into())),
+            PANICS => panic!("as the test wants"),
+            _ => {}
+        }
         let script = self.vocabulary.encode(reply).unwrap();
         for token in script.into_iter().chain(std::iter::repeat(EOS)).take(turn.most) {
             std::thread::sleep(self.pace);

@@ -125,6 +125,11 @@ impl Server {
         drop(self.stop.take());
     }
 
+    /// Leaves a server alone whose engine is gone, so that it cannot end well.
+    pub(crate) fn abandon(mut self) {
+        drop(self.thread.take());
+    }
+
     /// Waits for the end of the server's thread.
     pub(crate) fn join(&mut self) {
         self.stop();

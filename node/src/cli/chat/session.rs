@@ -106,6 +106,10 @@ impl Session {
         let answered = self.generate(interrupts, on_event);
         interrupts.end();
         match answered {
+            // Nothing was said before Ctrl-C, so nothing was asked either.
+            Ok(message) if message.content.is_empty() && interrupts.came() => {
+                self.messages.pop();
+            }
             Ok(message) => self.messages.push(message),
             Err(error) => {
                 self.messages.pop();

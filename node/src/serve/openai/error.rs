@@ -109,6 +109,13 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
     }
 
+    /// 503: nothing will answer any more.
+    pub(in crate::serve) fn engine_gone() -> Self {
+        let message =
+            "the engine ended unexpectedly; its log says why, and the server must be restarted";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, message).code("engine_gone")
+    }
+
     /// 503.
     pub(in crate::serve) fn stopping() -> Self {
         let message = "this server is stopping and takes no more requests";

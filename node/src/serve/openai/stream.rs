@@ -25,7 +25,7 @@ pub(super) fn reply(mut updates: Receiver<Update>, mut chunks: impl Chunks) -> R
         for chunk in chunks.first() {
             yield data(&chunk);
         }
-        let mut error = Some(ApiError::stopping());
+        let mut error = Some(ApiError::engine_gone());
         while let Some(update) = updates.recv().await {
             match update {
                 Update::Done(outcome) => {
@@ -65,7 +65,7 @@ pub(super) async fn collect(
 ) -> Result<Outcome, ApiError> {
     loop {
         match updates.recv().await {
-            None => return Err(ApiError::stopping()),
+            None => return Err(ApiError::engine_gone()),
             Some(Update::Done(outcome)) => return Ok(outcome),
             Some(Update::Failed(message)) => return Err(ApiError::engine(&message)),
             Some(piece) => on_piece(piece),
