@@ -114,7 +114,7 @@ pub(super) fn parse_layers(
                 return Err(text.error("head_dim", format!("of layer {i} differs from its source")));
             }
         }
-        if layer.head_dim % 32 != 0 || !heads.is_multiple_of(layer.kv_heads) {
+        if !layer.head_dim.is_multiple_of(32) || !heads.is_multiple_of(layer.kv_heads) {
             return Err(text.error(
                 "head_dim",
                 format!("layer {i}: widths must be divisible by 32 and heads by kv heads"),

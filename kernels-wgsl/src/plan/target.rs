@@ -179,7 +179,8 @@ impl Builder<'_> {
         self.push("per-layer embeddings", Op::PleCombine, bindings, params, c.layers.len());
     }
 
-    fn attention(&mut self, i: usize) {
+    /// Queries, and the keys and values of a layer that owns a cache.
+    fn heads(&mut self, i: usize) {
         let c = self.inputs.config;
         let layer = &c.layers[i];
         let owns = layer.kv_source == i;
@@ -204,16 +205,14 @@ impl Builder<'_> {
         let q_norm = self.norm_at(&format!("layers.{i}.self_attn.q_norm"));
         let k_norm =
             if owns { self.norm_at(&format!("layers.{i}.self_attn.k_norm")) } else { q_norm };
-        let ring = self.inputs.rings[&layer.kind] as u32;
-        let (keys, values) = (Buf::Keys(layer.kv_source), Buf::Values(layer.kv_source));
         let bindings = vec![
             Buf::Step,
             Buf::Qkv,
             Buf::Norms,
             Buf::Rope(layer.kind),
             Buf::Queries,
-            keys.clone(),
-            values.clone(),
+            Buf::Keys(layer.kv_source),
+            Buf::Values(layer.kv_source),
         ];
         let params = vec![
             c.heads as u32,
@@ -221,7 +220,7 @@ impl Builder<'_> {
             layer.head_dim as u32,
             slots as u32,
             c.rotated_pairs(layer.kind, layer.head_dim) as u32,
-            ring,
+            self.inputs.rings[&layer.kind] as u32,
             q_norm,
             k_norm,
             self.epsilon(),
@@ -232,12 +231,19 @@ impl Builder<'_> {
         if owns {
             self.cache_end = self.list.len();
         }
+    }
+
+    fn attention(&mut self, i: usize) {
+        self.heads(i);
+        let c = self.inputs.config;
+        let layer = &c.layers[i];
+        let (keys, values) = (Buf::Keys(layer.kv_source), Buf::Values(layer.kv_source));
         let attention = Attention {
             label: format!("layers.{i}.attention"),
             heads: c.heads,
             kv_heads: layer.kv_heads,
             dim: layer.head_dim,
-            ring: ring as usize,
+            ring: self.inputs.rings[&layer.kind],
             window: (layer.kind == LayerKind::Sliding).then_some(c.sliding_window),
             hides_own: false,
             ranges: self.inputs.key_ranges,
