@@ -96,7 +96,7 @@ fn compressed_tensors_reads_the_same_model() {
         std::fs::write(folder.path().join("logits.f32"), bytes).expect("writes");
         let tokens = TOKENS.map(|t| t.to_string()).join(",");
         let status = std::process::Command::new(&python)
-            .arg(common::path("tests/compressed_tensors.py"))
+            .arg(common::path("tests/read_quantised.py"))
             .args([folder.path().as_os_str(), tokens.as_ref()])
             .status()
             .expect("Python starts");

@@ -118,8 +118,11 @@ pub struct ModelConfig {
     pub eos: Vec<u32>,
     /// Tokens that must never be sampled.
     pub suppress: Vec<u32>,
-    /// The linear layers are stored as compressed-tensors int4 in groups of 32.
+    /// Linear layers are stored as compressed-tensors int4.
     pub int4: bool,
+    /// Bits of a code and weights per scale of every group of `quantization_config`; 0 for a scale per row.
+    #[serde(skip)]
+    pub quantised: Vec<(usize, usize)>,
 }
 
 impl ModelConfig {

@@ -46,10 +46,11 @@ impl ModelConfig {
         let tied = text.boolean("tie_word_embeddings", true)?;
         config.tied_head = top.boolean("tie_word_embeddings", tied)?;
         let quantised = top.get("quantization_config").or_else(|| text.get("quantization_config"));
-        config.int4 = match quantised {
+        config.quantised = match quantised {
             Some(q) => check_quantisation(q)?,
-            None => false,
+            None => Vec::new(),
         };
+        config.int4 = config.quantised.iter().any(|(bits, _)| *bits == 4);
         config.eos = token_list(&top, "eos_token_id", config.vocab)?;
         if config.eos.is_empty() {
             config.eos = token_list(&text, "eos_token_id", config.vocab)?;
@@ -178,6 +179,7 @@ pub(super) fn parse_text(family: Family, text: &Keys<'_>) -> Result<ModelConfig>
         eos: Vec::new(),
         suppress: Vec::new(),
         int4: false,
+        quantised: Vec::new(),
     })
 }
 
@@ -193,7 +195,8 @@ fn parse_moe(family: Family, text: &Keys<'_>) -> Result<Option<MoeConfig>> {
     }))
 }
 
-fn check_quantisation(value: &Value) -> Result<bool> {
+/// Bits of a code and weights per scale of every group of the configuration; 0 for a scale per row.
+fn check_quantisation(value: &Value) -> Result<Vec<(usize, usize)>> {
     let top = Keys::new(FILE, "quantization_config.", value)?;
     let method = top.string("quant_method")?.unwrap_or("");
     let format = top.string("format")?.unwrap_or("");
@@ -206,7 +209,7 @@ fn check_quantisation(value: &Value) -> Result<bool> {
         .as_object()
         .filter(|m| !m.is_empty())
         .ok_or_else(|| top.error("config_groups", "must be an object with at least one group"))?;
-    let mut int4 = false;
+    let mut found = Vec::with_capacity(groups.len());
     for (name, group) in groups {
         let prefix = format!("quantization_config.config_groups.{name}.");
         let group = Keys::new(FILE, &prefix, group)?;
@@ -216,10 +219,9 @@ fn check_quantisation(value: &Value) -> Result<bool> {
         let bits = weights.required("num_bits", 1..=64)?;
         let symmetric = weights.boolean("symmetric", true)?;
         let kind = weights.string("type")?.unwrap_or("int");
-        // Whatever the file says, the shape of the scales decides; this refuses what has no kernel.
         let size = match (weights.get("group_size"), weights.string("strategy")?) {
-            (_, Some("channel")) => 32,
-            (Some(size), _) if size.as_i64() == Some(-1) => 32,
+            (_, Some("channel")) => 0,
+            (Some(size), _) if size.as_i64() == Some(-1) => 0,
             _ => weights.required("group_size", 1..=WIDTH_MAX)?,
         };
         if !matches!(bits, 4 | 8) || size % 32 != 0 || !symmetric || kind != "int" {
@@ -227,9 +229,9 @@ fn check_quantisation(value: &Value) -> Result<bool> {
                 "{bits}-bit {kind} weights in groups of {size}, symmetric = {symmetric}"
             )));
         }
-        int4 |= bits == 4;
+        found.push((bits, size));
     }
-    Ok(int4)
+    Ok(found)
 }
 
 /// `eos_token_id` is one id or a list of them.

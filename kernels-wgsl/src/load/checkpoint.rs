@@ -164,7 +164,20 @@ impl Checkpoint {
 
     /// The linear layer `name` (without `.weight`).
     pub(crate) fn matrix(&self, name: &str, rows: usize, cols: usize) -> Result<Matrix<'_>> {
-        Matrix::find(&self.tensors, name, rows, cols, |key| self.missing(key))
+        let matrix = Matrix::find(&self.tensors, name, rows, cols, |key| self.missing(key))?;
+        let declared = &self.config.quantised;
+        let Some((bits, group)) = matrix.codes() else { return Ok(matrix) };
+        let fits = |&(b, g): &(usize, usize)| b == bits && (g == group || g == 0 && group == cols);
+        if declared.is_empty() || declared.iter().any(fits) {
+            return Ok(matrix);
+        }
+        Err(Error::Config {
+            file: CONFIG.into(),
+            key: "quantization_config".into(),
+            message: format!(
+                "names (bits, group size) {declared:?}, but `{name}` has {bits} bits in groups of {group}"
+            ),
+        })
     }
 
     /// Walks every tensor the engine will read, checking names and shapes, and reports the bytes each

@@ -127,6 +127,15 @@ impl<'a> Matrix<'a> {
         }
     }
 
+    /// Bits and group size of compressed-tensors codes.
+    pub(crate) fn codes(&self) -> Option<(usize, usize)> {
+        match self {
+            Matrix::Int4 { group, .. } => Some((4, *group)),
+            Matrix::Scaled { bits, group, .. } => Some((*bits, *group)),
+            Matrix::Bf16 { .. } | Matrix::Block { .. } => None,
+        }
+    }
+
     /// How the kernels see it.
     pub(crate) fn format(&self) -> Format {
         match self {

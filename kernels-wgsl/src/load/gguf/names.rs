@@ -99,6 +99,8 @@ fn split_qkv(
     let parts: &[(&str, usize)] = match rows {
         n if n == q + 2 * kv => &[("q_proj", 0), ("k_proj", q), ("v_proj", q + kv)],
         n if n == q + kv => &[("q_proj", 0), ("k_proj", q)],
+        // A layer that reads another one's keys and values.
+        n if n == q => &[("q_proj", 0)],
         _ => {
             return Err(
                 tensor.error(format!("has {rows} rows; q, k and v together have {}", q + 2 * kv))

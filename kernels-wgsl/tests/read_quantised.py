@@ -1,7 +1,7 @@
 """Loads a quantised checkpoint with transformers and compressed-tensors and compares its logits with the
 engine's, which lie beside it.
 
-    python compressed_tensors.py FOLDER TOKEN,TOKEN,...
+    python read_quantised.py FOLDER TOKEN,TOKEN,...
 """
 
 import sys
