@@ -9,7 +9,7 @@ mod synth;
 pub use check::CheckArgs;
 pub use import::{ImportArgs, RemoveArgs};
 pub use info::InfoArgs;
-pub use quantize::{QuantizeArgs, Scheme};
+pub use quantize::QuantizeArgs;
 pub use synth::SynthArgs;
 
 use super::engine::{NANO, model_name, plain, resolve};
