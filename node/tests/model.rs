@@ -112,7 +112,7 @@ fn a_random_checkpoint_is_written_whole() {
     let out = folder.path().join("random");
     let (dry, ok) = json(&["model", "synth", "--like", "e4b", "--quant", "int4", "--dry-run"]);
     assert!(ok && dry["out"].is_null());
-    assert_eq!(dry["parameters"].as_u64().unwrap() / 1_000_000, 7462);
+    assert_eq!(dry["parameters"].as_u64().unwrap() / 1_000_000, 7463);
     let (made, ok) =
         json(&["model", "synth", "--like", "nano", "--with-drafter", "--out", text(&out)]);
     assert!(ok && made["tokenizer"] == false, "{made}");

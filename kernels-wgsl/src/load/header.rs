@@ -16,6 +16,8 @@ use std::ops::Range;
 const HEADER_BYTES_MAX: u64 = 100_000_000;
 /// Most dimensions a tensor may have.
 const DIMENSIONS_MAX: usize = 8;
+/// Largest dimension. Past it sums of sizes could overflow where another dimension is zero.
+pub(crate) const DIMENSION_MAX: u64 = 1 << 40;
 /// Longest tensor name, in bytes. The longest of a known checkpoint has fewer than 100.
 const NAME_BYTES_MAX: usize = 512;
 /// Most tensors of one file. The largest known checkpoint, experts unfused, has fewer than 40,000.
@@ -142,8 +144,9 @@ fn usable(name: &str, info: RawInfo, start: usize, data: usize) -> Result<Entry,
         None => return Err(format!("of shape {shape:?} has more elements than can be counted")),
     }
     // Every dimension divides a count that fits the file, except beside a zero.
-    let shape: Option<Vec<usize>> = shape.iter().map(|&d| usize::try_from(d).ok()).collect();
-    let shape = shape.ok_or("has a dimension past this machine's address range")?;
+    let whole = |&d: &u64| usize::try_from(d).ok().filter(|_| d <= DIMENSION_MAX);
+    let shape: Option<Vec<usize>> = shape.iter().map(whole).collect();
+    let shape = shape.ok_or("has a dimension that no tensor has")?;
     Ok(Entry { name: name.into(), dtype, shape, range: start + from as usize..start + to as usize })
 }
 

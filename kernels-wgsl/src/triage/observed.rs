@@ -1,7 +1,7 @@
 //! What the tensors say about the model, whatever the configuration says.
 
 use super::folder::Named;
-use crate::load::Tensor;
+use crate::load::{Tensor, header};
 use std::collections::BTreeMap;
 
 /// Layers past this are not a Gemma's; the bound keeps a hostile name from sizing a list.
@@ -112,10 +112,15 @@ pub(super) fn dims(text: &BTreeMap<&str, &Tensor>, module: &str) -> Option<(usiz
     let [rows, words] = packed.shape[..] else { return None };
     let declared = text.get(format!("{module}.weight_shape").as_str());
     let declared = declared.and_then(|t| t.whole_numbers()).and_then(|n| match n[..] {
-        [r, c] => Some((usize::try_from(r).ok()?, usize::try_from(c).ok()?)),
+        [r, c] => Some((dimension(r)?, dimension(c)?)),
         _ => None,
     });
     Some(declared.unwrap_or((rows, words.saturating_mul(8))))
+}
+
+/// A declared dimension that a tensor could have.
+pub(super) fn dimension(declared: i64) -> Option<usize> {
+    usize::try_from(declared).ok().filter(|d| *d as u64 <= header::DIMENSION_MAX)
 }
 
 fn length(text: &BTreeMap<&str, &Tensor>, name: &str) -> Option<usize> {

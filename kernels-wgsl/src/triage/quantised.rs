@@ -2,7 +2,7 @@
 
 use super::config::Config;
 use super::folder::{CONFIG, Named};
-use super::observed::dims;
+use super::observed::{dimension, dims};
 use super::report::Findings;
 use super::{Code, ConfigEdit};
 use crate::load::Tensor;
@@ -83,7 +83,7 @@ fn modules(
         let key = if module.is_empty() { "" } else { module };
         let shape = match key {
             "" => part("weight_shape").and_then(|t| t.whole_numbers()).and_then(|n| match n[..] {
-                [r, c] => Some((usize::try_from(r).ok()?, usize::try_from(c).ok()?)),
+                [r, c] => Some((dimension(r)?, dimension(c)?)),
                 _ => None,
             }),
             key => dims(tensors, key),

@@ -124,6 +124,14 @@ fn tensors() -> Vec<Corruption> {
         case("three offsets", entry("data_offsets", json!([0, 4, 8])), named),
         case("offsets as text", entry("data_offsets", json!(["0", "4"])), named),
         case("2^60 rows", entry("shape", json!([1u64 << 60, 256])), named),
+        case(
+            "nothing of 2^62",
+            header(|h| {
+                h[Q]["shape"] = json!([0, 1u64 << 62]);
+                h[Q]["data_offsets"] = json!([0, 0]);
+            }),
+            named,
+        ),
         case("overflowing shape", entry("shape", json!([1u64 << 33, 1u64 << 33])), named),
         case("negative shape", entry("shape", json!([-1, 256])), named),
         case("fractional shape", entry("shape", json!([1.5, 256])), named),

@@ -372,9 +372,12 @@ fn quantisation() {
     let ignore = |name: &'static str| {
         Draft::int4().config(move |c| c["quantization_config"]["ignore"] = json!(["lm_head", name]))
     };
+    let lying = |t: &mut Stored| t.data = i64::MAX.to_le_bytes().repeat(2);
+    let huge = Draft::int4().tensors_like("layers.0.mlp.gate_proj.weight_shape", lying);
     let declared: Value = serde_json::from_slice(&Draft::int4().files["config.json"]).unwrap();
     let declared = declared["quantization_config"].clone();
     run(vec![
+        ("declared shape", huge, "CK070", Error, "weight_shape"),
         (
             "undeclared",
             Draft::int4().without("quantization_config"),

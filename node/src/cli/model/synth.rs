@@ -108,7 +108,10 @@ fn table(made: &Made) -> String {
     let out = made.out.as_ref().map_or("nothing written".into(), |out| out.display().to_string());
     let mut rows = vec![
         ("out", out),
-        ("parameters", format!("{} ({} per token)", counted(made.parameters), counted(made.active_parameters))),
+        (
+            "parameters",
+            format!("{} ({} per token)", counted(made.parameters), counted(made.active_parameters)),
+        ),
         ("size", format!("{} in {} tensors", sized(made.bytes), made.tensors)),
         ("read per token", sized(made.bytes_per_token)),
     ];
