@@ -216,11 +216,14 @@ fn upload_layers(
     Ok(())
 }
 
+/// The role of a table's part by its index.
+type PartRole = fn(usize) -> Buf;
+
 /// Uploads the table `name` of a row per token, split by vocabulary rows under the binding limit.
 fn upload_table(
     (gpu, checkpoint, placement): (&Gpu, &Checkpoint, &Placement),
     name: &str,
-    (role, scale_role): (fn(usize) -> Buf, fn(usize) -> Buf),
+    (role, scale_role): (PartRole, PartRole),
     buffers: &mut BTreeMap<Buf, wgpu::Buffer>,
 ) -> Result<Table> {
     let c = checkpoint.config();

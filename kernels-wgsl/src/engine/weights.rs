@@ -180,7 +180,8 @@ fn upload(
         let held = part.start.clamp(first, first + count)..part.end.clamp(first, first + count);
         for start in held.clone().step_by(chunk) {
             let end = (start + chunk).min(held.end);
-            (own.clear(), rest.clear());
+            own.clear();
+            rest.clear();
             source.planes(start - first..end - first, &mut own, &mut rest);
             gpu.write(&codes, (written * code_bytes) as u64, &own);
             if let Some(scales) = &scales {

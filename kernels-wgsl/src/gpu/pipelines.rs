@@ -29,13 +29,16 @@ impl Variant {
     }
 }
 
+/// Names and values of a variant's `override` constants.
+type Constants = Vec<(&'static str, u32)>;
+
 /// Pipelines and layouts of a bundle, compiled as they are asked for and kept.
 pub(crate) struct Pipelines<'a> {
     gpu: &'a Gpu,
     bundle: &'a Bundle,
     layouts: BTreeMap<Op, (wgpu::BindGroupLayout, wgpu::PipelineLayout)>,
     modules: BTreeMap<Op, wgpu::ShaderModule>,
-    variants: BTreeMap<(Op, Vec<(&'static str, u32)>), Variant>,
+    variants: BTreeMap<(Op, Constants), Variant>,
 }
 
 impl<'a> Pipelines<'a> {

@@ -37,6 +37,9 @@ pub(super) struct Layout {
     bytes: u64,
 }
 
+/// Adds a tensor's name, type, shape and bytes to a header.
+type Put<'a> = dyn FnMut(String, &str, &[usize], usize) + 'a;
+
 impl Layout {
     pub(super) fn new(checkpoint: &Checkpoint, options: &Options) -> Result<Layout> {
         let mut chosen = quantised(checkpoint, options)?;
@@ -102,6 +105,7 @@ impl Layout {
         format!("{prefix}{name}")
     }
 
+    /// Lays the tensors out one after the other and describes them.
     fn make_header(&mut self, checkpoint: &Checkpoint) {
         let mut entries = Map::from_iter([("__metadata__".to_string(), json!({ "format": "pt" }))]);
         let mut at = 0;
@@ -115,7 +119,7 @@ impl Layout {
         for linear in &self.linear {
             put(self.full(&format!("{}.weight_shape", linear.name)), "I64", &[2], 16);
         }
-        let copy = |names: &[String], put: &mut dyn FnMut(String, &str, &[usize], usize)| {
+        let copy = |names: &[String], put: &mut Put<'_>| {
             for name in names {
                 let Some(tensor) = checkpoint.tensors().get(name) else { continue };
                 let dtype = plain_name(tensor.dtype).unwrap_or_default();
@@ -266,7 +270,8 @@ fn write_linear(
     let (mut weights, mut codes, mut scales) = (Vec::new(), Vec::new(), Vec::new());
     let chunk = (CHUNK_BYTES / (4 * cols).max(1)).max(1);
     for start in (0..rows).step_by(chunk) {
-        (weights.clear(), codes.clear());
+        weights.clear();
+        codes.clear();
         (start..(start + chunk).min(rows)).for_each(|row| tensor.decode_row(row, &mut weights));
         encode(linear.scheme, cols, &weights, &mut codes, &mut scales, &mut differences);
         out.write_all(&codes)?;

@@ -245,13 +245,13 @@ fn check_bos(
 ) {
     let right = tokenizer.map_or(Some(2), |t| t.token_id("<bos>"));
     let stated = config.get("bos_token_id").or_else(|| config.top("bos_token_id"));
-    if let (Some(right), Some(stated)) = (right, stated) {
-        if stated.as_u64() != Some(u64::from(right)) {
-            let message = format!("is {stated}; the tokenizer's <bos> is {right}");
-            findings
-                .error(Code::Bos, config.place("bos_token_id"), message, format!("write {right}"))
-                .push(config.edit("bos_token_id", right));
-        }
+    if let (Some(right), Some(stated)) = (right, stated)
+        && stated.as_u64() != Some(u64::from(right))
+    {
+        let message = format!("is {stated}; the tokenizer's <bos> is {right}");
+        findings
+            .error(Code::Bos, config.place("bos_token_id"), message, format!("write {right}"))
+            .push(config.edit("bos_token_id", right));
     }
     if tokenizer.is_some() && right.is_none() {
         let mend = "fetch the tokenizer that was published with these weights";

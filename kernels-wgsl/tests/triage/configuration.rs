@@ -215,7 +215,6 @@ fn sizes_against_tensors() {
 
 #[test]
 fn layers_and_sharing() {
-    let two = set(Draft::nano(), "global_head_dim", json!(64));
     run(vec![
         (
             "short",
@@ -252,6 +251,13 @@ fn layers_and_sharing() {
             Error,
             "the last 4 layers",
         ),
+    ]);
+}
+
+#[test]
+fn contradictions_between_layers_and_tensors() {
+    let two = set(Draft::nano(), "global_head_dim", json!(64));
+    run(vec![
         (
             "not said",
             fixture("dense-k-eq-v").without("attention_k_eq_v"),

@@ -104,7 +104,7 @@ impl Job {
         }
     }
 
-    /// Reads and checks the job on the first line of `input`, never more than [`JOB_BYTES_MAX`].
+    /// Reads and checks the job on the first line of `input`, never more than `JOB_BYTES_MAX`.
     ///
     /// # Errors
     ///

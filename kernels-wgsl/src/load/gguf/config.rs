@@ -337,7 +337,8 @@ impl<'a> Keys<'a> {
         tensor.expect_shape(&[head_dim / 2])?;
         let factors = tensor.to_f32()?;
         let turning = factors.iter().take_while(|f| **f == 1.0).count();
-        if factors[turning..].iter().any(|f| !(*f >= STILL)) {
+        // NaN is not still either.
+        if !factors[turning..].iter().all(|f| *f >= STILL) {
             return Err(tensor.error(
                 "must be ones followed by values above 1e20; other rotation factors are not supported",
             ));

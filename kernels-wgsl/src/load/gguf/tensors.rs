@@ -36,7 +36,7 @@ pub(super) fn read(
     }
     let start = cursor.position().next_multiple_of(alignment);
     let data = bytes.as_slice().len().saturating_sub(start) as u64;
-    infos.sort_by(|a, b| (a.offset, a.size).cmp(&(b.offset, b.size)));
+    infos.sort_by_key(|info| (info.offset, info.size));
     let mut end = 0;
     let mut tensors = BTreeMap::new();
     for info in infos {
