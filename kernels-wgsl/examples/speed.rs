@@ -109,12 +109,18 @@ fn main() {
         }
     }
     for arm in arms {
-        let milliseconds = 1000.0 * arm.processor_seconds / (runs * steps) as f64;
-        let decode = Samples::of(arm.decode).expect("at least one run");
-        let prefill = Samples::of(arm.prefill).expect("at least one run");
+        arm.print(runs * steps);
+    }
+}
+
+impl Arm {
+    fn print(self, tokens: usize) {
+        let milliseconds = 1000.0 * self.processor_seconds / tokens as f64;
+        let decode = Samples::of(self.decode).expect("at least one run");
+        let prefill = Samples::of(self.prefill).expect("at least one run");
         println!(
             "{:24} decode {:7.1} tok/s ({:.1} to {:.1}), {milliseconds:.2} processor ms/tok, prefill {:7.1} tok/s",
-            arm.name, decode.median, decode.min, decode.max, prefill.median
+            self.name, decode.median, decode.min, decode.max, prefill.median
         );
     }
 }
