@@ -134,7 +134,7 @@ fn a_written_checkpoint_loads_decodes_and_repeats() {
         let request = Request { layers, ..request(Like::Nano, quant) };
         let synth = Synth::model(&request).expect("a preset");
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut write = || {
+        let write = || {
             assert!(
                 synth.write(folder.path(), &mut |_| ControlFlow::Continue(())).expect("writes")
             );
