@@ -34,7 +34,9 @@
 //! norm when they are loaded, and it has no value norm, layer scalar or experts.
 //!
 //! With a drafter ([`Engine::with_drafter`]) a round runs K small query-only steps over the target's cache,
-//! each feeding the next on the device, and one batch of the target that verifies all of them.
+//! each feeding the next on the device, and one batch of the target that verifies all of them. Tokens are
+//! chosen greedily on the device, or by a [`Choose`] on the host, such as a [`Sampler`]; a draft is kept
+//! exactly where it is the token so chosen, so drafting changes neither.
 //!
 //! # What is bit-exact, and why
 //!
@@ -63,7 +65,7 @@
 //!
 //! # What is deliberately absent
 //!
-//! No sampling, chat templates or text streaming: those belong to whoever asks for tokens. No unchecked
+//! No chat templates, grammars or text streaming: those belong to whoever asks for tokens. No unchecked
 //! shaders: built-in and foreign kernels are compiled with the same run-time checks, because a
 //! measurement compares them. No image or audio towers, and so no attention in both directions; no
 //! attention biases, soft-capped scores or rotations other than plain, proportional and linear ones: no
@@ -75,10 +77,9 @@
 //! # Where things are
 //!
 //! [`Checkpoint`] and `load/` read files, GGUF ones in `load/gguf/`; [`quantize`] writes int4 and int8
-//! ones. [`registry`] lists the kernels
-//! in `shaders/`, [`kernels`] their oracles and cases. `plan/` lays out the dispatches, `gpu/` launches
-//! them, [`engine`] runs tokens through. [`bundle`] reads foreign kernels. [`measure`] has perplexity and
-//! speed. [`triage`] finds out what is wrong with a checkpoint, [`synth`] makes random ones.
+//! ones. [`registry`] lists the kernels in `shaders/`, [`kernels`] their oracles and cases. `plan/` lays
+//! out the dispatches, `gpu/` launches them, [`engine`] runs tokens through, [`sample`] draws them.
+//! [`bundle`] reads foreign kernels. [`measure`] has perplexity and speed. [`triage`] finds out what is wrong with a checkpoint, [`synth`] makes random ones.
 //!
 //! ```no_run
 //! use assay_kernels::{AdapterRequest, Bundle, Checkpoint, Engine, EngineOptions, Gpu};
