@@ -192,11 +192,11 @@ fn writing_stops_when_asked() {
 #[test]
 fn a_small_device_is_told_what_is_missing() {
     let checkpoint = Checkpoint::embedded().expect("embedded");
-    let small = common::gpu().clone().assume_memory_bytes(27 << 20);
+    let small = common::gpu().clone().assume_memory_bytes(24 << 20);
     let options = EngineOptions::new(8192, 32);
     let bundle = Bundle::builtin();
     let error = Engine::new(&small, &checkpoint, &bundle, &options).unwrap_err().to_string();
-    for part in ["the adapter has 28311552", "context of about", "quantize", "--adapter"] {
+    for part in ["the adapter has 25165824", "context of about", "quantize", "--adapter"] {
         assert!(error.contains(part), "{part:?} is not in {error}");
     }
     let fits = EngineOptions::new(64, 1);

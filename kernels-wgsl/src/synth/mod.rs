@@ -17,6 +17,7 @@ use presets::{FULL, SLIDING};
 use random::Fill;
 use safetensors::Dtype;
 use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 pub use write::Progress;
 
 /// How linear layers are stored.
@@ -113,7 +114,7 @@ impl Synth {
         for expected in geometry.tensors().into_iter().filter(|e| !e.optional) {
             synth.put(&expected, prefix, read.family, request.quant, per_token);
         }
-        describe_quantisation(&mut config, request.quant, &geometry);
+        describe_quantisation(&mut config, request.quant, &synth.tensors);
         synth.config = config;
         Ok(synth)
     }
@@ -263,25 +264,46 @@ fn shorten(config: &mut Value, layers: usize) -> Result<()> {
     Ok(())
 }
 
-fn describe_quantisation(config: &mut Value, quant: Quant, geometry: &Geometry) {
-    let weights = match quant {
+/// Codes in a scale's group for every packed matrix: its last name and the group.
+fn groups_used(tensors: &[Planned], bits: usize) -> BTreeMap<usize, BTreeSet<String>> {
+    let shapes: BTreeMap<&str, &[usize]> =
+        tensors.iter().map(|t| (t.name.as_str(), t.shape.as_slice())).collect();
+    let mut used: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
+    for (name, shape) in &shapes {
+        let Some(module) = name.strip_suffix(".weight_packed") else { continue };
+        let scales = shapes.get(format!("{module}.weight_scale").as_str());
+        let (Some(words), Some(scales)) = (shape.last(), scales.and_then(|s| s.last())) else {
+            continue;
+        };
+        let last = module.rsplit('.').next().unwrap_or(module);
+        used.entry(words * 32 / bits / scales.max(&1)).or_default().insert(last.to_string());
+    }
+    used
+}
+
+fn describe_quantisation(config: &mut Value, quant: Quant, tensors: &[Planned]) {
+    let mut groups = json!({});
+    match quant {
         Quant::Bf16 => return,
-        Quant::Int4(group) => json!({
-            "num_bits": 4, "type": "int", "symmetric": true, "strategy": "group",
-            "group_size": group,
-        }),
         Quant::Int8 => {
-            json!({ "num_bits": 8, "type": "int", "symmetric": true, "strategy": "channel" })
+            let weights =
+                json!({ "num_bits": 8, "type": "int", "symmetric": true, "strategy": "channel" });
+            groups["group_0"] = json!({ "targets": ["Linear"], "weights": weights });
         }
-    };
-    let mut groups = json!({ "group_0": { "targets": ["Linear"], "weights": weights } });
-    if let Quant::Int4(group) = quant {
-        let narrow = geometry.layers.first().map_or(group, |l| fitting_group(l.inner, group));
-        if narrow != group {
-            let mut other = groups["group_0"].clone();
-            other["targets"] = json!(["re:.*down_proj"]);
-            other["weights"]["group_size"] = json!(narrow);
-            groups["group_1"] = other;
+        Quant::Int4(asked) => {
+            let mut used = groups_used(tensors, 4);
+            used.remove(&asked);
+            let all = (asked, vec!["Linear".to_string()]);
+            let narrow = used.into_iter().map(|(group, names)| {
+                (group, names.iter().map(|name| format!("re:.*{name}$")).collect())
+            });
+            for (i, (group, targets)) in std::iter::once(all).chain(narrow).enumerate() {
+                let weights = json!({
+                    "num_bits": 4, "type": "int", "symmetric": true, "strategy": "group",
+                    "group_size": group,
+                });
+                groups[format!("group_{i}")] = json!({ "targets": targets, "weights": weights });
+            }
         }
     }
     config["quantization_config"] = json!({

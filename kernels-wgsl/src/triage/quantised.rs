@@ -153,7 +153,12 @@ fn check_groups(
             let message = format!("{name} is asymmetric, which this engine does not read");
             findings.error(Code::Quantisation, place.clone(), message, "quantise symmetrically");
         }
-        if kinds.contains(&(bits, size)) {
+        // A row as long as one group can be called either.
+        let fits = |packed: &Packed| {
+            packed.bits == bits
+                && (packed.group == size || size == 0 && packed.group == packed.cols)
+        };
+        if all.values().any(fits) {
             continue;
         }
         let seen: Vec<String> = kinds.iter().map(|(b, g)| words(*b, *g)).collect();
