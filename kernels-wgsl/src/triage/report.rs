@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 /// Most diagnostics of one code; the rest are counted.
-const PER_CODE_MAX: usize = 20;
+const PER_CODE_MAX: usize = 8;
 
 /// How bad a fault is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -10,7 +10,7 @@ use crate::serve::model::{Generate, Generated, Turn};
 use crate::serve::output::Event;
 use crate::serve::sampling::Chooser;
 use crate::serve::text::Vocabulary;
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use assay_kernels::measure::per_second;
 use assay_protocol::measurement::token_digest;
 use indicatif::ProgressBar;
@@ -95,15 +95,18 @@ pub fn run(args: GenerateArgs, format: Format) -> anyhow::Result<()> {
     let defaults = Defaults::of(&opened.checkpoint);
     let sampling = args.sampling.sampling(args.temperature, &defaults)?;
     let seed = (args.temperature > 0.0).then_some(sampling.params.seed);
-    let vocabulary = Arc::new(Vocabulary::new(opened.tokenizer()?, opened.config().vocab));
-    let prompt = args.prompt.tokens(&opened, &vocabulary)?;
+    let vocabulary = args.vocabulary(&opened)?.map(Arc::new);
+    let prompt = args.prompt.tokens(&opened, vocabulary.as_deref())?;
     ensure!(!prompt.is_empty(), "--tokens: no tokens were given; a sequence begins with BOS");
     let context = prompt.len().saturating_add(args.max_tokens);
     let mut model = opened.model(context, &args.draft)?;
     let mut chooser = Chooser::new(sampling, &prompt, None, Default::default())?;
-    let ends = defaults.ends.into();
+    let ends: Arc<[u32]> = defaults.ends.into();
+    let assembler =
+        vocabulary.map(|words| Assembler::plain(words, ends.clone(), args.sampling.stop.clone()));
     let mut written = Written {
-        assembler: Assembler::plain(vocabulary, ends, args.sampling.stop.clone()),
+        assembler,
+        ends,
         tokens: Vec::new(),
         text: String::new(),
         streams,
@@ -145,19 +148,40 @@ fn report(
     }
 }
 
-impl PromptArgs {
-    fn tokens(&self, opened: &Opened, vocabulary: &Vocabulary) -> anyhow::Result<Vec<u32>> {
-        if let Some(tokens) = &self.tokens {
-            return Ok(tokens.clone());
+impl GenerateArgs {
+    /// What the tokens stand for. None for a checkpoint without a tokenizer, where ids are given and only
+    /// ids are asked for.
+    fn vocabulary(&self, opened: &Opened) -> anyhow::Result<Option<Vocabulary>> {
+        let wants_text =
+            self.prompt.prompt.is_some() || self.stream || !self.sampling.stop.is_empty();
+        if !wants_text && !opened.checkpoint.has_tokenizer() {
+            return Ok(None);
         }
-        let text = self.prompt.as_deref().unwrap_or_default();
-        Ok(prompt_tokens(vocabulary, opened.config().bos, text)?)
+        let tokenizer = opened.tokenizer();
+        let tokenizer =
+            tokenizer.context("without a tokenizer give --tokens, and no --stop or --stream");
+        Ok(Some(Vocabulary::new(tokenizer?, opened.config().vocab)))
+    }
+}
+
+impl PromptArgs {
+    fn tokens(&self, opened: &Opened, vocabulary: Option<&Vocabulary>) -> anyhow::Result<Vec<u32>> {
+        match (&self.tokens, vocabulary) {
+            (Some(tokens), _) => Ok(tokens.clone()),
+            (None, Some(vocabulary)) => {
+                let text = self.prompt.as_deref().unwrap_or_default();
+                Ok(prompt_tokens(vocabulary, opened.config().bos, text)?)
+            }
+            (None, None) => Ok(Vec::new()),
+        }
     }
 }
 
 /// The continuation so far.
 struct Written {
-    assembler: Assembler,
+    /// None where there is no tokenizer.
+    assembler: Option<Assembler>,
+    ends: Arc<[u32]>,
     /// With the token that ended the text.
     tokens: Vec<u32>,
     text: String,
@@ -169,14 +193,23 @@ impl Written {
     fn token(&mut self, token: u32) -> ControlFlow<()> {
         self.tokens.push(token);
         self.bar.inc(1);
-        let events = self.assembler.push(token);
-        self.write(events);
-        if self.assembler.ended() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        let ended = match &mut self.assembler {
+            Some(assembler) => {
+                let events = assembler.push(token);
+                let ended = assembler.ended();
+                self.write(events);
+                ended
+            }
+            None => self.ends.contains(&token),
+        };
+        if ended { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     fn finish(&mut self) {
-        let (events, _) = self.assembler.finish();
-        self.write(events);
+        if let Some(assembler) = &mut self.assembler {
+            let (events, _) = assembler.finish();
+            self.write(events);
+        }
         self.bar.finish_and_clear();
     }
 
@@ -209,5 +242,9 @@ fn table(report: &Report, streamed: bool) -> String {
     ];
     rows.extend(report.seed.map(|seed| ("seed", seed.to_string())));
     let text = if streamed { "" } else { &report.text };
+    if text.is_empty() && !streamed {
+        let ids: Vec<String> = report.tokens.iter().map(ToString::to_string).collect();
+        return format!("{}\n\n{}", ids.join(","), fields(&rows));
+    }
     format!("{text}\n\n{}", fields(&rows))
 }

@@ -50,6 +50,28 @@ fn measure_logits_by_every_path() {
 }
 
 #[test]
+fn measure_token_ids_need_no_tokenizer() {
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../kernels-wgsl/tests/fixtures/moe");
+    let expected = std::fs::read(format!("{model}/expected.safetensors")).unwrap();
+    let expected = safetensors::SafeTensors::deserialize(&expected).unwrap();
+    let ids = |name: &str| -> Vec<u64> {
+        let bytes = expected.tensor(name).unwrap().data().chunks_exact(8);
+        bytes.map(|id| u64::from_le_bytes(id.try_into().unwrap())).collect()
+    };
+    let prompt: Vec<String> = ids("tokens").iter().map(ToString::to_string).collect();
+    let prompt = prompt.join(",");
+    let generate = ["generate", "--model", model, "--tokens", &prompt, "--max-tokens", "6"];
+    let report = json(&generate);
+    assert_eq!(report["text"], "");
+    assert_eq!(report["tokens"], serde_json::json!(ids("greedy")[..6]));
+    for asked in [&["--stop", "x"][..], &["--stream"]] {
+        let refused = assay(&[&generate[..], asked].concat());
+        let log = String::from_utf8_lossy(&refused.stderr);
+        assert!(!refused.status.success() && log.contains("--tokens"), "{log}");
+    }
+}
+
+#[test]
 fn measure_generated_tokens_with_and_without_a_drafter() {
     let prompt = ["generate", "--prompt", "And the LORD said", "--max-tokens", "6"];
     let plain = json(&prompt);
