@@ -13,15 +13,17 @@ use std::path::{Path, PathBuf};
 
 const TOLERANCE: f32 = 2e-3;
 
-/// The chain drafted after a case's tokens has the reference's tokens and logits.
-fn check_chain(case: &Path) {
-    let name = case.display();
+/// The chain that a case's drafter, read from `from`, drafts after its tokens has the reference's tokens
+/// and logits.
+fn check_chain(case: &Path, from: &str) {
+    let name = case.join(from);
+    let name = name.display();
     let golden = common::golden(case.join("expected.safetensors").to_str().expect("UTF-8"));
     let bytes = std::fs::read(case.join("drafter/expected.safetensors")).expect("exists");
     let file = SafeTensors::deserialize(&bytes).expect("parses");
     let (drafts, logits) = (common::ids(&file, "drafts"), common::floats(&file, "logits"));
     let checkpoint = Checkpoint::open(case).expect("loads");
-    let drafter = Drafter::open(&case.join("drafter")).expect("loads");
+    let drafter = Drafter::open(&case.join(from)).expect("loads");
     let context = golden.tokens.len() + drafts.len() + 1;
     let engine = common::engine(&checkpoint, context, drafts.len() + 1);
     let mut engine = engine.with_drafter(&drafter, drafts.len()).expect("fits");
@@ -73,12 +75,18 @@ fn fixture(name: &str) -> PathBuf {
 
 #[test]
 fn a_centroid_head_drafts_the_reference_chain() {
-    check_chain(&fixture("e-series"));
+    check_chain(&fixture("e-series"), "drafter");
 }
 
 #[test]
 fn a_dense_head_drafts_the_reference_chain() {
-    check_chain(&fixture("dense-k-eq-v"));
+    check_chain(&fixture("dense-k-eq-v"), "drafter");
+}
+
+#[test]
+fn a_drafter_in_gguf_drafts_the_reference_chain() {
+    // Written from the folder beside it by hf_to_gguf.py.
+    check_chain(&fixture("dense-k-eq-v"), "drafter.gguf");
 }
 
 #[test]
@@ -93,7 +101,7 @@ fn chains_from_outside_match_the_reference() {
     for entry in std::fs::read_dir(&folder).expect("ASSAY_GOLDEN is a folder") {
         let case = entry.expect("readable").path();
         if case.join("drafter/expected.safetensors").is_file() {
-            check_chain(&case);
+            check_chain(&case, "drafter");
         }
     }
 }

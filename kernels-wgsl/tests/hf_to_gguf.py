@@ -1,4 +1,5 @@
-"""Writes a small Gemma checkpoint in safetensors as GGUF, by the names and keys of the llama.cpp converter.
+"""Writes a small Gemma checkpoint or Gemma 4 drafter in safetensors as GGUF, by the names and keys of the
+llama.cpp converter, which leaves a drafter's centroids out.
 
     pip install gguf safetensors numpy torch
     python hf_to_gguf.py CHECKPOINT OUT.gguf [bf16|f16|f32|q8_0|q4_0|q4_1|q5_0|q5_1] [--fused] [--split-experts]
@@ -22,9 +23,11 @@ kind = next((a for a in sys.argv[3:] if not a.startswith("--")), "bf16").upper()
 fused, split = "--fused" in sys.argv, "--split-experts" in sys.argv
 
 config = json.loads((source / "config.json").read_text())
+drafter = config["model_type"].endswith("_assistant")
+backbone = config.get("backbone_hidden_size")
 config = config.get("text_config", config)
 gemma3 = config["model_type"].startswith("gemma3")
-arch = "gemma3" if gemma3 else "gemma4"
+arch = "gemma3" if gemma3 else "gemma4-assistant" if drafter else "gemma4"
 layers = config["num_hidden_layers"]
 kinds = config["layer_types"]
 own = config.get("per_layer_config", {})
@@ -36,7 +39,8 @@ for path in sorted(source.glob("*.safetensors")):
     with safe_open(path, "pt") as f:
         for name in f.keys():
             short = name.removeprefix("model.language_model.").removeprefix("model.")
-            tensors[short] = f.get_tensor(name).float().numpy()
+            if not short.startswith("masked_embedding."):
+                tensors[short] = f.get_tensor(name).float().numpy()
 
 
 def layer(i, key, default):
@@ -48,7 +52,7 @@ full_dim = config.get("global_head_dim") or next(
 )
 w = GGUFWriter(out, arch)
 w.add_block_count(layers)
-w.add_context_length(config["max_position_embeddings"])
+w.add_context_length(config.get("max_position_embeddings", 131072))
 w.add_embedding_length(config["hidden_size"])
 w.add_feed_forward_length([int(tensors[f"layers.{i}.mlp.gate_proj.weight"].shape[0]) for i in range(layers)])
 w.add_head_count(config["num_attention_heads"])
@@ -56,6 +60,10 @@ norms = [tensors.get(f"layers.{i}.self_attn.q_norm.weight").shape[0] for i in ra
 kv = []
 for i in range(layers):
     k = tensors.get(f"layers.{i}.self_attn.k_proj.weight")
+    if drafter:
+        wide = kinds[i] == "full_attention" and config.get("num_global_key_value_heads")
+        kv.append(wide or config["num_key_value_heads"])
+        continue
     if k is None:
         source_layer = max(j for j in range(layers - shared) if kinds[j] == kinds[i])
         k = tensors[f"layers.{source_layer}.self_attn.k_proj.weight"]
@@ -73,12 +81,15 @@ if not gemma3:
     w.add_uint32(f"{arch}.attention.key_length_swa", config["head_dim"])
     w.add_uint32(f"{arch}.attention.shared_kv_layers", shared)
     w.add_uint32(f"{arch}.embedding_length_per_layer_input", config.get("hidden_size_per_layer_input", 0) or 0)
-    fraction = rope["full_attention"].get("partial_rotary_factor", 0.25)
+    fraction = rope.get("full_attention", {}).get("partial_rotary_factor", 0.25)
     factors = np.full(full_dim // 2, 1e30, dtype=np.float32)
     factors[: int(fraction * full_dim / 2)] = 1
     w.add_tensor("rope_freqs.weight", factors)
 else:
     w.add_array(f"{arch}.attention.sliding_window_pattern", [k == "sliding_attention" for k in kinds])
+if drafter:
+    w.add_uint32(f"{arch}.embedding_length_out", backbone)
+    w.add_uint32(f"{arch}.nextn_predict_layers", layers)
 if config.get("final_logit_softcapping"):
     w.add_float32(f"{arch}.final_logit_softcapping", config["final_logit_softcapping"])
 if config.get("enable_moe_block"):
@@ -93,6 +104,8 @@ NAMES = {
     "embed_tokens_per_layer.weight": "per_layer_token_embd.weight",
     "per_layer_model_projection.weight": "per_layer_model_proj.weight",
     "per_layer_projection_norm.weight": "per_layer_proj_norm.weight",
+    "pre_projection.weight": "nextn.pre_projection.weight",
+    "post_projection.weight": "nextn.post_projection.weight",
 }
 LAYER = {
     "input_layernorm.weight": "attn_norm.weight",
