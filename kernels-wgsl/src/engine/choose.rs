@@ -49,6 +49,8 @@ impl Engine {
         if choose.is_greedy() && self.draft.is_none() {
             return self.decode_ahead(count, on_token);
         }
+        // An error on the way leaves tokens that nobody was told of; then nothing is ready to go on from.
+        self.next = None;
         let mut tokens = vec![next];
         let mut stats = DraftStats::default();
         let start = Instant::now();

@@ -54,7 +54,8 @@ impl Checkpoint {
         Self::new(files.into_iter().map(|(name, bytes)| (name, Bytes::owned(bytes))).collect())
     }
 
-    fn new(files: BTreeMap<String, Bytes>) -> Result<Self> {
+    fn new(mut files: BTreeMap<String, Bytes>) -> Result<Self> {
+        drop_gguf_beside_config(&mut files);
         if let Some((name, bytes)) = gguf_of(&files) {
             return Self::from_gguf(name, bytes);
         }
@@ -317,6 +318,13 @@ fn required<'a>(files: &'a BTreeMap<String, Bytes>, name: &str) -> Result<&'a By
 pub(super) fn gguf_of(files: &BTreeMap<String, Bytes>) -> Option<(&str, &Bytes)> {
     let gguf = |(name, _): &(&String, &Bytes)| name.ends_with(GGUF);
     files.iter().find(gguf).map(|(name, bytes)| (name.as_str(), bytes))
+}
+
+/// A folder with a `config.json` is one of safetensors; a GGUF file in it is another copy of the model.
+pub(super) fn drop_gguf_beside_config(files: &mut BTreeMap<String, Bytes>) {
+    if files.contains_key(CONFIG) {
+        files.retain(|name, _| !name.ends_with(GGUF));
+    }
 }
 
 /// The GGUF file that `path` is, or that a folder without a `config.json` holds. Two or more of them are

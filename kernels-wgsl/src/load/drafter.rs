@@ -1,6 +1,8 @@
 //! An MTP drafter: four query-only layers that read the target's K/V (specification §7).
 
-use super::checkpoint::{gguf_of, gguf_path, missing_tensor, read_folder, read_gguf, read_tensors};
+use super::checkpoint::{
+    drop_gguf_beside_config, gguf_of, gguf_path, missing_tensor, read_folder, read_gguf, read_tensors,
+};
 use super::gguf::Gguf;
 use super::{Bytes, Dtype, Matrix, Tensor, embedded_drafter_files};
 use crate::config::{DrafterConfig, ModelConfig};
@@ -35,7 +37,8 @@ impl Drafter {
         Self::new(files.into_iter().map(|(name, bytes)| (name, Bytes::owned(bytes))).collect())
     }
 
-    fn new(files: BTreeMap<String, Bytes>) -> Result<Self> {
+    fn new(mut files: BTreeMap<String, Bytes>) -> Result<Self> {
+        drop_gguf_beside_config(&mut files);
         if let Some((name, bytes)) = gguf_of(&files) {
             let (config, tensors) = Gguf::read(name, bytes)?.drafter()?;
             return Ok(Drafter { config, tensors });

@@ -111,6 +111,19 @@ fn a_folder_with_one_file_is_opened() {
     assert!(error.contains("several GGUF files") && error.contains("b.gguf"), "{error}");
 }
 
+#[test]
+fn a_copy_beside_safetensors_is_passed_over() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gemma3");
+    let mut files: BTreeMap<String, Vec<u8>> = ["config.json", "model.safetensors"]
+        .map(|name| (name.to_string(), std::fs::read(folder.join(name)).unwrap()))
+        .into();
+    let alone = Checkpoint::from_files(files.clone()).unwrap();
+    files.insert("a.gguf".into(), model(|_| Block::Q4_0, false).bytes());
+    let both = Checkpoint::from_files(files).unwrap();
+    assert_eq!(both.shape_digest(), alone.shape_digest());
+    assert!(!both.is_gguf() && !both.has_tokenizer());
+}
+
 type Change = fn(&mut Writer);
 
 /// What is done to a whole file, and what its error must say.
