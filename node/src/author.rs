@@ -2,7 +2,7 @@
 
 use crate::api::{ClaimAccepted, ClaimRequest, SubmitError};
 use crate::ledger::Ledger;
-use crate::seat::{OWN_CLAIM, Seat};
+use crate::seat::{OWN_ROUND, Seat};
 use assay_protocol::gates::{Evidence, Gate};
 use assay_protocol::genesis::Genesis;
 use assay_protocol::ids::{Beacon, ClaimId, PeerId};
@@ -113,7 +113,8 @@ impl Author {
         me: PeerId,
     ) -> Result<Plan, SubmitError> {
         let beacon = Beacon(random().map_err(SubmitError::Unavailable)?);
-        Ok(plan(genesis, &Subject { beacon, claim: OWN_CLAIM, parent, child }, me))
+        let pairs = genesis.measurement.pairs;
+        Ok(plan(genesis, &Subject { beacon, round: OWN_ROUND, pairs, parent, child }, me))
     }
 }
 

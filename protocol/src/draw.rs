@@ -1,6 +1,6 @@
 //! Draws from a beacon: committees, prompts, orders. Integers only, the same on every machine.
 
-use crate::ids::{Beacon, ClaimId, PeerId, hasher};
+use crate::ids::{Beacon, PeerId, RoundId, hasher};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -65,7 +65,7 @@ pub struct Candidate {
     pub weight: u64,
 }
 
-/// The peers drawn for one claim.
+/// The peers drawn for one round.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Committee {
     /// Those who measure, in the order drawn.
@@ -80,12 +80,12 @@ pub struct Committee {
 #[must_use]
 pub fn committee(
     beacon: Beacon,
-    claim: ClaimId,
+    round: RoundId,
     candidates: &[Candidate],
     seats: usize,
     reserves: usize,
 ) -> Committee {
-    let mut draw = Draw::new("assay committee draw v1", &[&beacon.0, &claim.0]);
+    let mut draw = Draw::new("assay committee draw v2", &[&beacon.0, &round.to_bytes()]);
     let mut left: Vec<&Candidate> = candidates.iter().collect();
     let mut drawn = Vec::new();
     while drawn.len() < seats.saturating_add(reserves) && !left.is_empty() {
@@ -108,6 +108,9 @@ pub fn committee(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::ClaimId;
+
+    const ROUND: RoundId = RoundId { claim: ClaimId([2; 32]), number: 1 };
 
     fn candidates(weights: &[u64]) -> Vec<Candidate> {
         (0_u8..)
@@ -149,7 +152,7 @@ mod tests {
         for candidate in &mut list[2..] {
             candidate.operator = "same".to_owned();
         }
-        let drawn = committee(Beacon([1; 32]), ClaimId([2; 32]), &list, 4, 4);
+        let drawn = committee(Beacon([1; 32]), ROUND, &list, 4, 4);
         assert_eq!(drawn.seats.len() + drawn.reserves.len(), 3);
     }
 
@@ -159,7 +162,7 @@ mod tests {
         let first = (0..2_000_u32)
             .filter(|i| {
                 let beacon = Beacon(crate::ids::hash_parts("t", &[&i.to_le_bytes()]));
-                committee(beacon, ClaimId([0; 32]), &list, 1, 0).seats == [PeerId([2; 32])]
+                committee(beacon, ROUND, &list, 1, 0).seats == [PeerId([2; 32])]
             })
             .count();
         // p = 0.8 over 2000 draws: 1600 with a standard deviation of 18.

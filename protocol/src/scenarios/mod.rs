@@ -1,0 +1,6 @@
+//! Whole lives of claims, played by peers without any network.
+
+mod audit;
+mod door;
+mod life;
+mod world;
