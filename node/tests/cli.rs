@@ -192,7 +192,10 @@ fn committees_are_explained_by_the_published_table() {
         let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         let close = |field: &str, expected: f64| {
             let found = report["steps"][row][field].as_f64().unwrap();
-            assert!((found / expected - 1.0).abs() < 0.1, "{seats} {field}: {found}, not {expected}");
+            assert!(
+                (found / expected - 1.0).abs() < 0.1,
+                "{seats} {field}: {found}, not {expected}"
+            );
         };
         close("forged", forged);
         close("stalled", stalled);
