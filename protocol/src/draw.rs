@@ -63,6 +63,9 @@ pub struct Candidate {
     pub operator: String,
     /// Its weight: standing, at least 1.
     pub weight: u64,
+    /// Whether its operator held a seat in an earlier round of the claim; such candidates are drawn
+    /// when no others are left.
+    pub sat_before: bool,
 }
 
 /// The peers drawn for one round.
@@ -74,7 +77,8 @@ pub struct Committee {
     pub reserves: Vec<PeerId>,
 }
 
-/// Draws seats and reserves: weighted by standing, without replacement, one peer per operator.
+/// Draws seats and reserves: weighted by standing, without replacement, one peer per operator, and
+/// those who sat before only after all others.
 ///
 /// The candidates must come in the order of their ids, so that everyone walks the same list.
 #[must_use]
@@ -86,9 +90,13 @@ pub fn committee(
     reserves: usize,
 ) -> Committee {
     let mut draw = Draw::new("assay committee draw v2", &[&beacon.0, &round.to_bytes()]);
-    let mut left: Vec<&Candidate> = candidates.iter().collect();
+    let (mut later, mut left): (Vec<&Candidate>, Vec<&Candidate>) =
+        candidates.iter().partition(|candidate| candidate.sat_before);
     let mut drawn = Vec::new();
-    while drawn.len() < seats.saturating_add(reserves) && !left.is_empty() {
+    while drawn.len() < seats.saturating_add(reserves) {
+        if left.is_empty() {
+            left = std::mem::take(&mut later);
+        }
         let total: u64 = left.iter().map(|c| c.weight.max(1)).sum();
         let mut ticket = draw.below(total);
         let chosen = left.iter().find(|candidate| {
@@ -100,6 +108,7 @@ pub fn committee(
         let Some(chosen) = chosen.copied() else { break };
         drawn.push(chosen.peer);
         left.retain(|candidate| candidate.operator != chosen.operator);
+        later.retain(|candidate| candidate.operator != chosen.operator);
     }
     let reserves = drawn.split_off(seats.min(drawn.len()));
     Committee { seats: drawn, reserves }
@@ -119,6 +128,7 @@ mod tests {
                 peer: PeerId([i; 32]),
                 operator: format!("operator {i}"),
                 weight,
+                sat_before: false,
             })
             .collect()
     }
@@ -154,6 +164,22 @@ mod tests {
         }
         let drawn = committee(Beacon([1; 32]), ROUND, &list, 4, 4);
         assert_eq!(drawn.seats.len() + drawn.reserves.len(), 3);
+    }
+
+    #[test]
+    fn those_who_sat_before_come_last() {
+        let mut list = candidates(&[1, 1, 1, 1, 1]);
+        for candidate in &mut list[..2] {
+            candidate.sat_before = true;
+            candidate.weight = 1_000_000;
+        }
+        let fresh = |peer: &PeerId| peer.0[0] >= 2;
+        for number in 1..20 {
+            let round = RoundId { number, ..ROUND };
+            let drawn = committee(Beacon([1; 32]), round, &list, 4, 1);
+            assert!(drawn.seats[..3].iter().all(fresh) && !fresh(&drawn.seats[3]));
+            assert!(!fresh(&drawn.reserves[0]));
+        }
     }
 
     #[test]

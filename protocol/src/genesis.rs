@@ -88,6 +88,9 @@ pub struct CommitteeRules {
     pub reserves: u32,
     /// Reveals that a verdict needs.
     pub quorum: u32,
+    /// Seats and quorum of the independent second committee that measures a claim which would lead
+    /// its track.
+    pub frontier: Quorum,
     /// Time to seal, from the draw. Reserves are called at half of it.
     pub seal_ms: u64,
     /// Time to reveal, from the last seal.
@@ -98,6 +101,24 @@ pub struct CommitteeRules {
     pub docket_max: u32,
     /// Share of dishonest seats that the forgery figure of an entry assumes, in millionths.
     pub assumed_dishonest_ppm: u64,
+}
+
+/// How many measure, and how many of them a verdict needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quorum {
+    /// Seats that measure.
+    pub seats: u32,
+    /// Reveals that a verdict needs.
+    pub quorum: u32,
+}
+
+impl CommitteeRules {
+    /// Seats and quorum of a claim's first committee.
+    #[must_use]
+    pub fn first(&self) -> Quorum {
+        Quorum { seats: self.seats, quorum: self.quorum }
+    }
 }
 
 /// How much a seat measures.
@@ -202,6 +223,12 @@ impl Genesis {
         let c = &self.committee;
         require((1..=64).contains(&c.seats), "committee.seats", "1 to 64")?;
         require((1..=c.seats).contains(&c.quorum), "committee.quorum", "1 to committee.seats")?;
+        require((1..=64).contains(&c.frontier.seats), "committee.frontier.seats", "1 to 64")?;
+        require(
+            (1..=c.frontier.seats).contains(&c.frontier.quorum),
+            "committee.frontier.quorum",
+            "1 to committee.frontier.seats",
+        )?;
         require(c.reserves <= 64, "committee.reserves", "at most 64")?;
         require(
             (1_000..=86_400_000).contains(&c.seal_ms)

@@ -41,6 +41,7 @@ pub mod draw;
 pub mod error;
 #[cfg(test)]
 mod fixtures;
+pub mod frontier;
 pub mod gates;
 pub mod genesis;
 pub mod ids;

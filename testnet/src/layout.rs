@@ -5,7 +5,8 @@ use assay_node::embedded::Embedded;
 use assay_node::home::{Home, NetworkFile};
 use assay_node::ledger::now_ms;
 use assay_protocol::genesis::{
-    Challenge, CommitteeRules, Genesis, MeasurementRules, Member, PromptPool, SignificanceRules,
+    Challenge, CommitteeRules, Genesis, MeasurementRules, Member, PromptPool, Quorum,
+    SignificanceRules,
 };
 use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -96,6 +97,7 @@ pub fn genesis(members: Vec<Member>) -> Genesis {
             seats: 3,
             reserves: 2,
             quorum: 3,
+            frontier: Quorum { seats: 3, quorum: 3 },
             seal_ms: 600_000,
             reveal_ms: 60_000,
             measuring_max: 1,

@@ -1,5 +1,6 @@
 //! Claims as rows: what the table, the chart, the docket, JSON and CSV all show.
 
+use assay_protocol::frontier::Track;
 use assay_protocol::ids::{ClaimId, PeerId};
 use assay_protocol::state::{ClaimState, Phase, Purpose, Round, State};
 use assay_protocol::verdict::{Estimate, Outcome};
@@ -41,10 +42,10 @@ pub struct Progress {
 }
 
 impl Progress {
-    fn new(state: &State, round: &Round) -> Self {
+    fn new(state: &State, claim: &ClaimState, round: &Round) -> Self {
         Self {
             seats: round.committee.seats.len(),
-            quorum: state.genesis().committee.quorum,
+            quorum: state.quorum(claim, round).quorum,
             reserves_called: round.reserves_called,
             sealed: round.seals.len(),
             revealed: round.reveals.len(),
@@ -73,6 +74,8 @@ pub struct RoundRow {
     pub progress: Progress,
     /// Whose measurements its verdict rests on.
     pub attested_by: Vec<Named>,
+    /// How many of them had attested an earlier round of the claim.
+    pub sat_before: usize,
     /// Height of the block that opened it.
     pub opened_at: u64,
     /// Height of the block that settled it.
@@ -80,7 +83,7 @@ pub struct RoundRow {
 }
 
 impl RoundRow {
-    pub(super) fn new(state: &State, round: &Round) -> Self {
+    pub(super) fn new(state: &State, claim: &ClaimState, round: &Round) -> Self {
         let attested = round.verdict.as_ref().map(|v| v.attested_by.as_slice()).unwrap_or_default();
         Self {
             number: round.number,
@@ -89,8 +92,9 @@ impl RoundRow {
             outcome: round.outcome(),
             ratio: round.verdict.as_ref().and_then(|verdict| verdict.ratio),
             pairs: round.pairs,
-            progress: Progress::new(state, round),
+            progress: Progress::new(state, claim, round),
             attested_by: attested.iter().map(|peer| Named::new(state, *peer)).collect(),
+            sat_before: state.sat_before(claim, round.number),
             opened_at: round.opened_at,
             settled_at: round.settled_at,
         }
@@ -119,6 +123,20 @@ pub struct ClaimRow {
     pub lossless: Option<bool>,
     /// Child speed over parent speed.
     pub ratio: Option<Estimate>,
+    /// Speed over the base recipe's, along the lineage, in millionths.
+    pub ratio_to_base_ppm: Option<u64>,
+    /// What it is ranked among.
+    pub track: Option<Track>,
+    /// 1 and the number of entries of its track that are faster by more than η.
+    pub rank: Option<usize>,
+    /// Whether it leads its track: the published best, or a place on the Pareto front.
+    pub leads: bool,
+    /// Whether an independent second committee supplied the number.
+    pub confirmed: bool,
+    /// KL(base || child) per token, in millionths of a nat.
+    pub kl_micronats: Option<u64>,
+    /// Perplexity over the base checkpoint's, in millionths.
+    pub perplexity_ratio_ppm: Option<u64>,
     /// Perplexity of the parent, in millionths.
     pub perplexity_parent_ppm: Option<u64>,
     /// Perplexity of the child, in millionths.
@@ -140,6 +158,7 @@ pub struct ClaimRow {
 impl ClaimRow {
     pub(super) fn new(state: &State, claim: &ClaimState) -> Self {
         let verdict = claim.verdict();
+        let track = state.standing_of(claim).map(|(track, _)| track);
         let attested = verdict.map(|v| v.attested_by.as_slice()).unwrap_or_default();
         Self {
             id: claim.id,
@@ -152,11 +171,18 @@ impl ClaimRow {
             // Nobody measured the tokens when nobody revealed.
             lossless: verdict.filter(|v| !v.gates.is_empty()).map(|v| v.lossless),
             ratio: verdict.and_then(|v| v.ratio),
+            ratio_to_base_ppm: claim.ratio_to_base_ppm,
+            track,
+            rank: state.rank(claim),
+            leads: track.is_some_and(|track| state.leads(claim.id, track)),
+            confirmed: claim.is_confirmed(),
+            kl_micronats: verdict.and_then(|v| v.kl_micronats),
+            perplexity_ratio_ppm: verdict.and_then(|v| v.perplexity_ratio_ppm),
             perplexity_parent_ppm: verdict.and_then(|v| v.perplexity_parent_ppm),
             perplexity_child_ppm: verdict.and_then(|v| v.perplexity_child_ppm),
             author_ratio_ppm: claim.opening.as_ref().map(|opening| opening.ratio_ppm),
-            progress: claim.latest().map(|r| Progress::new(state, r)).unwrap_or_default(),
-            rounds: claim.rounds.iter().map(|round| RoundRow::new(state, round)).collect(),
+            progress: claim.latest().map(|r| Progress::new(state, claim, r)).unwrap_or_default(),
+            rounds: claim.rounds.iter().map(|round| RoundRow::new(state, claim, round)).collect(),
             attested_by: attested.iter().map(|peer| Named::new(state, *peer)).collect(),
             docketed_at: claim.docketed_at,
             settled_at: claim.settled_at,

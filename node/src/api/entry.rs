@@ -20,7 +20,9 @@ pub(super) struct Entry {
     pub(super) claim: ClaimRow,
     pub(super) recipe_id: RecipeId,
     pub(super) parent_recipe: Option<Recipe>,
-    /// The seats of the round that the page shows first, see [`ClaimState::shown`].
+    /// The verdict of the round that the page shows first, see [`ClaimState::shown`].
+    pub(super) verdict: Option<Verdict>,
+    /// The seats of that round.
     pub(super) seats: Vec<SeatRow>,
     /// Every round with its seats, in their order.
     pub(super) rounds: Vec<RoundEntry>,
@@ -126,22 +128,18 @@ impl Entry {
             claim: ClaimRow::new(state, claim),
             recipe_id: claim.recipe.id(),
             parent_recipe: state.recipe(claim.parent),
+            verdict: claim.shown().and_then(|round| round.verdict.clone()),
             seats: claim.shown().map(|round| seats(state, claim, round)).unwrap_or_default(),
             rounds: claim.rounds.iter().map(|round| RoundEntry::new(state, claim, round)).collect(),
             lineage: lineage(state, claim),
             ledger: claim.clone(),
         }
     }
-
-    /// The verdict of the round that the page shows first.
-    pub(super) fn verdict(&self) -> Option<&Verdict> {
-        self.ledger.shown().and_then(|round| round.verdict.as_ref())
-    }
 }
 
 impl RoundEntry {
     fn new(state: &State, claim: &ClaimState, round: &Round) -> Self {
-        Self { row: RoundRow::new(state, round), seats: seats(state, claim, round) }
+        Self { row: RoundRow::new(state, claim, round), seats: seats(state, claim, round) }
     }
 }
 

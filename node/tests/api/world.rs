@@ -5,7 +5,8 @@ use assay_node::api::{
 };
 use assay_protocol::block::Proposer;
 use assay_protocol::genesis::{
-    Challenge, CommitteeRules, Genesis, MeasurementRules, Member, PromptPool, SignificanceRules,
+    Challenge, CommitteeRules, Genesis, MeasurementRules, Member, PromptPool, Quorum,
+    SignificanceRules,
 };
 use assay_protocol::ids::{BlobHash, ClaimId, PeerId, RoundId};
 use assay_protocol::measurement::{ArmReport, Environment, Measurement, Pair, token_digest};
@@ -63,6 +64,7 @@ fn genesis(time_ms: u64) -> Genesis {
             seats: 5,
             reserves: 1,
             quorum: 3,
+            frontier: Quorum { seats: 5, quorum: 3 },
             seal_ms: 600_000,
             reveal_ms: 60_000,
             measuring_max: 1,
@@ -195,9 +197,11 @@ impl World {
 
     /// The whole life of a claim.
     pub(crate) fn settle(&mut self, claim: ClaimId, truth: Truth) {
-        self.draw(claim);
-        self.seal(claim, truth, 5);
-        self.reveal(claim, truth, 5);
+        while self.state.claim(claim).unwrap().is_open() {
+            self.draw(claim);
+            self.seal(claim, truth, 5);
+            self.reveal(claim, truth, 5);
+        }
     }
 
     /// Lets the author open its result.

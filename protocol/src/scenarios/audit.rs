@@ -16,7 +16,8 @@ fn the_audit_agrees_and_every_flipped_byte_is_found() {
     let auditor = world.audit(&items).unwrap();
     assert_eq!(auditor.head(), world.peers[0].state().head());
     let checked = auditor.checked();
-    assert_eq!((checked.verdicts, checked.seals, checked.committees), (1, 3, 1));
+    assert_eq!((checked.entries, checked.rounds, checked.verdicts), (1, 2, 2));
+    assert_eq!((checked.seals, checked.committees), (6, 2));
     assert_eq!(checked.blocks, items.len() as u64);
 
     for (index, item) in items.iter().enumerate() {

@@ -2,5 +2,6 @@
 
 mod audit;
 mod door;
+mod frontier;
 mod life;
 mod world;

@@ -4,6 +4,7 @@ use crate::audit::{Auditor, Fault, export_header};
 use crate::block::{Proposer, header_hash};
 use crate::certificate::{Slot, VoteKind, vote_bytes};
 use crate::fixtures::{self, key};
+use crate::genesis::Genesis;
 use crate::ids::ClaimId;
 use crate::measurement::Measurement;
 use crate::peer::{Effect, Input, Peer, Secret};
@@ -31,8 +32,17 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(measure: impl Fn(u8, &Plan) -> Option<Measurement> + 'static) -> Self {
-        let state = State::new(fixtures::genesis());
-        let peers = (0..5).map(|i| Peer::new(fixtures::peer(i), state.clone())).collect();
+        Self::of(fixtures::genesis(), measure)
+    }
+
+    /// A world with other rules or more peers.
+    pub(super) fn of(
+        genesis: Genesis,
+        measure: impl Fn(u8, &Plan) -> Option<Measurement> + 'static,
+    ) -> Self {
+        let count = u8::try_from(genesis.members.len()).unwrap();
+        let state = State::new(genesis);
+        let peers = (0..count).map(|i| Peer::new(fixtures::peer(i), state.clone())).collect();
         let measure = Box::new(measure);
         Self { peers, effects: Vec::new(), items: Vec::new(), now_ms: 2_000, measure }
     }
@@ -44,8 +54,12 @@ impl World {
     }
 
     pub(super) fn claim(&mut self, author: u8, recipe: Recipe) -> ClaimId {
-        let network = self.peers[0].network();
         let parent = self.peers[0].state().base_claim();
+        self.claim_on(parent, author, recipe)
+    }
+
+    pub(super) fn claim_on(&mut self, parent: ClaimId, author: u8, recipe: Recipe) -> ClaimId {
+        let network = self.peers[0].network();
         let (salt, ratio_ppm) = ([author; 32], 1_500_000);
         let me = fixtures::peer(author);
         let result_seal = opening_seal(me, recipe.id(), &salt, ratio_ppm);
@@ -94,7 +108,7 @@ impl World {
 
     pub(super) fn order_block(&mut self) -> bool {
         let height = self.peers[0].state().height() + 1;
-        let number = u8::try_from(height % 5).unwrap();
+        let number = u8::try_from(height % self.peers.len() as u64).unwrap();
         let (vrf_output, vrf_proof) =
             evaluate(&vrf_keypair(&key(number).to_bytes()), self.peers[0].network(), height);
         let proposer = Proposer { peer: fixtures::peer(number), vrf_output, vrf_proof };
@@ -125,12 +139,16 @@ impl World {
         assert_eq!(heads.len(), 1);
     }
 
+    pub(super) fn state(&self) -> &State {
+        self.peers[0].state()
+    }
+
     pub(super) fn outcome(&self, claim: ClaimId) -> Option<Outcome> {
         self.peers[0].state().claim(claim).unwrap().outcome()
     }
 
     pub(super) fn audit(&self, items: &[Vec<u8>]) -> Result<Auditor, Fault> {
-        let mut auditor = Auditor::new(fixtures::genesis());
+        let mut auditor = Auditor::new(self.peers[0].state().genesis().clone());
         let header = export_header(self.peers[0].network(), items.len() as u64);
         assert_eq!(auditor.open(&header)?, items.len() as u64);
         for item in items {
@@ -145,7 +163,8 @@ pub(super) fn certify(peer: &Peer, block: v1::Block) -> v1::LedgerItem {
     let hash = header_hash(header);
     let slot = Slot { network: peer.network(), era: 0, height: header.height, round: 0 };
     let message = vote_bytes(&slot, VoteKind::Precommit, Some(hash));
-    let signatures = (0..4)
+    let members = u8::try_from(peer.state().members().len()).unwrap();
+    let signatures = (0..members - 1)
         .map(|i| v1::CommitSignature {
             validator: fixtures::peer(i).to_vec(),
             signature: key(i).sign(&message).to_bytes().to_vec(),

@@ -1,6 +1,6 @@
 //! What time and randomness change at the end of every block: draws, deadlines, verdicts.
 
-use super::{ClaimState, Phase, Round, State};
+use super::{ClaimState, FRONTIER_ROUNDS_MAX, Phase, Purpose, Round, State};
 use crate::draw::{self, Committee};
 use crate::gates::Evidence;
 use crate::ids::{ClaimId, RoundId};
@@ -20,11 +20,20 @@ enum Move {
     Settle,
 }
 
+/// What a round's verdict means for its claim.
+enum Step {
+    /// An independent committee measures again.
+    Confirm,
+    /// The claim becomes an entry by the verdict of this round.
+    Enter(u32),
+}
+
 impl State {
     /// Moves every open round on to the block at `height` and `time_ms`, whose beacon is set.
     pub(crate) fn advance(&mut self, height: u64, time_ms: u64) {
         self.settled.clear();
-        for id in self.docket.clone() {
+        let waiting = self.docket.clone();
+        for id in waiting {
             self.fix_beacon(id, height);
             match self.next_move(id, time_ms) {
                 None => {}
@@ -60,12 +69,14 @@ impl State {
     }
 
     fn next_move(&self, id: ClaimId, time_ms: u64) -> Option<Move> {
-        let round = self.claim(id)?.open_round()?;
+        let claim = self.claim(id)?;
+        let round = claim.open_round()?;
         match round.phase {
             Phase::Docketed | Phase::Settled => None,
             Phase::Sealing { reserves_at_ms, until_ms } => {
                 let (sealed, seats) = (round.seals.len(), round.committee.seats.len());
-                let quorum = usize::try_from(self.genesis.committee.quorum).unwrap_or(usize::MAX);
+                let quorum = self.quorum(claim, round).quorum;
+                let quorum = usize::try_from(quorum).unwrap_or(usize::MAX);
                 let overdue = time_ms >= until_ms;
                 if sealed >= seats || (overdue && sealed >= quorum) {
                     Some(Move::Reveal)
@@ -115,10 +126,10 @@ impl State {
     fn draw_committee(&self, id: ClaimId) -> Option<Committee> {
         let claim = self.claim(id)?;
         let round = claim.open_round()?;
-        let rules = &self.genesis.committee;
-        let seats = usize::try_from(rules.seats).unwrap_or(usize::MAX);
-        let reserves = usize::try_from(rules.reserves).unwrap_or(usize::MAX);
-        let candidates = self.candidates(claim.author);
+        let seats = usize::try_from(self.quorum(claim, round).seats).unwrap_or(usize::MAX);
+        let reserves = self.genesis.committee.reserves;
+        let reserves = usize::try_from(reserves).unwrap_or(usize::MAX);
+        let candidates = self.candidates(claim, &[claim.author]);
         Some(draw::committee(round.beacon?, round.id(id), &candidates, seats, reserves))
     }
 
@@ -134,10 +145,49 @@ impl State {
         });
         self.settled.push(round_id);
         self.account_for_seats(round_id);
-        if let Some(claim) = self.claims.get_mut(&id) {
-            Arc::make_mut(claim).settled_at = Some(height);
+        match self.next_step(round_id) {
+            Step::Confirm => self.open_round_of(id, Purpose::Frontier, height),
+            Step::Enter(number) => self.enter(id, number, height),
         }
         self.remember("settled", id);
+    }
+
+    /// What a round's verdict means for its claim.
+    fn next_step(&self, id: RoundId) -> Step {
+        let Some((claim, round)) = self.round(id) else { return Step::Enter(id.number) };
+        let Some(verdict) = &round.verdict else { return Step::Enter(id.number) };
+        match (round.purpose, verdict.outcome) {
+            (Purpose::First, Outcome::Accepted) if self.would_lead(claim, verdict) => Step::Confirm,
+            (Purpose::Frontier, Outcome::Inconclusive) => {
+                match Self::frontier_rounds(claim) < FRONTIER_ROUNDS_MAX {
+                    true => Step::Confirm,
+                    // The first committee's word stays, unconfirmed: it cannot lead a track.
+                    false => Step::Enter(1),
+                }
+            }
+            _ => Step::Enter(id.number),
+        }
+    }
+
+    /// Opens the next round of a claim, behind all that wait already.
+    pub(super) fn open_round_of(&mut self, id: ClaimId, purpose: Purpose, height: u64) {
+        let Some(claim) = self.claims.get_mut(&id).map(Arc::make_mut) else { return };
+        let Some(last) = claim.latest().map(|round| round.number) else { return };
+        claim.rounds.push(Round::opened(last.saturating_add(1), purpose, height));
+        self.docket.retain(|waiting| *waiting != id);
+        self.docket.push(id);
+    }
+
+    /// Makes a claim an entry by the verdict of one of its rounds.
+    fn enter(&mut self, id: ClaimId, decided_by: u32, height: u64) {
+        let Some(claim) = self.claims.get_mut(&id).map(Arc::make_mut) else { return };
+        claim.decided_by = Some(decided_by);
+        claim.settled_at = Some(height);
+        self.entries.push(id);
+        let ratio = self.claim(id).and_then(|claim| self.standing_of(claim));
+        if let Some(claim) = self.claims.get_mut(&id).map(Arc::make_mut) {
+            claim.ratio_to_base_ppm = ratio.map(|(_, point)| point.ratio_ppm);
+        }
     }
 
     /// Credits a round's seats for showing their measurements and charges them for promises not
@@ -171,6 +221,6 @@ impl State {
             .iter()
             .map(|(seat, plan, measurement)| (*seat, Evidence { plan, measurement }))
             .collect();
-        decide(&self.genesis, &evidence)
+        decide(&self.genesis, self.quorum(claim, round), &evidence)
     }
 }

@@ -28,6 +28,11 @@ pub struct ClaimState {
     pub settled_at: Option<u64>,
     /// Its measurements, in their order. Only the last can be open.
     pub rounds: Vec<Round>,
+    /// The round whose verdict is the entry's.
+    pub decided_by: Option<u32>,
+    /// Speed over the base recipe's, in millionths, once accepted: the product of the ledger's
+    /// ratios along the lineage.
+    pub ratio_to_base_ppm: Option<u64>,
     /// The author's own result, once opened.
     pub opening: Option<Opening>,
 }
@@ -48,6 +53,8 @@ impl ClaimState {
             docketed_at: height,
             settled_at: None,
             rounds: vec![Round::opened(1, Purpose::First, height)],
+            decided_by: None,
+            ratio_to_base_ppm: None,
             opening: None,
         }
     }
@@ -103,7 +110,13 @@ impl ClaimState {
     /// The round whose verdict is the entry's.
     #[must_use]
     pub fn deciding(&self) -> Option<&Round> {
-        self.rounds.first().filter(|_| self.is_entry())
+        self.decided_by.and_then(|number| self.round(number))
+    }
+
+    /// Whether an independent committee supplied the number.
+    #[must_use]
+    pub fn is_confirmed(&self) -> bool {
+        self.deciding().is_some_and(|round| round.purpose == Purpose::Frontier)
     }
 
     /// The round to show first: the deciding one, before there is one the latest that has a

@@ -2,20 +2,22 @@
 
 mod advance;
 mod claim;
+mod ranking;
 mod records;
 mod round;
 
 pub use claim::ClaimState;
+pub use ranking::FRONTIER_ROUNDS_MAX;
 pub use round::{Phase, Purpose, Round};
 
 use crate::draw::Candidate;
-use crate::genesis::Genesis;
+use crate::genesis::{Genesis, Quorum};
 use crate::ids::{Beacon, BlockHash, ClaimId, NetworkId, PeerId, RecipeId, RoundId, hash_parts};
 use crate::merkle::Frontier;
 use crate::plan::{Plan, Subject, plan};
 use crate::record::Recipe;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A member as the ledger knows it.
@@ -50,6 +52,8 @@ pub struct State {
     pub(crate) docket: Vec<ClaimId>,
     /// Rounds that the last block settled.
     pub(crate) settled: Vec<RoundId>,
+    /// Entries in the order in which they were settled.
+    pub(crate) entries: Vec<ClaimId>,
     /// Hash chain over everything settled, so that the state root need not walk it.
     pub(crate) history: [u8; 32],
 }
@@ -80,6 +84,7 @@ impl State {
             recipes: BTreeMap::from([(genesis.challenge.base.id(), genesis.base_claim())]),
             docket: Vec::new(),
             settled: Vec::new(),
+            entries: Vec::new(),
             history: hash_parts("assay history v1", &[]),
             genesis: Arc::new(genesis),
         }
@@ -141,6 +146,11 @@ impl State {
     /// The claims with an open round, in the order these were opened.
     pub fn docket(&self) -> impl Iterator<Item = &ClaimState> {
         self.docket.iter().filter_map(|id| self.claim(*id))
+    }
+
+    /// The entries, whatever became of them, in the order in which they were settled.
+    pub fn entries(&self) -> impl Iterator<Item = &ClaimState> {
+        self.entries.iter().filter_map(|id| self.claim(*id))
     }
 
     /// The open rounds with their claims, in the order opened.
@@ -249,15 +259,37 @@ impl State {
         self.history = hash_parts("assay history v1", &[&self.history, event.as_bytes(), &digest]);
     }
 
-    /// The members that may be drawn for a claim, by rising id: all but the author's operator.
-    fn candidates(&self, author: PeerId) -> Vec<Candidate> {
-        let operator = self.members.get(&author).map(|member| &member.operator);
-        let members = self.members.iter().filter(|(_, member)| Some(&member.operator) != operator);
-        members
+    /// Seats and quorum of a round. A round that may overturn an entry is held by no fewer than the
+    /// committee that made it.
+    #[must_use]
+    pub fn quorum(&self, claim: &ClaimState, round: &Round) -> Quorum {
+        let rules = &self.genesis.committee;
+        let confirms = match round.purpose {
+            Purpose::First => false,
+            Purpose::Frontier => true,
+            Purpose::Challenge { .. } | Purpose::Audit => claim.is_confirmed(),
+        };
+        if confirms { rules.frontier } else { rules.first() }
+    }
+
+    /// The members that may be drawn for a round, by rising id: all but those of `excluded`
+    /// operators. Operators who held a seat in an earlier round of the claim come last.
+    fn candidates(&self, claim: &ClaimState, excluded: &[PeerId]) -> Vec<Candidate> {
+        let operators = |peers: Vec<PeerId>| -> BTreeSet<&str> {
+            let members = peers.iter().filter_map(|peer| self.members.get(peer));
+            members.map(|member| member.operator.as_str()).collect()
+        };
+        let excluded = operators(excluded.to_vec());
+        let earlier = claim.rounds.iter().flat_map(Round::active_seats).collect();
+        let sat_before = operators(earlier);
+        self.members
+            .iter()
+            .filter(|(_, member)| !excluded.contains(member.operator.as_str()))
             .map(|(peer, member)| Candidate {
                 peer: *peer,
                 operator: member.operator.clone(),
                 weight: member.standing,
+                sat_before: sat_before.contains(member.operator.as_str()),
             })
             .collect()
     }

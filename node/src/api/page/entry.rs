@@ -3,7 +3,7 @@
 use super::format::{duration, millionths, percent, quoted, ratio, significant, summary};
 use super::home::{key, perplexity, speed, standing, tokens};
 use super::plot::{Mark, Scale, from_ppm};
-use super::rounds::rounds;
+use super::rounds::{rank, rounds};
 use super::{Snapshot, badge, document};
 use crate::api::entry::{Entry, PairRow, RoundEntry, SeatRow};
 use assay_protocol::gates::{Gate, GateResult};
@@ -45,8 +45,10 @@ fn verdict(snapshot: &Snapshot, entry: &Entry) -> Markup {
             dl.figures.large {
                 div { dt { "Outcome" } dd { (standing(snapshot, row)) } }
                 div { dt { "Speed, × parent" } dd { (speed(row.ratio.as_ref())) } }
+                div { dt { "Speed, × base" } dd { (rank(row)) } }
                 div { dt { "Author's own figure" } dd { (own_result(entry)) } }
                 div { dt { "Perplexity, parent → child" } dd { (perplexity(row)) } }
+                div { dt { "KL to base, nat" } dd { (divergence(row.kl_micronats)) } }
                 div { dt { "Tokens" } dd { (tokens(row.lossless)) } }
                 div { dt { "Forged quorum" } dd { (forged(snapshot, entry)) } }
             }
@@ -57,6 +59,13 @@ fn verdict(snapshot: &Snapshot, entry: &Entry) -> Markup {
                 }
             }
         }
+    }
+}
+
+fn divergence(kl_micronats: Option<u64>) -> Markup {
+    match kl_micronats {
+        Some(kl) => html! { (format!("{:.6}", from_ppm(kl))) },
+        None => html! { span.muted.none { "–" } },
     }
 }
 
@@ -85,7 +94,7 @@ fn own_result(entry: &Entry) -> Markup {
 /// How likely dishonest seats alone make a quorum.
 fn forged(snapshot: &Snapshot, entry: &Entry) -> Markup {
     let assumed = snapshot.state.genesis().committee.assumed_dishonest_ppm;
-    match entry.verdict() {
+    match entry.verdict.as_ref() {
         Some(verdict) => {
             let probability = verdict.forged_quorum_ppb as f64 / 1e7;
             html! {
@@ -102,7 +111,7 @@ fn samples(snapshot: &Snapshot, entry: &Entry) -> Markup {
     let needed = 1.0 + from_ppm(rules.eta_ppm);
     let measured: Vec<_> =
         entry.seats.iter().filter_map(|seat| seat.samples.as_ref().map(|s| (seat, s))).collect();
-    let pooled = entry.verdict().and_then(|verdict| verdict.ratio.as_ref());
+    let pooled = entry.verdict.as_ref().and_then(|verdict| verdict.ratio.as_ref());
     let dots = measured.iter().flat_map(|(_, s)| s.pairs.iter().map(|pair| pair.ratio));
     let ends = pooled.into_iter().flat_map(|e| [e.low_ppm, e.high_ppm]).map(from_ppm);
     let scale = Scale::over(dots.chain(ends).chain([needed]));
@@ -140,7 +149,7 @@ fn samples(snapshot: &Snapshot, entry: &Entry) -> Markup {
 }
 
 fn pooled_line(scale: Scale, needed: f64, entry: &Entry, pooled: &Estimate) -> Markup {
-    let mark = Mark::of(entry.verdict().map(|verdict| verdict.outcome));
+    let mark = Mark::of(entry.verdict.as_ref().map(|verdict| verdict.outcome));
     html! {
         li.pooled {
             span.name { "Pooled" }
@@ -161,7 +170,7 @@ fn spoken(seat: &SeatRow, pairs: &[PairRow]) -> String {
 }
 
 fn gates(entry: &Entry) -> Markup {
-    let results = entry.verdict().map(|v| v.gates.as_slice()).unwrap_or_default();
+    let results = entry.verdict.as_ref().map(|v| v.gates.as_slice()).unwrap_or_default();
     html! {
         section #gates data-live aria-labelledby="gates-title" {
             h2 #gates-title { "Gates" }

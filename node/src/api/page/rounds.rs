@@ -1,11 +1,12 @@
 //! The rounds of one claim: why each was held, how far it is, and what it decided.
 
 use super::badge;
-use super::format::{quoted, significant};
+use super::format::{quoted, ratio, significant};
 use super::home::speed;
 use super::plot::Mark;
-use crate::api::claims::{RoundRow, outcome_word, phase_word};
+use crate::api::claims::{ClaimRow, RoundRow, outcome_word, phase_word};
 use crate::api::entry::Entry;
+use assay_protocol::frontier::Track;
 use assay_protocol::state::{Phase, Purpose};
 use maud::{Markup, html};
 
@@ -24,6 +25,7 @@ pub(super) fn rounds(entry: &Entry) -> Markup {
                             th scope="col" { "Speed, × parent" }
                             th.number scope="col" { "Revealed" }
                             th.number scope="col" { "Pairs a seat" }
+                            th.number scope="col" { "Sat before" }
                             th scope="col" { "Blocks" }
                         }
                     }
@@ -51,10 +53,31 @@ fn line(round: &RoundRow) -> Markup {
             td.number {
                 @if round.phase == Phase::Docketed { "–" } @else { (significant(f64::from(round.pairs))) }
             }
+            td.number { (round.sat_before) }
             td {
                 (round.opened_at) " – "
                 @if let Some(height) = round.settled_at { (height) } @else { "…" }
             }
+        }
+    }
+}
+
+/// What an entry is worth in its track.
+pub(super) fn rank(row: &ClaimRow) -> Markup {
+    let (Some(track), Some(to_base), Some(rank)) = (row.track, row.ratio_to_base_ppm, row.rank)
+    else {
+        return html! { span.muted { "–" } };
+    };
+    html! {
+        span.lead { (ratio(to_base)) }
+        span.sub {
+            @match (track, row.leads) {
+                (Track::Lossless, true) => { "the published best" }
+                (Track::Lossless, false) => { "rank " (rank) " of the lossless" }
+                (Track::Lossy, true) => { "on the Pareto front" }
+                (Track::Lossy, false) => { "behind the Pareto front" }
+            }
+            @if !row.confirmed { ", by one committee" }
         }
     }
 }
