@@ -66,9 +66,9 @@ fn a_reserve_steps_in_for_a_silent_seat() {
     world.run(60);
     let state = world.peers[0].state().claim(claim).unwrap();
     assert_eq!(state.outcome(), Some(Outcome::Accepted));
-    assert_eq!(state.latest().unwrap().reserves_called, 1);
+    assert_eq!(state.rounds[0].reserves_called, 1);
     let standings = world.peers[0].state().members().values();
-    assert_eq!(standings.filter(|member| member.standing == 9).count(), 1);
+    assert_eq!(standings.filter(|member| member.standing < 10).count(), 1);
 }
 
 #[test]
