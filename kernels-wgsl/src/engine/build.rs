@@ -50,7 +50,8 @@ pub(super) fn engine(
     check_options(config, options)?;
     let rings = rings(config, options);
     check_caches(gpu, config, &rings)?;
-    MemoryNeed::placed(checkpoint, options, placement).check(gpu, options)?;
+    let need = MemoryNeed::placed(checkpoint, options, placement);
+    need.check(gpu, options)?;
     let mut weights = Weights::new(gpu, placement.part_bytes_max);
     let mut expert_parts = BTreeMap::new();
     upload_layers(&mut weights, checkpoint, placement, &mut expert_parts)?;
@@ -101,6 +102,7 @@ pub(super) fn engine(
         gpu: gpu.clone(),
         config: config.clone(),
         options: options.clone(),
+        need,
         buffers: Buffers(buffers),
         feed_at: plan.dispatches.len(),
         plan,
@@ -112,6 +114,7 @@ pub(super) fn engine(
         tokens_back: [Readback::new(gpu, slot)?, Readback::new(gpu, slot)?],
         history: None,
         position: 0,
+        written: 0,
         next: None,
         hidden_row: 0,
     })

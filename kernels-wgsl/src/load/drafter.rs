@@ -1,7 +1,8 @@
 //! An MTP drafter: four query-only layers that read the target's K/V (specification §7).
 
 use super::checkpoint::{
-    drop_gguf_beside_config, gguf_of, gguf_path, missing_tensor, read_folder, read_gguf, read_tensors,
+    drop_gguf_beside_config, gguf_of, gguf_path, missing_tensor, read_folder, read_gguf,
+    read_tensors,
 };
 use super::gguf::Gguf;
 use super::{Bytes, Dtype, Matrix, Tensor, embedded_drafter_files};
@@ -63,8 +64,17 @@ impl Drafter {
         &self.config
     }
 
+    /// Bytes of the tensors on a device; ids are stored in four bytes there.
+    pub(crate) fn device_bytes(&self) -> u64 {
+        let size = |tensor: &Tensor| match tensor.dtype {
+            Dtype::I64 => tensor.data().len() as u64 / 2,
+            _ => tensor.data().len() as u64,
+        };
+        self.tensors.values().map(size).sum()
+    }
+
     /// Errors unless this drafter can read the cache of `target`.
-    pub(crate) fn check_target(&self, target: &ModelConfig) -> Result<()> {
+    pub fn check_target(&self, target: &ModelConfig) -> Result<()> {
         let mismatch = |what: &str, own: usize, other: usize| {
             Err(Error::Unsupported {
                 what: format!("a drafter with {what} {own} for a target with {other}"),
