@@ -1,9 +1,8 @@
 //! Connections: how many, how long each may take to ask, and how they end.
 
 use axum::Router;
-use hyper_util::rt::TokioExecutor;
+use hyper::server::conn::http1::Builder;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use std::future::Future;
@@ -23,8 +22,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Answers connections of `listener` until `stop` is ready; then takes no more and returns when those that
 /// are there have been answered. One that asks for nothing ends after [`HEAD_TIME_MAX`].
 pub(super) async fn answer(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
-    let mut builder = Builder::new(TokioExecutor::new()).http1_only();
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIME_MAX);
+    let mut builder = Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME_MAX);
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut stop = pin!(stop);
@@ -46,7 +45,7 @@ pub(super) async fn answer(listener: TcpListener, router: Router, stop: impl Fut
         let _ = stream.set_nodelay(true);
         let service = TowerToHyperService::new(router.clone());
         let connection = builder.serve_connection(TokioIo::new(stream), service);
-        let connection = graceful.watch(connection.into_owned());
+        let connection = graceful.watch(connection);
         tokio::spawn(async move {
             let _place = place;
             // A client that breaks off is no fault of this server.
