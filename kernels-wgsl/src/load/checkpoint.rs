@@ -139,11 +139,6 @@ impl Checkpoint {
         self.files.get(name).map(Bytes::as_slice)
     }
 
-    /// Whether it was read from a GGUF file.
-    pub(crate) fn is_gguf(&self) -> bool {
-        gguf_of(&self.files).is_some()
-    }
-
     pub(crate) fn tensors(&self) -> &BTreeMap<String, Tensor> {
         &self.tensors
     }
