@@ -100,7 +100,7 @@ impl Author {
         result_seal: [u8; 32],
     ) -> assay_protocol::record::Record {
         let (recipe, summary) = (request.recipe, request.summary.clone());
-        let body = Body::Claim(Claim { recipe, parent, result_seal, summary });
+        let body = Body::Claim(Claim { recipe, parent, result_seal, summary, hardware_class });
         wire::sign(self.ledger.with(|peer| peer.network()), &self.key, body)
     }
 

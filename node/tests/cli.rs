@@ -63,8 +63,14 @@ fn genesis(name: &str, homes: &[Home]) -> Genesis {
             docket_max: 1,
             assumed_dishonest_ppm: 0,
         },
-        measurement: MeasurementRules { pairs: 2, decode_tokens: 2, reach_tokens: 1 },
-        significance: SignificanceRules { alpha_ppm: 1_000, eta_ppm: 0, tau_ppm: 1, tau_df: 1 },
+        measurement: MeasurementRules { pairs: 2, pairs_min: 2, decode_tokens: 2, reach_tokens: 1 },
+        significance: SignificanceRules {
+            alpha_ppm: 1_000,
+            eta_ppm: 0,
+            gain_ppm: 30_000,
+            tau_ppm: 1,
+            tau_df: 1,
+        },
     }
 }
 

@@ -63,6 +63,9 @@ pub struct Claim {
     /// one line for people, at most 200 bytes
     #[prost(string, tag = "4")]
     pub summary: ::prost::alloc::string::String,
+    /// letters, digits and dashes, 1 to 120 of them
+    #[prost(string, tag = "5")]
+    pub hardware_class: ::prost::alloc::string::String,
 }
 /// A seat's promise of one measurement, made before any is visible.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -4,7 +4,7 @@
 //! rounds of the class draw as many pairs as that noise asks for, and their verdicts weigh seats by it.
 //! The sums are integers, because they are part of the state that every peer must agree on.
 
-use crate::gates::PPM;
+use crate::gates::{Evidence, PPM};
 use crate::genesis::SignificanceRules;
 use crate::measurement::Environment;
 use crate::statistics::{BetweenSeats, Noise, Pooled, Test, pairs_needed};
@@ -85,6 +85,7 @@ pub struct Calibration {
     between: Variance,
     bandwidth_mb_s: Typical,
     compute_mflop_s: Typical,
+    base_ps_per_token: Typical,
 }
 
 /// A probe that does not fit the class that a seat says it belongs to.
@@ -131,23 +132,17 @@ impl Calibration {
         BetweenSeats { tau: libm::sqrt(squares / df), df: capped }
     }
 
-    /// Pairs a seat needs so that a committee finds a true gain of `gain` in nine of ten claims: an
-    /// even number between `least` and `most`. Before the class was measured, `most`.
+    /// Pairs a seat needs so that a committee finds the gain that the genesis plans for in nine of ten
+    /// claims: an even number between `least` and `most`. Before the class was measured, `most`.
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
-    pub fn pairs(
-        &self,
-        rules: &SignificanceRules,
-        seats: u32,
-        gain: f64,
-        least: u32,
-        most: u32,
-    ) -> u32 {
+    pub fn pairs(&self, rules: &SignificanceRules, seats: u32, least: u32, most: u32) -> u32 {
         let Some(sigma) = self.sigma() else { return most };
         let BetweenSeats { tau, df } = self.between(rules);
         let noise = Noise { sigma, tau, tau_df: df };
-        let (alpha, eta) = (rules.alpha_ppm as f64 / PPM, rules.eta_ppm as f64 / PPM);
-        let test = Test { alpha, eta, gain, power: 0.9 };
+        let share = |ppm: u64| ppm as f64 / PPM;
+        let (alpha, eta) = (share(rules.alpha_ppm), share(rules.eta_ppm));
+        let test = Test { alpha, eta, gain: share(rules.gain_ppm), power: 0.9 };
         pairs_needed(seats, most, noise, test).unwrap_or(most).clamp(least, most)
     }
 
@@ -172,6 +167,26 @@ impl Calibration {
             self.compute_mflop_s.add(environment.compute_mflop_s);
         }
         self.rounds = self.rounds.saturating_add(1);
+    }
+
+    /// Adds how fast a seat's machine decoded the base recipe, which was the parent's arm.
+    pub fn add_base(&mut self, seat: &Evidence<'_>) {
+        let tokens = seat.parent().decoded_tokens.max(1);
+        let ps = u128::from(seat.parent_ns()) * 1_000 / u128::from(tokens);
+        self.base_ps_per_token.add(u64::try_from(ps).unwrap_or(u64::MAX));
+    }
+
+    /// Tokens a second that machines of the class decode with the base recipe, by their geometric mean;
+    /// `None` before a claim on the base was measured.
+    #[must_use]
+    pub fn base_tps(&self) -> Option<f64> {
+        self.base_ps_per_token.value().map(|ps| 1e12 / ps)
+    }
+
+    /// Memory bandwidth of the class in MB/s, and its arithmetic in MFLOP/s, by their geometric means.
+    #[must_use]
+    pub fn figures(&self) -> (Option<f64>, Option<f64>) {
+        (self.bandwidth_mb_s.value(), self.compute_mflop_s.value())
     }
 
     /// Whether a seat's probes are those of this class, whatever its adapter calls itself.
@@ -199,8 +214,13 @@ mod tests {
     use crate::statistics::pool;
     use proptest::prelude::*;
 
-    const RULES: SignificanceRules =
-        SignificanceRules { alpha_ppm: 1_000, eta_ppm: 10_000, tau_ppm: 5_000, tau_df: 20 };
+    const RULES: SignificanceRules = SignificanceRules {
+        alpha_ppm: 1_000,
+        eta_ppm: 10_000,
+        gain_ppm: 30_000,
+        tau_ppm: 5_000,
+        tau_df: 20,
+    };
 
     /// A round whose pairs scatter by `sigma` and whose seats lie `tau` apart, exactly.
     fn round(seats: i32, sigma: f64, tau: f64) -> Pooled {
@@ -239,9 +259,9 @@ mod tests {
         let pairs = |sigma: f64| {
             let mut class = Calibration::default();
             class.add(&RULES, &round(7, sigma, 0.0), &[]);
-            class.pairs(&RULES, 7, 0.03, 4, 64)
+            class.pairs(&RULES, 7, 4, 64)
         };
-        assert_eq!(Calibration::default().pairs(&RULES, 7, 0.03, 4, 64), 64);
+        assert_eq!(Calibration::default().pairs(&RULES, 7, 4, 64), 64);
         assert_eq!(pairs(0.001), 4);
         assert!(pairs(0.02) < pairs(0.04) && pairs(0.04) < pairs(0.08));
         assert_eq!(pairs(0.3), 64);
@@ -292,7 +312,7 @@ mod tests {
             for _ in 0..rounds {
                 class.add(&RULES, &round(5, sigma, tau), &[environment(bandwidth, compute)]);
             }
-            let pairs = class.pairs(&RULES, 7, 0.03, 4, 64);
+            let pairs = class.pairs(&RULES, 7, 4, 64);
             prop_assert!((4..=64).contains(&pairs) && pairs % 2 == 0);
             prop_assert!(class.between(&RULES).tau.is_finite());
             let _ = class.check(&environment(compute, bandwidth));

@@ -63,9 +63,8 @@ pub struct Candidate {
     pub operator: String,
     /// Its weight: standing, at least 1.
     pub weight: u64,
-    /// Whether its operator held a seat in an earlier round of the claim; such candidates are drawn
-    /// when no others are left.
-    pub sat_before: bool,
+    /// Candidates of a higher tier are drawn when none of a lower one is left.
+    pub tier: u8,
 }
 
 /// The peers drawn for one round.
@@ -78,7 +77,7 @@ pub struct Committee {
 }
 
 /// Draws seats and reserves: weighted by standing, without replacement, one peer per operator, and
-/// those who sat before only after all others.
+/// tier by tier.
 ///
 /// The candidates must come in the order of their ids, so that everyone walks the same list.
 #[must_use]
@@ -90,16 +89,14 @@ pub fn committee(
     reserves: usize,
 ) -> Committee {
     let mut draw = Draw::new("assay committee draw v2", &[&beacon.0, &round.to_bytes()]);
-    let (mut later, mut left): (Vec<&Candidate>, Vec<&Candidate>) =
-        candidates.iter().partition(|candidate| candidate.sat_before);
+    let mut left: Vec<&Candidate> = candidates.iter().collect();
     let mut drawn = Vec::new();
     while drawn.len() < seats.saturating_add(reserves) {
-        if left.is_empty() {
-            left = std::mem::take(&mut later);
-        }
-        let total: u64 = left.iter().map(|c| c.weight.max(1)).sum();
+        let Some(tier) = left.iter().map(|candidate| candidate.tier).min() else { break };
+        let eligible = || left.iter().filter(|candidate| candidate.tier == tier);
+        let total: u64 = eligible().map(|c| c.weight.max(1)).sum();
         let mut ticket = draw.below(total);
-        let chosen = left.iter().find(|candidate| {
+        let chosen = eligible().find(|candidate| {
             let weight = candidate.weight.max(1);
             let hit = ticket < weight;
             ticket = ticket.saturating_sub(weight);
@@ -108,7 +105,6 @@ pub fn committee(
         let Some(chosen) = chosen.copied() else { break };
         drawn.push(chosen.peer);
         left.retain(|candidate| candidate.operator != chosen.operator);
-        later.retain(|candidate| candidate.operator != chosen.operator);
     }
     let reserves = drawn.split_off(seats.min(drawn.len()));
     Committee { seats: drawn, reserves }
@@ -128,7 +124,7 @@ mod tests {
                 peer: PeerId([i; 32]),
                 operator: format!("operator {i}"),
                 weight,
-                sat_before: false,
+                tier: 0,
             })
             .collect()
     }
@@ -167,10 +163,10 @@ mod tests {
     }
 
     #[test]
-    fn those_who_sat_before_come_last() {
+    fn higher_tiers_come_last() {
         let mut list = candidates(&[1, 1, 1, 1, 1]);
         for candidate in &mut list[..2] {
-            candidate.sat_before = true;
+            candidate.tier = 1;
             candidate.weight = 1_000_000;
         }
         let fresh = |peer: &PeerId| peer.0[0] >= 2;

@@ -61,15 +61,24 @@ pub(crate) fn genesis_of(members: u8) -> Genesis {
             docket_max: 8,
             assumed_dishonest_ppm: 200_000,
         },
-        measurement: MeasurementRules { pairs: 8, decode_tokens: 32, reach_tokens: 32 },
+        measurement: MeasurementRules {
+            pairs: 8,
+            pairs_min: 8,
+            decode_tokens: 32,
+            reach_tokens: 32,
+        },
         significance: SignificanceRules {
             alpha_ppm: 1_000,
             eta_ppm: 10_000,
+            gain_ppm: 30_000,
             tau_ppm: 10_000,
             tau_df: 20,
         },
     }
 }
+
+/// The class of every machine, unless a test says otherwise.
+pub(crate) const CLASS: &str = "test-class";
 
 pub(crate) fn child_recipe(bundle: u8) -> Recipe {
     Recipe { bundle: Some(BlobHash([bundle; 32])), ..genesis().challenge.base }
@@ -109,6 +118,11 @@ pub(crate) fn measurement(plan: &Plan, ratio: f64) -> Measurement {
         pairs: pairs.collect(),
         x: arm(),
         y: arm(),
-        environment: Environment { bandwidth_mb_s: 10_000, ..Environment::default() },
+        environment: Environment {
+            hardware_class: CLASS.to_owned(),
+            bandwidth_mb_s: 10_000,
+            compute_mflop_s: 50_000,
+            ..Environment::default()
+        },
     }
 }

@@ -39,6 +39,15 @@ impl<'a> Evidence<'a> {
         }
     }
 
+    /// Time of all the parent's decode loops.
+    #[must_use]
+    pub fn parent_ns(&self) -> u64 {
+        let pairs = self.measurement.pairs.iter();
+        pairs.fold(0, |sum, pair| {
+            sum.saturating_add(if self.plan.child == Arm::X { pair.y_ns } else { pair.x_ns })
+        })
+    }
+
     /// Log of parent time over child time, a pair: positive means that the child is faster.
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
@@ -209,18 +218,26 @@ pub struct Gain {
     pub rank_p: f64,
 }
 
-/// Pools the seats' log ratios; `None` where there are too few for an interval.
+/// Pools the log ratios of the seats that may speak about speed, of whose class `known` is known;
+/// `None` where there are too few for an interval.
 #[must_use]
-pub fn gain(genesis: &Genesis, evidence: &[Evidence<'_>]) -> Option<Gain> {
+pub fn gain(
+    rules: &SignificanceRules,
+    known: BetweenSeats,
+    evidence: &[Evidence<'_>],
+) -> Option<Gain> {
     let seats: Vec<Vec<f64>> = evidence.iter().map(Evidence::log_ratios).collect();
-    measured_gain(&genesis.significance, &seats)
+    measured_gain(rules, known, &seats)
 }
 
 /// [`gain`] from every seat's log ratios.
 #[must_use]
 #[allow(clippy::cast_precision_loss)]
-pub fn measured_gain(rules: &SignificanceRules, seats: &[Vec<f64>]) -> Option<Gain> {
-    let known = BetweenSeats { tau: rules.tau_ppm as f64 / PPM, df: f64::from(rules.tau_df) };
+pub fn measured_gain(
+    rules: &SignificanceRules,
+    known: BetweenSeats,
+    seats: &[Vec<f64>],
+) -> Option<Gain> {
     let pooled = pool(seats, known)?;
     let threshold = libm::log1p(rules.eta_ppm as f64 / PPM);
     let above: Vec<f64> = seats.iter().flatten().map(|ratio| ratio - threshold).collect();

@@ -125,8 +125,11 @@ impl CommitteeRules {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MeasurementRules {
-    /// Pairs a seat, an even number: ABBA blocks hold two.
+    /// Most pairs a seat, an even number: ABBA blocks hold two. As many are measured on a hardware
+    /// class whose noise the ledger does not know yet.
     pub pairs: u32,
+    /// Fewest pairs a seat, however quiet the class.
+    pub pairs_min: u32,
     /// Tokens decoded per prompt and arm.
     pub decode_tokens: u32,
     /// Random token ids of the reach probe.
@@ -141,6 +144,8 @@ pub struct SignificanceRules {
     pub alpha_ppm: u64,
     /// Gain that the lower bound must exceed, in millionths.
     pub eta_ppm: u64,
+    /// True gain that nine of ten claims are to be found with, in millionths: pairs are planned for it.
+    pub gain_ppm: u64,
     /// Between-seat standard deviation of a log ratio assumed for the class, in millionths.
     pub tau_ppm: u64,
     /// Degrees of freedom that this assumption is worth against the seats' own spread.
@@ -218,6 +223,11 @@ impl Genesis {
             "measurement.pairs",
             "even, 2 to 64",
         )?;
+        require(
+            (2..=m.pairs).contains(&m.pairs_min) && m.pairs_min.is_multiple_of(2),
+            "measurement.pairs_min",
+            "even, 2 to measurement.pairs",
+        )?;
         require((2..=4096).contains(&m.decode_tokens), "measurement.decode_tokens", "2 to 4096")?;
         require((1..=1024).contains(&m.reach_tokens), "measurement.reach_tokens", "1 to 1024")?;
         let c = &self.committee;
@@ -246,6 +256,11 @@ impl Genesis {
         let s = &self.significance;
         require((1..=500_000).contains(&s.alpha_ppm), "significance.alpha_ppm", "1 to 500000")?;
         require(s.eta_ppm <= 1_000_000, "significance.eta_ppm", "at most 1000000")?;
+        require(
+            (s.eta_ppm..=1_000_000).contains(&s.gain_ppm) && s.gain_ppm > 0,
+            "significance.gain_ppm",
+            "significance.eta_ppm to 1000000",
+        )?;
         require((1..=1_000_000).contains(&s.tau_ppm), "significance.tau_ppm", "1 to 1000000")?;
         require((1..=1000).contains(&s.tau_df), "significance.tau_df", "1 to 1000")
     }

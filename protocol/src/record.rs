@@ -1,7 +1,7 @@
 //! What peers say, as validated types. [`crate::wire`] is the only way in.
 
 use crate::ids::{BlobHash, ClaimId, PeerId, RecipeId, RecordId, RoundId, hash_parts};
-use crate::measurement::Measurement;
+use crate::measurement::{ENVIRONMENT_TEXT_BYTES_MAX, Measurement};
 use assay_proto::v1;
 use prost::Message;
 use serde::{Deserialize, Serialize};
@@ -90,6 +90,15 @@ pub struct Claim {
     pub result_seal: [u8; 32],
     /// One line for people.
     pub summary: String,
+    /// The hardware class that it is about: where the author's machine belongs.
+    pub hardware_class: String,
+}
+
+/// Whether a text can name a hardware class: letters, digits and dashes.
+#[must_use]
+pub fn is_class_name(text: &str) -> bool {
+    let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    plain && (1..=ENVIRONMENT_TEXT_BYTES_MAX).contains(&text.len())
 }
 
 /// A seat's promise of one measurement.

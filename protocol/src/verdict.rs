@@ -1,9 +1,10 @@
 //! The verdict: a deterministic function of the revealed measurements.
 
+use crate::calibration::Calibration;
 use crate::gates::{self, Evidence, Gain, GateResult, PPM};
 use crate::genesis::{Genesis, Quorum};
 use crate::ids::PeerId;
-use crate::measurement::ArmReport;
+use crate::measurement::{ArmReport, Environment};
 use crate::statistics::binomial_at_least;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,35 @@ pub enum Outcome {
     Refuted,
     /// Too few seats revealed a measurement.
     Inconclusive,
+    /// The quality is attested; too few of the seats are of the claim's hardware class to say
+    /// anything about its speed.
+    Pending,
+}
+
+impl Outcome {
+    /// Whether a quorum of the claim's class measured its speed.
+    #[must_use]
+    pub fn has_speed(self) -> bool {
+        matches!(self, Self::Accepted | Self::Refuted)
+    }
+}
+
+/// The hardware class that a claim is about, with what its rounds have shown.
+#[derive(Debug, Clone, Copy)]
+pub struct SpeedClass<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// What is known of it.
+    pub calibration: Calibration,
+}
+
+impl SpeedClass<'_> {
+    /// Whether a seat may speak about the speed: its adapter is identified as one of the class, and
+    /// its probes are those of the class.
+    #[must_use]
+    pub fn fits(&self, environment: &Environment) -> bool {
+        environment.hardware_class == self.name && self.calibration.check(environment).is_ok()
+    }
 }
 
 /// An estimate with its bounds, in millionths.
@@ -50,6 +80,8 @@ pub struct Verdict {
     pub kl_micronats: Option<u64>,
     /// Every gate with its numbers.
     pub gates: Vec<GateResult>,
+    /// How many of them the speed rests on: those of the claim's hardware class.
+    pub timed_by: usize,
     /// Whose measurements it rests on.
     pub attested_by: Vec<PeerId>,
     /// Probability that dishonest seats alone fill the quorum, at the share that the genesis
@@ -77,10 +109,16 @@ fn kl_micronats(seats: &[Evidence<'_>]) -> Option<u64> {
     (divisor > 0).then(|| u64::try_from(nanonats.div_ceil(divisor)).ok()).flatten()
 }
 
-/// Decides a round of a committee of `size` on the revealed measurements.
+/// Decides a round of a committee of `size` on the revealed measurements. All of them speak about the
+/// quality, those of the claim's hardware class about the speed.
 #[must_use]
 #[allow(clippy::cast_precision_loss)]
-pub fn decide(genesis: &Genesis, size: Quorum, evidence: &[(PeerId, Evidence<'_>)]) -> Verdict {
+pub fn decide(
+    genesis: &Genesis,
+    size: Quorum,
+    class: &SpeedClass<'_>,
+    evidence: &[(PeerId, Evidence<'_>)],
+) -> Verdict {
     let attested_by = evidence.iter().map(|(peer, _)| *peer).collect();
     let dishonest = genesis.committee.assumed_dishonest_ppm as f64 / PPM;
     let forged = binomial_at_least(size.seats, size.quorum, dishonest);
@@ -93,6 +131,7 @@ pub fn decide(genesis: &Genesis, size: Quorum, evidence: &[(PeerId, Evidence<'_>
         perplexity_ratio_ppm: None,
         kl_micronats: None,
         gates: Vec::new(),
+        timed_by: 0,
         attested_by,
         forged_quorum_ppb: to_ppm(forged * 1_000.0),
     };
@@ -101,7 +140,13 @@ pub fn decide(genesis: &Genesis, size: Quorum, evidence: &[(PeerId, Evidence<'_>
         return verdict;
     }
 
-    let gain = gates::gain(genesis, &seats);
+    let rules = &genesis.significance;
+    let of_class = |seat: &&Evidence<'_>| class.fits(&seat.measurement.environment);
+    let timed: Vec<Evidence<'_>> = seats.iter().filter(of_class).copied().collect();
+    verdict.timed_by = timed.len();
+    let has_speed = timed.len() >= usize::try_from(size.quorum).unwrap_or(usize::MAX);
+    let gain =
+        has_speed.then(|| gates::gain(rules, class.calibration.between(rules), &timed)).flatten();
     verdict.gates = vec![
         gates::identity(&seats),
         gates::path(&seats),
@@ -130,7 +175,18 @@ pub fn decide(genesis: &Genesis, size: Quorum, evidence: &[(PeerId, Evidence<'_>
     verdict.perplexity_ratio_ppm = child.zip(base).map(|(child, base)| to_ppm(child / base));
     verdict.kl_micronats = kl_micronats(&seats);
     // Identity decides the track; a lossy recipe stands or falls by the quality gate.
-    let accepted = verdict.gates.iter().all(|g| g.pass || g.gate == gates::Gate::Identity);
-    verdict.outcome = if accepted { Outcome::Accepted } else { Outcome::Refuted };
+    let stands = |pending: bool| {
+        let mut gates = verdict.gates.iter();
+        gates.all(|g| match g.gate {
+            gates::Gate::Identity => true,
+            gates::Gate::Speed => pending || g.pass,
+            _ => g.pass,
+        })
+    };
+    verdict.outcome = match (stands(false), stands(!has_speed)) {
+        (true, _) => Outcome::Accepted,
+        (false, true) => Outcome::Pending,
+        (false, false) => Outcome::Refuted,
+    };
     verdict
 }

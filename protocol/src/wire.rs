@@ -5,6 +5,7 @@ use crate::ids::{BlobHash, ClaimId, NetworkId, PeerId, RecordId, RoundId, hash_p
 use crate::measurement::Measurement;
 use crate::record::{
     Body, Claim, DRAFT_LEN_MAX, Drafter, Opening, Recipe, Record, Reveal, SUMMARY_BYTES_MAX, Seal,
+    is_class_name,
 };
 use assay_proto::{decode_canonical, limits, v1};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
@@ -74,6 +75,7 @@ fn body_to_proto(body: &Body) -> v1::Record {
             parent: claim.parent.to_vec(),
             result_seal: claim.result_seal.to_vec(),
             summary: claim.summary.clone(),
+            hardware_class: claim.hardware_class.clone(),
         }),
         Body::Seal(seal) => Wire::Seal(v1::Seal {
             claim: seal.round.claim.to_vec(),
@@ -120,11 +122,16 @@ fn read_claim(claim: v1::Claim) -> Result<Claim, Reject> {
         let reason = format!("at most {SUMMARY_BYTES_MAX} bytes without control characters");
         return Err(field("summary", reason));
     }
+    if !is_class_name(&claim.hardware_class) {
+        let reason = "letters, digits and dashes, at most 120 of them".to_owned();
+        return Err(field("hardware_class", reason));
+    }
     Ok(Claim {
         recipe: read_recipe(&recipe)?,
         parent: ClaimId(bytes32("parent", &claim.parent)?),
         result_seal: bytes32("result_seal", &claim.result_seal)?,
         summary,
+        hardware_class: claim.hardware_class,
     })
 }
 

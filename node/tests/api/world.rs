@@ -71,10 +71,16 @@ fn genesis(time_ms: u64) -> Genesis {
             docket_max: 16,
             assumed_dishonest_ppm: 200_000,
         },
-        measurement: MeasurementRules { pairs: 12, decode_tokens: 64, reach_tokens: 32 },
+        measurement: MeasurementRules {
+            pairs: 12,
+            pairs_min: 12,
+            decode_tokens: 64,
+            reach_tokens: 32,
+        },
         significance: SignificanceRules {
             alpha_ppm: 1_000,
             eta_ppm: 10_000,
+            gain_ppm: 30_000,
             tau_ppm: 10_000,
             tau_df: 20,
         },

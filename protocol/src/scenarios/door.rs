@@ -22,6 +22,7 @@ fn hostile_records_are_told_from_useless_ones() {
             parent,
             result_seal: [0; 32],
             summary,
+            hardware_class: fixtures::CLASS.to_owned(),
         })
     };
     let mut hear = |bytes: &[u8]| world.peers[0].hear(bytes, &mut Vec::new());

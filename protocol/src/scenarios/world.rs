@@ -64,7 +64,13 @@ impl World {
         let me = fixtures::peer(author);
         let result_seal = opening_seal(me, recipe.id(), &salt, ratio_ppm);
         let summary = "faster".to_owned();
-        let body = Body::Claim(Claim { recipe, parent, result_seal, summary });
+        let body = Body::Claim(Claim {
+            recipe,
+            parent,
+            result_seal,
+            summary,
+            hardware_class: fixtures::CLASS.to_owned(),
+        });
         let record = wire::sign(network, &key(author), body);
         let claim = ClaimId(record.id.0);
         self.input(

@@ -1,6 +1,6 @@
 //! What time and randomness change at the end of every block: draws, deadlines, verdicts.
 
-use super::{ClaimState, FRONTIER_ROUNDS_MAX, Phase, Purpose, Round, State};
+use super::{ClaimState, FRONTIER_ROUNDS_MAX, PENDING_ROUNDS_MAX, Phase, Purpose, Round, State};
 use crate::draw::{self, Committee};
 use crate::gates::Evidence;
 use crate::ids::{ClaimId, RoundId};
@@ -24,6 +24,8 @@ enum Move {
 enum Step {
     /// An independent committee measures again.
     Confirm,
+    /// The claim waits until its hardware class has a quorum of members.
+    Wait,
     /// The claim becomes an entry by the verdict of this round.
     Enter(u32),
 }
@@ -47,6 +49,7 @@ impl State {
                 Some(Move::Settle) => self.settle(id, height),
             }
         }
+        self.resume_pending(height);
         self.fill_places(time_ms);
         let open = |id: &ClaimId| self.claims.get(id).is_some_and(|claim| claim.is_open());
         self.docket = self.docket.iter().copied().filter(open).collect();
@@ -110,7 +113,8 @@ impl State {
             let next = self.open_rounds().find(|(_, round)| waiting(round));
             let Some(id) = next.map(|(claim, _)| claim.id) else { return };
             let committee = self.draw_committee(id).unwrap_or_default();
-            let (rules, pairs) = (&self.genesis.committee, self.genesis.measurement.pairs);
+            let pairs = self.pairs_of(id).unwrap_or(self.genesis.measurement.pairs);
+            let rules = &self.genesis.committee;
             let phase = Phase::Sealing {
                 reserves_at_ms: time_ms.saturating_add(rules.seal_ms / 2),
                 until_ms: time_ms.saturating_add(rules.seal_ms),
@@ -144,9 +148,11 @@ impl State {
             round.phase = Phase::Settled;
         });
         self.settled.push(round_id);
+        self.learn_classes(round_id);
         self.account_for_seats(round_id);
         match self.next_step(round_id) {
             Step::Confirm => self.open_round_of(id, Purpose::Frontier, height),
+            Step::Wait => self.pending.push(id),
             Step::Enter(number) => self.enter(id, number, height),
         }
         self.remember("settled", id);
@@ -165,7 +171,24 @@ impl State {
                     false => Step::Enter(1),
                 }
             }
+            (Purpose::First | Purpose::Frontier, Outcome::Pending)
+                if Self::pending_rounds(claim) < PENDING_ROUNDS_MAX =>
+            {
+                Step::Wait
+            }
             _ => Step::Enter(id.number),
+        }
+    }
+
+    /// Opens another round for the claims that waited for their class and need wait no more.
+    fn resume_pending(&mut self, height: u64) {
+        for id in std::mem::take(&mut self.pending) {
+            let Some(claim) = self.claim(id) else { continue };
+            let purpose = claim.latest().map_or(Purpose::First, |round| round.purpose);
+            match self.has_speed_quorum(claim) {
+                true => self.open_round_of(id, purpose, height),
+                false => self.pending.push(id),
+            }
         }
     }
 
@@ -194,7 +217,7 @@ impl State {
     /// kept. When nobody settled anything, the network and not the seat may be at fault.
     fn account_for_seats(&mut self, id: RoundId) {
         let Some((_, round)) = self.round(id) else { return };
-        let decided = round.outcome() != Some(Outcome::Inconclusive);
+        let decided = round.outcome().is_some_and(|outcome| outcome != Outcome::Inconclusive);
         let seats: Vec<_> =
             round.active_seats().map(|seat| (seat, round.reveals.contains_key(&seat))).collect();
         for (seat, revealed) in seats {
@@ -221,6 +244,6 @@ impl State {
             .iter()
             .map(|(seat, plan, measurement)| (*seat, Evidence { plan, measurement }))
             .collect();
-        decide(&self.genesis, self.quorum(claim, round), &evidence)
+        decide(&self.genesis, self.quorum(claim, round), &self.speed_class(claim), &evidence)
     }
 }

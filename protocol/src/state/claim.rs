@@ -22,6 +22,8 @@ pub struct ClaimState {
     pub result_seal: [u8; 32],
     /// The author's line for people.
     pub summary: String,
+    /// The hardware class that it is about.
+    pub hardware_class: String,
     /// The block that docketed it.
     pub docketed_at: u64,
     /// The block that made it an entry.
@@ -50,6 +52,7 @@ impl ClaimState {
             parent: claim.parent,
             result_seal: claim.result_seal,
             summary: claim.summary,
+            hardware_class: claim.hardware_class,
             docketed_at: height,
             settled_at: None,
             rounds: vec![Round::opened(1, Purpose::First, height)],

@@ -2,11 +2,13 @@
 
 mod advance;
 mod claim;
+mod classes;
 mod ranking;
 mod records;
 mod round;
 
 pub use claim::ClaimState;
+pub use classes::{Classes, PENDING_ROUNDS_MAX};
 pub use ranking::FRONTIER_ROUNDS_MAX;
 pub use round::{Phase, Purpose, Round};
 
@@ -54,6 +56,10 @@ pub struct State {
     pub(crate) settled: Vec<RoundId>,
     /// Entries in the order in which they were settled.
     pub(crate) entries: Vec<ClaimId>,
+    /// Claims whose quality is attested and whose class is short of seats.
+    pub(crate) pending: Vec<ClaimId>,
+    /// What is known of hardware classes.
+    pub(crate) classes: Classes,
     /// Hash chain over everything settled, so that the state root need not walk it.
     pub(crate) history: [u8; 32],
 }
@@ -85,6 +91,8 @@ impl State {
             docket: Vec::new(),
             settled: Vec::new(),
             entries: Vec::new(),
+            pending: Vec::new(),
+            classes: Classes::default(),
             history: hash_parts("assay history v1", &[]),
             genesis: Arc::new(genesis),
         }
@@ -240,6 +248,7 @@ impl State {
         });
         let members: Vec<u8> = members.collect();
         let open: Vec<u8> = self.docket().flat_map(claim_digest).collect();
+        let pending: Vec<u8> = self.pending.iter().flat_map(|claim| claim.0).collect();
         hash_parts(
             "assay state v1",
             &[
@@ -248,6 +257,8 @@ impl State {
                 &self.beacon.0,
                 &members,
                 &open,
+                &pending,
+                &self.classes.digest(),
                 &self.history,
             ],
         )
@@ -273,7 +284,8 @@ impl State {
     }
 
     /// The members that may be drawn for a round, by rising id: all but those of `excluded`
-    /// operators. Operators who held a seat in an earlier round of the claim come last.
+    /// operators. Those whose machines are of another class than the claim's come last, because the
+    /// speed needs a quorum of its class; among each, those who held a seat in an earlier round.
     fn candidates(&self, claim: &ClaimState, excluded: &[PeerId]) -> Vec<Candidate> {
         let operators = |peers: Vec<PeerId>| -> BTreeSet<&str> {
             let members = peers.iter().filter_map(|peer| self.members.get(peer));
@@ -289,7 +301,8 @@ impl State {
                 peer: *peer,
                 operator: member.operator.clone(),
                 weight: member.standing,
-                sat_before: sat_before.contains(member.operator.as_str()),
+                tier: u8::from(sat_before.contains(member.operator.as_str()))
+                    + 2 * u8::from(!self.may_time(*peer, &claim.hardware_class)),
             })
             .collect()
     }

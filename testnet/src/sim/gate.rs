@@ -11,13 +11,14 @@ use super::{Check, Report};
 use assay_node::cli::output::table;
 use assay_protocol::gates::{PPM, measured_gain, speed};
 use assay_protocol::genesis::SignificanceRules;
-use assay_protocol::statistics::{Noise, Test, binomial_at_least, pairs_needed};
+use assay_protocol::statistics::{BetweenSeats, Noise, Test, binomial_at_least, pairs_needed};
 use serde::Serialize;
 
 /// Power that a true gain of [`GAIN`] must be found with.
 const POWER: f64 = 0.9;
 /// The gain that must not be missed.
 const GAIN: f64 = 0.03;
+const GAIN_PPM: u64 = 30_000;
 /// Chance of calling a sound gate unsound, for the row that lies exactly on the threshold.
 const FALSE_ALARM: f64 = 0.001;
 /// Attempts of one author that looks for luck.
@@ -61,12 +62,25 @@ pub struct Row {
     pub second_bias: Option<f64>,
 }
 
+impl Config {
+    /// What the genesis assumes about how far seats differ.
+    fn known(&self) -> BetweenSeats {
+        let rules = &self.significance;
+        BetweenSeats { tau: share(rules.tau_ppm), df: f64::from(rules.tau_df) }
+    }
+}
+
 /// The network of DESIGN §3: seven seats, then fifteen, α = 0.001, η = 1 %; seats half a per cent
 /// apart.
 #[must_use]
 pub fn config(claims: u32) -> Config {
-    let significance =
-        SignificanceRules { alpha_ppm: 1_000, eta_ppm: 10_000, tau_ppm: 5_000, tau_df: 20 };
+    let significance = SignificanceRules {
+        alpha_ppm: 1_000,
+        eta_ppm: 10_000,
+        gain_ppm: GAIN_PPM,
+        tau_ppm: 5_000,
+        tau_df: 20,
+    };
     Config { claims, seats: 7, frontier_seats: 15, significance }
 }
 
@@ -115,7 +129,7 @@ fn row(config: &Config, seed: u64, shape: Shape, noise: Noise, pairs: u32, gain:
     let (mut first_sum, mut second_sum) = (0.0, 0.0);
     let mut measure = |seats: u32| {
         let seats = committee(&mut draws, seats, shape, noise, pairs, gain);
-        let gained = measured_gain(&config.significance, &seats);
+        let gained = measured_gain(&config.significance, config.known(), &seats);
         let ratio = gained.map_or(0.0, |gained| libm::exp(gained.pooled.mean));
         (speed(&config.significance, gained.as_ref()).pass, ratio / (1.0 + gain) - 1.0)
     };

@@ -1,0 +1,144 @@
+//! Hardware classes as the ledger knows them: what each has shown, and which members are of it.
+
+use super::{ClaimState, Round, State};
+use crate::calibration::Calibration;
+use crate::gates::{self, Evidence};
+use crate::ids::{ClaimId, PeerId, RoundId, hash_parts};
+use crate::verdict::{Outcome, SpeedClass};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Rounds that a claim gets while its class is short of seats; after the last it enters as it is.
+pub const PENDING_ROUNDS_MAX: usize = 3;
+
+/// What the ledger knows of hardware classes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Classes {
+    /// By class, what its rounds have shown. A class is added by a quorum of its seats only, so that
+    /// nobody fills this map by making up names.
+    calibrations: BTreeMap<String, Calibration>,
+    /// The class that each member last attested.
+    of_member: BTreeMap<PeerId, String>,
+}
+
+impl Classes {
+    /// What the rounds of a class have shown; nothing before the first.
+    #[must_use]
+    pub fn calibration(&self, class: &str) -> Calibration {
+        self.calibrations.get(class).copied().unwrap_or_default()
+    }
+
+    /// The classes that have been measured.
+    pub fn measured(&self) -> impl Iterator<Item = (&str, &Calibration)> {
+        self.calibrations.iter().map(|(class, calibration)| (class.as_str(), calibration))
+    }
+
+    /// The class that a member last attested.
+    #[must_use]
+    pub fn of(&self, member: PeerId) -> Option<&str> {
+        self.of_member.get(&member).map(String::as_str)
+    }
+
+    /// Hash of everything here, for the state root.
+    #[must_use]
+    pub(super) fn digest(&self) -> [u8; 32] {
+        // Serialising plain structs with string keys cannot fail.
+        let text = serde_json::to_vec(self).unwrap_or_default();
+        hash_parts("assay classes v1", &[&text])
+    }
+}
+
+impl State {
+    /// What the ledger knows of hardware classes.
+    #[must_use]
+    pub fn classes(&self) -> &Classes {
+        &self.classes
+    }
+
+    /// Whether a member may hold a speed seat for a claim about `class`: it attested that class, or
+    /// has attested none yet.
+    #[must_use]
+    pub(super) fn may_time(&self, member: PeerId, class: &str) -> bool {
+        self.classes.of(member).is_none_or(|own| own == class)
+    }
+
+    /// The class of a claim as its verdict needs it.
+    #[must_use]
+    pub(super) fn speed_class<'a>(&self, claim: &'a ClaimState) -> SpeedClass<'a> {
+        SpeedClass {
+            name: &claim.hardware_class,
+            calibration: self.classes.calibration(&claim.hardware_class),
+        }
+    }
+
+    /// Pairs a seat measures in the open round of a claim: as many as its class's noise asks for.
+    #[must_use]
+    pub(super) fn pairs_of(&self, id: ClaimId) -> Option<u32> {
+        let claim = self.claim(id)?;
+        let seats = self.quorum(claim, claim.open_round()?).seats;
+        let rules = &self.genesis.measurement;
+        let class = self.classes.calibration(&claim.hardware_class);
+        Some(class.pairs(&self.genesis.significance, seats, rules.pairs_min, rules.pairs))
+    }
+
+    /// Learns from a settled round: who is of which class, and what the claim's class has shown.
+    pub(super) fn learn_classes(&mut self, id: RoundId) {
+        let Some((claim, round)) = self.round(id) else { return };
+        let attested = round.reveals.iter();
+        let attested: Vec<(PeerId, String)> = attested
+            .map(|(seat, found)| (*seat, found.environment.hardware_class.clone()))
+            .collect();
+        let learned = self.calibrated(claim, round);
+        let class = claim.hardware_class.clone();
+        self.classes.of_member.extend(attested);
+        if let Some(calibration) = learned {
+            self.classes.calibrations.insert(class, calibration);
+        }
+    }
+
+    /// The calibration of a claim's class with one of its rounds added; `None` where that said nothing
+    /// about speed.
+    fn calibrated(&self, claim: &ClaimState, round: &Round) -> Option<Calibration> {
+        round.outcome().filter(|outcome| outcome.has_speed())?;
+        let plans: Vec<_> = round
+            .reveals
+            .iter()
+            .filter_map(|(seat, measured)| Some((self.plan(claim, round, *seat)?, measured)))
+            .collect();
+        let class = self.speed_class(claim);
+        let seats: Vec<Evidence<'_>> = plans
+            .iter()
+            .map(|(plan, measurement)| Evidence { plan, measurement })
+            .filter(|seat| class.fits(&seat.measurement.environment))
+            .collect();
+        let rules = &self.genesis.significance;
+        let gain = gates::gain(rules, class.calibration.between(rules), &seats)?;
+        let mut calibration = class.calibration;
+        let environments = seats.iter().map(|seat| &seat.measurement.environment);
+        calibration.add(rules, &gain.pooled, environments);
+        if claim.parent == self.base_claim {
+            seats.iter().for_each(|seat| calibration.add_base(seat));
+        }
+        Some(calibration)
+    }
+
+    /// Rounds of a claim that found too few seats of its class.
+    pub(super) fn pending_rounds(claim: &ClaimState) -> usize {
+        let pending = |round: &&Round| round.outcome() == Some(Outcome::Pending);
+        claim.rounds.iter().filter(pending).count()
+    }
+
+    /// Whether enough operators may be of a pending claim's class for a quorum: those who attested it,
+    /// and those who have attested none.
+    pub(super) fn has_speed_quorum(&self, claim: &ClaimState) -> bool {
+        let Some(round) = claim.latest() else { return false };
+        let author = self.members.get(&claim.author).map(|member| member.operator.as_str());
+        let of_class = self.members.iter().filter(|(peer, member)| {
+            Some(member.operator.as_str()) != author && self.may_time(**peer, &claim.hardware_class)
+        });
+        let operators: BTreeSet<&str> =
+            of_class.map(|(_, member)| member.operator.as_str()).collect();
+        let quorum = usize::try_from(self.quorum(claim, round).quorum).unwrap_or(usize::MAX);
+        operators.len() >= quorum
+    }
+}
