@@ -17,6 +17,7 @@
 //! - [`state::State`] is everything decided so far; [`block`] extends it, nothing else does.
 //! - [`randomness`], [`draw`] and [`plan`] turn the beacon into committees and prompts.
 //! - [`gates`], [`statistics`] and [`verdict`] turn raw measurements into a decision.
+//! - [`membership`], [`equivocation`] and [`standing`] say who takes part and with what weight.
 //! - [`peer::Peer`] is one participant: `step(input) → effects`, over a [`pool::Pool`].
 //! - [`audit`] replays an exported ledger; [`certificate`] is what validators signed.
 //!
@@ -38,6 +39,7 @@ pub mod audit;
 pub mod block;
 pub mod certificate;
 pub mod draw;
+pub mod equivocation;
 pub mod error;
 #[cfg(test)]
 mod fixtures;
@@ -46,6 +48,7 @@ pub mod genesis;
 pub mod ids;
 pub mod manifest;
 pub mod measurement;
+pub mod membership;
 pub mod merkle;
 pub mod peer;
 pub mod plan;
@@ -54,6 +57,7 @@ pub mod randomness;
 pub mod record;
 #[cfg(test)]
 mod scenarios;
+pub mod standing;
 pub mod state;
 pub mod statistics;
 pub mod verdict;

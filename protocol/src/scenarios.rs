@@ -1,5 +1,7 @@
 //! Whole lives of claims, played by five peers without any network.
 
+mod membership;
+
 use crate::audit::{Auditor, Fault, export_header};
 use crate::block::Proposer;
 use crate::block::header_hash;
@@ -7,9 +9,10 @@ use crate::certificate::{Slot, VoteKind, vote_bytes};
 use crate::fixtures::{self, key};
 use crate::ids::{ClaimId, PeerId};
 use crate::measurement::Measurement;
+use crate::membership::Join;
 use crate::peer::{Effect, Input, Peer, Secret};
 use crate::plan::{Arm, Plan};
-use crate::randomness::{evaluate, vrf_keypair};
+use crate::randomness::{evaluate, vrf_keypair, vrf_public};
 use crate::record::{Body, Claim, Opening, Recipe, Record, opening_seal};
 use crate::state::{Phase, State};
 use crate::verdict::Outcome;
@@ -71,6 +74,12 @@ impl World {
                     let record = wire::sign(self.peers[0].network(), &key(number), body);
                     self.input(index, Input::Own(Box::new(record)));
                 }
+                Effect::Join(vouch) => {
+                    let vrf = vrf_public(&vrf_keypair(&key(number).to_bytes()));
+                    let body = Body::Join(Join { vouch, vrf });
+                    let record = wire::sign(self.peers[0].network(), &key(number), body);
+                    self.input(index, Input::Own(Box::new(record)));
+                }
                 Effect::Publish(record) => {
                     let bytes = record.signed.encode_to_vec();
                     for other in (0..self.peers.len()).filter(|other| *other != index) {
@@ -95,7 +104,9 @@ impl World {
 
     fn order_block(&mut self) -> bool {
         let height = self.peers[0].state().height() + 1;
-        let number = u8::try_from(height % 5).unwrap();
+        let validators: Vec<u8> = self.validators();
+        let turn = usize::try_from(height).unwrap() % validators.len();
+        let number = validators[turn];
         let (vrf_output, vrf_proof) =
             evaluate(&vrf_keypair(&key(number).to_bytes()), self.peers[0].network(), height);
         let proposer = Proposer { peer: fixtures::peer(number), vrf_output, vrf_proof };
@@ -126,6 +137,11 @@ impl World {
         assert_eq!(heads.len(), 1);
     }
 
+    /// The validators of the next height, by the number of their keys.
+    fn validators(&self) -> Vec<u8> {
+        validators(&self.peers[0])
+    }
+
     fn outcome(&self, claim: ClaimId) -> Option<Outcome> {
         self.peers[0].state().claim(claim).unwrap().outcome()
     }
@@ -141,12 +157,18 @@ impl World {
     }
 }
 
+fn validators(peer: &Peer) -> Vec<u8> {
+    let set = peer.state().validators();
+    (0..16).filter(|number| set.contains_key(&fixtures::peer(*number))).collect()
+}
+
 fn certify(peer: &Peer, block: v1::Block) -> v1::LedgerItem {
     let header = block.header.as_ref().unwrap();
     let hash = header_hash(header);
     let slot = Slot { network: peer.network(), era: 0, height: header.height, round: 0 };
     let message = vote_bytes(&slot, VoteKind::Precommit, Some(hash));
-    let signatures = (0..4)
+    let signatures = validators(peer)
+        .into_iter()
         .map(|i| v1::CommitSignature {
             validator: fixtures::peer(i).to_vec(),
             signature: key(i).sign(&message).to_bytes().to_vec(),

@@ -1,7 +1,8 @@
 //! An MTP drafter: four query-only layers that read the target's K/V (specification §7).
 
 use super::checkpoint::{
-    drop_gguf_beside_config, gguf_of, gguf_path, missing_tensor, read_folder, read_gguf, read_tensors,
+    drop_gguf_beside_config, gguf_of, gguf_path, missing_tensor, read_folder, read_gguf,
+    read_tensors,
 };
 use super::gguf::Gguf;
 use super::{Bytes, Dtype, Matrix, Tensor, embedded_drafter_files};

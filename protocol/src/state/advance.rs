@@ -4,6 +4,7 @@ use super::{ClaimState, Phase, State};
 use crate::draw;
 use crate::gates::Evidence;
 use crate::ids::ClaimId;
+use crate::standing::{Occasion, Rule};
 use crate::verdict::{Outcome, Verdict, decide};
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ pub(crate) const BEACON_DELAY: u64 = 2;
 impl State {
     /// Moves every open claim on to the block at `height` and `time_ms`, whose beacon is set.
     pub(crate) fn advance(&mut self, height: u64, time_ms: u64) {
+        self.drop_lapsed_vouches(height);
         for id in self.docket.clone() {
             let Some(claim) = self.claims.get(&id) else { continue };
             let mut claim = ClaimState::clone(claim);
@@ -73,12 +75,12 @@ impl State {
         let verdict = self.verdict(claim);
         // A seat is credited for showing its measurement and charged for a promise not kept; when
         // nobody settled anything, the network and not the seat may be at fault.
+        let occasion = Occasion { height, claim: Some(claim.id), round: None };
         for seat in claim.active_seats().collect::<Vec<_>>() {
-            let Some(member) = self.members.get_mut(&seat) else { continue };
             if claim.reveals.contains_key(&seat) {
-                member.standing = member.standing.saturating_add(1);
+                self.book(seat, Rule::InRange, occasion);
             } else if verdict.outcome != Outcome::Inconclusive {
-                member.standing = member.standing.saturating_sub(1).max(1);
+                self.book(seat, Rule::NoShow, occasion);
             }
         }
         claim.verdict = Some(verdict);

@@ -1,11 +1,16 @@
 //! The ledger's state: a pure function of genesis and blocks.
 
 mod advance;
+mod disclosure;
+mod membership;
 mod records;
+
+pub use disclosure::{DISCLOSURES_PER_CLAIM_MAX, Disclosed};
+pub use membership::{Admission, MemberState, Membership, PendingVouch};
 
 use crate::draw::{Candidate, Committee};
 use crate::genesis::Genesis;
-use crate::ids::{Beacon, BlockHash, ClaimId, NetworkId, PeerId, RecipeId, hash_parts};
+use crate::ids::{Beacon, BlockHash, ClaimId, NetworkId, PeerId, RecipeId, RecordId, hash_parts};
 use crate::measurement::Measurement;
 use crate::merkle::Frontier;
 use crate::plan::{Plan, Subject, plan};
@@ -129,19 +134,6 @@ impl ClaimState {
     }
 }
 
-/// A member as the ledger knows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct MemberState {
-    /// A name for people.
-    pub name: String,
-    /// Who runs the peer.
-    pub operator: String,
-    /// Its key for verifiable random outputs.
-    pub vrf: PeerId,
-    /// Its record of useful work.
-    pub standing: u64,
-}
-
 /// Everything that the ledger decided so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
@@ -154,7 +146,12 @@ pub struct State {
     pub(crate) beacon: Beacon,
     /// All records ever ordered.
     pub(crate) index: Frontier,
-    pub(crate) members: BTreeMap<PeerId, MemberState>,
+    /// Everyone who is or was a member.
+    pub(crate) members: BTreeMap<PeerId, Arc<MemberState>>,
+    /// Vouches not accepted yet, by newcomer.
+    pub(crate) vouches: BTreeMap<PeerId, PendingVouch>,
+    /// Tricks told of. The history covers them.
+    pub(crate) disclosures: BTreeMap<RecordId, Arc<Disclosed>>,
     pub(crate) claims: BTreeMap<ClaimId, Arc<ClaimState>>,
     pub(crate) recipes: BTreeMap<RecipeId, ClaimId>,
     /// Open claims in the order docketed.
@@ -167,15 +164,6 @@ impl State {
     /// The state before the first block.
     #[must_use]
     pub fn new(genesis: Genesis) -> Self {
-        let members = genesis.members.iter().map(|member| {
-            let state = MemberState {
-                name: member.name.clone(),
-                operator: member.operator.clone(),
-                vrf: member.vrf,
-                standing: u64::from(member.standing),
-            };
-            (member.peer, state)
-        });
         Self {
             network: genesis.network(),
             base_claim: genesis.base_claim(),
@@ -184,7 +172,9 @@ impl State {
             time_ms: genesis.time_ms,
             beacon: genesis.first_beacon(),
             index: Frontier::default(),
-            members: members.collect(),
+            members: membership::founders(&genesis),
+            vouches: BTreeMap::new(),
+            disclosures: BTreeMap::new(),
             claims: BTreeMap::new(),
             recipes: BTreeMap::from([(genesis.challenge.base.id(), genesis.base_claim())]),
             docket: Vec::new(),
@@ -251,18 +241,6 @@ impl State {
         self.docket.iter().filter_map(|id| self.claim(*id))
     }
 
-    /// The members by key.
-    #[must_use]
-    pub fn members(&self) -> &BTreeMap<PeerId, MemberState> {
-        &self.members
-    }
-
-    /// The validators of the next height with their powers.
-    #[must_use]
-    pub fn validators(&self) -> BTreeMap<PeerId, u64> {
-        self.members.keys().map(|peer| (*peer, 1)).collect()
-    }
-
     /// The recipe behind a claim id, the base's included.
     #[must_use]
     pub fn recipe(&self, id: ClaimId) -> Option<Recipe> {
@@ -314,10 +292,6 @@ impl State {
     /// header carries.
     #[must_use]
     pub fn root(&self) -> [u8; 32] {
-        let members = self.members.iter().flat_map(|(peer, member)| {
-            peer.0.into_iter().chain(member.standing.to_le_bytes()).collect::<Vec<u8>>()
-        });
-        let members: Vec<u8> = members.collect();
         let open: Vec<u8> = self.docket().flat_map(claim_digest).collect();
         hash_parts(
             "assay state v1",
@@ -325,7 +299,7 @@ impl State {
                 &self.height.to_le_bytes(),
                 &self.time_ms.to_le_bytes(),
                 &self.beacon.0,
-                &members,
+                &self.membership_digest(),
                 &open,
                 &self.history,
             ],
@@ -337,7 +311,8 @@ impl State {
         self.history = hash_parts("assay history v1", &[&self.history, event.as_bytes(), &digest]);
     }
 
-    /// The members that may be drawn for a claim, by rising id: all but the author's operator.
+    /// The members that may be drawn for a claim, by rising id: those with a weight, but nobody of
+    /// the author's operator.
     fn candidates(&self, author: PeerId) -> Vec<Candidate> {
         let operator = self.members.get(&author).map(|member| &member.operator);
         let members = self.members.iter().filter(|(_, member)| Some(&member.operator) != operator);
@@ -345,8 +320,9 @@ impl State {
             .map(|(peer, member)| Candidate {
                 peer: *peer,
                 operator: member.operator.clone(),
-                weight: member.standing,
+                weight: self.draw_weight(*peer),
             })
+            .filter(|candidate| candidate.weight > 0)
             .collect()
     }
 }
