@@ -184,3 +184,44 @@ fn files_that_are_no_ledger_fail_the_audit() {
         assert_eq!(report["first_fault"]["rule"], "format");
     }
 }
+
+#[test]
+fn committees_are_explained_by_the_published_table() {
+    // Seats, quorum, row of the share, and what the binomial tables give for it.
+    for (seats, quorum, row, forged, stalled) in [
+        ("5", "4", 1, 4.6e-4, 0.08),
+        ("7", "5", 2, 4.7e-3, 0.15),
+        ("11", "8", 2, 2.4e-4, 0.16),
+        ("15", "10", 2, 1.1e-4, 0.06),
+        ("21", "14", 1, 5.9e-10, 0.0006),
+    ] {
+        let args = ["explain", "--committee", "--seats", seats, "--quorum", quorum];
+        let output = assay(&[&args[..], &["--format", "json"]].concat());
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let close = |field: &str, expected: f64| {
+            let found = report["steps"][row][field].as_f64().unwrap();
+            assert!(
+                (found / expected - 1.0).abs() < 0.1,
+                "{seats} {field}: {found}, not {expected}"
+            );
+        };
+        close("forged", forged);
+        close("stalled", stalled);
+        let text = assay(&args).stdout;
+        assert!(String::from_utf8_lossy(&text).contains("STALLED IF ABSENT"));
+    }
+    // Seats that differ this much are not cured by more pairs.
+    let noisy = ["explain", "--committee", "--tau", "0.02", "--format", "json"];
+    let report: serde_json::Value = serde_json::from_slice(&assay(&noisy).stdout).unwrap();
+    assert!(report["result"]["pairs_needed"].is_null());
+    assert!(report["result"]["seats_needed"].as_u64().unwrap() > 7);
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = network(folder.path(), "net");
+    let output = assay(&["explain", "--committee", "--genesis", &file, "--format", "json"]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["inputs"]["seats"], 1);
+    refuses(&["explain", "--committee", "--seats", "3", "--quorum", "9"], "--quorum 9");
+    refuses(&["explain", "--committee", "--sigma", "nan"], "--sigma NaN");
+    refuses(&["explain", "--committee", "--genesis", "nowhere.json"], "nowhere.json");
+}

@@ -6,6 +6,7 @@ pub mod chat;
 pub mod claim;
 pub mod client;
 mod engine;
+pub mod explain;
 pub mod generate;
 pub mod init;
 pub mod ledger;
@@ -80,6 +81,8 @@ enum Command {
     Ledger(ledger::LedgerCommand),
     /// Check an exported ledger without any node
     Audit(audit::AuditArgs),
+    /// Print where a number comes from
+    Explain(explain::ExplainArgs),
     /// Generate text
     Generate(generate::GenerateArgs),
     /// Talk to the model in the terminal
@@ -136,6 +139,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<bool> {
         Command::Claim(command) => claim::run(&home()?, command, format)?,
         Command::Ledger(command) => ledger::run(&home()?, command, format)?,
         Command::Audit(args) => return audit::run(&args, format),
+        Command::Explain(args) => explain::run(&args, format)?,
         Command::Generate(args) => generate::run(args, format)?,
         Command::Chat(args) => chat::run(&home()?, args, format)?,
         Command::Serve(args) => serve::run(args, format)?,
