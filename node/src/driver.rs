@@ -286,10 +286,10 @@ impl Driver {
             Effect::Order => {
                 let _ = self.ordering.try_deliver(Inbound::Wake);
             }
-            Effect::Settled(claim) => {
-                store.forget_measurement(claim)?;
-                let outcome = self.ledger.with(|peer| peer.state().claim(claim)?.outcome());
-                tracing::info!(claim = %claim.short(), ?outcome, "claim settled");
+            Effect::Settled(round) => {
+                store.forget_measurement(round)?;
+                let outcome = self.ledger.with(|peer| peer.state().round(round)?.1.outcome());
+                tracing::info!(%round, ?outcome, "round settled");
             }
         }
         Ok(())

@@ -3,7 +3,7 @@
 use assay_node::home::{Home, NetworkFile};
 use assay_protocol::genesis::{
     Challenge, CommitteeRules, Genesis, MeasurementRules, Member, MembershipRules, PromptPool,
-    SignificanceRules,
+    Quorum, SignificanceRules,
 };
 use assay_protocol::ids::BlobHash;
 use assay_protocol::record::Recipe;
@@ -56,6 +56,7 @@ fn genesis(name: &str, homes: &[Home]) -> Genesis {
             seats: 1,
             reserves: 0,
             quorum: 1,
+            frontier: Quorum { seats: 1, quorum: 1 },
             seal_ms: 1_000,
             reveal_ms: 1_000,
             measuring_max: 1,

@@ -170,6 +170,9 @@ pub struct Seal {
     /// hash of the Reveal's salt and measurement
     #[prost(bytes = "vec", tag = "2")]
     pub commitment: ::prost::alloc::vec::Vec<u8>,
+    /// which round of the claim, from 1
+    #[prost(uint32, tag = "3")]
+    pub round: u32,
 }
 /// The measurement behind a seal.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -181,6 +184,9 @@ pub struct Reveal {
     pub salt: ::prost::alloc::vec::Vec<u8>,
     #[prost(message, optional, tag = "3")]
     pub measurement: ::core::option::Option<Measurement>,
+    /// which round of the claim, from 1
+    #[prost(uint32, tag = "4")]
+    pub round: u32,
 }
 /// The author's own result, opened once the verdict stands.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

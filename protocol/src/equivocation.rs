@@ -7,7 +7,7 @@
 
 use crate::certificate::{self, VoteKind};
 use crate::error::Reject;
-use crate::ids::{BlockHash, ClaimId, NetworkId, PeerId, RecordId};
+use crate::ids::{BlockHash, ClaimId, NetworkId, PeerId, RecordId, RoundId};
 use crate::record::{Body, Record};
 use crate::wire::{self, bytes32, field};
 use assay_proto::v1;
@@ -21,9 +21,9 @@ pub const WATCHED_PER_PEER_MAX: usize = 32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Slot {
     /// A seat's seal of its measurement.
-    Seal(ClaimId),
+    Seal(RoundId),
     /// A seat's measurement.
-    Reveal(ClaimId),
+    Reveal(RoundId),
     /// An author's own result.
     Opening(ClaimId),
     /// The acceptance of a vouch: a second one would choose another random-function key.
@@ -35,8 +35,8 @@ impl Slot {
     #[must_use]
     pub fn of(body: &Body) -> Option<Self> {
         match body {
-            Body::Seal(seal) => Some(Self::Seal(seal.claim)),
-            Body::Reveal(reveal) => Some(Self::Reveal(reveal.claim)),
+            Body::Seal(seal) => Some(Self::Seal(seal.round)),
+            Body::Reveal(reveal) => Some(Self::Reveal(reveal.round)),
             Body::Opening(opening) => Some(Self::Opening(opening.claim)),
             Body::Join(join) => Some(Self::Join(join.vouch)),
             Body::Claim(_)
@@ -52,8 +52,12 @@ impl Slot {
     #[must_use]
     pub fn word(self) -> String {
         match self {
-            Self::Seal(claim) => format!("the seal of claim {}", claim.short()),
-            Self::Reveal(claim) => format!("the reveal of claim {}", claim.short()),
+            Self::Seal(id) => {
+                format!("the seal of round {} of claim {}", id.number, id.claim.short())
+            }
+            Self::Reveal(id) => {
+                format!("the reveal of round {} of claim {}", id.number, id.claim.short())
+            }
             Self::Opening(claim) => format!("the opening of claim {}", claim.short()),
             Self::Join(vouch) => format!("the acceptance of vouch {}", vouch.short()),
         }

@@ -1,6 +1,6 @@
 //! Why something was refused, and what that says about who sent it.
 
-use crate::ids::{BlobHash, BlockHash, ClaimId, PeerId, RecipeId};
+use crate::ids::{BlobHash, BlockHash, ClaimId, PeerId, RecipeId, RoundId};
 use assay_proto::DecodeError;
 
 /// Why a record was not accepted.
@@ -43,6 +43,12 @@ pub enum Reject {
     /// No such claim.
     #[error("claim {0} is not on the ledger")]
     UnknownClaim(ClaimId),
+    /// The claim has no such round yet.
+    #[error("there is no {0} yet")]
+    UnknownRound(RoundId),
+    /// The round has its verdict; nothing can be added to it.
+    #[error("{0} is over")]
+    RoundOver(RoundId),
     /// The claim is not in the phase that this record belongs to.
     #[error("claim {claim} does not accept a {what} at this point")]
     Phase {

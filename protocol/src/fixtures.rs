@@ -2,7 +2,7 @@
 
 use crate::genesis::{
     Challenge, CommitteeRules, Genesis, MeasurementRules, Member, MembershipRules, PromptPool,
-    SignificanceRules,
+    Quorum, SignificanceRules,
 };
 use crate::ids::{BlobHash, PeerId};
 use crate::measurement::{ArmReport, Environment, Measurement, Pair, token_digest};
@@ -20,10 +20,15 @@ pub(crate) fn peer(index: u8) -> PeerId {
 }
 
 pub(crate) fn genesis() -> Genesis {
+    genesis_of(5)
+}
+
+/// The same rules for another number of members.
+pub(crate) fn genesis_of(members: u8) -> Genesis {
     Genesis {
         name: "test".to_owned(),
         time_ms: 1_000,
-        members: (0..5)
+        members: (0..members)
             .map(|i| Member {
                 name: format!("node {i}"),
                 operator: format!("operator {i}"),
@@ -49,6 +54,7 @@ pub(crate) fn genesis() -> Genesis {
             seats: 3,
             reserves: 1,
             quorum: 3,
+            frontier: Quorum { seats: 3, quorum: 3 },
             seal_ms: 60_000,
             reveal_ms: 10_000,
             measuring_max: 1,

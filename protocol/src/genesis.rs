@@ -92,6 +92,9 @@ pub struct CommitteeRules {
     pub reserves: u32,
     /// Reveals that a verdict needs.
     pub quorum: u32,
+    /// Seats and quorum of the independent second committee that measures a claim which would lead
+    /// its track.
+    pub frontier: Quorum,
     /// Time to seal, from the draw. Reserves are called at half of it.
     pub seal_ms: u64,
     /// Time to reveal, from the last seal.
@@ -102,6 +105,24 @@ pub struct CommitteeRules {
     pub docket_max: u32,
     /// Share of dishonest seats that the forgery figure of an entry assumes, in millionths.
     pub assumed_dishonest_ppm: u64,
+}
+
+/// How many measure, and how many of them a verdict needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quorum {
+    /// Seats that measure.
+    pub seats: u32,
+    /// Reveals that a verdict needs.
+    pub quorum: u32,
+}
+
+impl CommitteeRules {
+    /// Seats and quorum of a claim's first committee.
+    #[must_use]
+    pub fn first(&self) -> Quorum {
+        Quorum { seats: self.seats, quorum: self.quorum }
+    }
 }
 
 /// How much a seat measures.
@@ -196,12 +217,7 @@ impl Genesis {
         Ok(genesis)
     }
 
-    /// Checks that the numbers make a working network.
-    ///
-    /// # Errors
-    ///
-    /// [`GenesisError::Field`] for the first that does not.
-    pub fn check(&self) -> Result<(), GenesisError> {
+    fn check_members(&self) -> Result<(), GenesisError> {
         let members = self.members.len();
         require(
             (VALIDATORS_MIN..=MEMBERS_MAX).contains(&members),
@@ -219,7 +235,16 @@ impl Genesis {
             "names and operators: 1 to 64 bytes, no control characters",
         )?;
         let standing = self.members.iter().all(|m| (1..=1_000_000).contains(&m.standing));
-        require(standing, "members.standing", "must be 1 to 1000000")?;
+        require(standing, "members.standing", "must be 1 to 1000000")
+    }
+
+    /// Checks that the numbers make a working network.
+    ///
+    /// # Errors
+    ///
+    /// [`GenesisError::Field`] for the first that does not.
+    pub fn check(&self) -> Result<(), GenesisError> {
+        self.check_members()?;
         let pool = &self.challenge.pool;
         let prompts_needed = u64::from(self.measurement.pairs) + 1;
         require(
@@ -248,6 +273,12 @@ impl Genesis {
         let c = &self.committee;
         require((1..=64).contains(&c.seats), "committee.seats", "1 to 64")?;
         require((1..=c.seats).contains(&c.quorum), "committee.quorum", "1 to committee.seats")?;
+        require((1..=64).contains(&c.frontier.seats), "committee.frontier.seats", "1 to 64")?;
+        require(
+            (1..=c.frontier.seats).contains(&c.frontier.quorum),
+            "committee.frontier.quorum",
+            "1 to committee.frontier.seats",
+        )?;
         require(c.reserves <= 64, "committee.reserves", "at most 64")?;
         require(
             (1_000..=86_400_000).contains(&c.seal_ms)

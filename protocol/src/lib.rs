@@ -45,6 +45,7 @@ pub mod equivocation;
 pub mod error;
 #[cfg(test)]
 mod fixtures;
+pub mod frontier;
 pub mod gates;
 pub mod genesis;
 pub mod ids;

@@ -9,6 +9,8 @@
 //! ([`GAIN_PER_EPOCH_LIMIT`] bounds what a genesis may allow), stops all gains for a whole epoch
 //! after it, and a seat that was caught is not drawn in that time.
 
+use crate::gates::PPM;
+use crate::genesis::SignificanceRules;
 use crate::ids::ClaimId;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
@@ -91,6 +93,61 @@ impl Rule {
             Self::Ended => "contradicted itself: key ended",
         }
     }
+}
+
+/// How many standard deviations from the middle of its round a seat's mean may lie. Means of a
+/// dozen pairs have heavier tails than the normal distribution and the middle is itself an
+/// estimate; five leaves an honest seat less than one chance in a thousand of being called an
+/// outlier.
+pub const OUTLIER_SIGMAS: f64 = 5.0;
+
+/// How a seat's measurement lies among those of its round. Logarithms of child over parent speed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct SeatFit {
+    /// Mean log ratio of its pairs.
+    pub mean: f64,
+    /// Standard deviation of its pairs.
+    pub sigma: f64,
+    /// Pairs.
+    pub pairs: usize,
+    /// Median of all seats' means. The median and not the pooled mean, because an outlier among
+    /// three seats pulls the mean a third of the way and would make outliers of the honest.
+    pub middle: f64,
+    /// Largest distance from the middle that noise explains: [`OUTLIER_SIGMAS`] · √(τ² + σ²/n),
+    /// with τ as the genesis assumes it and not as these seats show it, which an outlier inflates.
+    pub reach: f64,
+    /// Whether the mean lies within that reach.
+    pub in_range: bool,
+}
+
+/// How each seat's log ratios lie among the others'. Seats without pairs are left out.
+#[must_use]
+#[allow(clippy::cast_precision_loss)]
+pub fn fit<K: Copy>(rules: &SignificanceRules, seats: &[(K, Vec<f64>)]) -> Vec<(K, SeatFit)> {
+    let moments: Vec<(K, f64, f64, usize)> = seats
+        .iter()
+        .filter(|(_, logs)| !logs.is_empty())
+        .map(|(key, logs)| {
+            let n = logs.len() as f64;
+            let mean = logs.iter().sum::<f64>() / n;
+            let squares: f64 = logs.iter().map(|log| (log - mean) * (log - mean)).sum();
+            (*key, mean, libm::sqrt(squares / (n - 1.0).max(1.0)), logs.len())
+        })
+        .collect();
+    let mut means: Vec<f64> = moments.iter().map(|(_, mean, _, _)| *mean).collect();
+    means.sort_by(f64::total_cmp);
+    let upper = means.get(means.len() / 2).copied().unwrap_or(0.0);
+    let lower = means.get(means.len().saturating_sub(1) / 2).copied().unwrap_or(0.0);
+    let middle = f64::midpoint(lower, upper);
+    let tau = rules.tau_ppm as f64 / PPM;
+    moments
+        .into_iter()
+        .map(|(key, mean, sigma, pairs)| {
+            let reach = OUTLIER_SIGMAS * libm::sqrt(tau * tau + sigma * sigma / pairs as f64);
+            let in_range = libm::fabs(mean - middle) <= reach;
+            (key, SeatFit { mean, sigma, pairs, middle, reach, in_range })
+        })
+        .collect()
 }
 
 /// When and over what something happened.
@@ -247,6 +304,27 @@ mod tests {
 
     fn at(height: u64) -> Occasion {
         Occasion { height, claim: None, round: None }
+    }
+
+    const NOISE: SignificanceRules =
+        SignificanceRules { alpha_ppm: 1_000, eta_ppm: 10_000, tau_ppm: 10_000, tau_df: 20 };
+
+    #[test]
+    fn an_outlier_among_three_is_the_one_that_is_off() {
+        let seat = |centre: f64| (0..12).map(|i| centre + 0.002 * f64::from(i % 3 - 1)).collect();
+        let seats = [(0, seat(0.26)), (1, seat(0.27)), (2, seat(0.60))];
+        let fits = fit(&NOISE, &seats);
+        assert_eq!(
+            fits.iter().map(|(_, fit)| fit.in_range).collect::<Vec<_>>(),
+            [true, true, false]
+        );
+        assert!((fits[0].1.middle - 0.27).abs() < 1e-12);
+        // τ = 1 % and σ/√12 below 0.05 % give a reach of 5 %.
+        assert!((fits[0].1.reach - 0.05).abs() < 1e-4, "{:?}", fits[0]);
+        let even = fit(&NOISE, &seats[1..]);
+        assert!((even[0].1.middle - 0.435).abs() < 1e-12);
+        assert!(fit::<u8>(&NOISE, &[]).is_empty());
+        assert!(fit(&NOISE, &[(1, Vec::new())]).is_empty());
     }
 
     #[test]

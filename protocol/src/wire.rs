@@ -2,7 +2,7 @@
 
 use crate::equivocation::{DoubleVote, Equivocation};
 use crate::error::Reject;
-use crate::ids::{BlobHash, ClaimId, NetworkId, PeerId, RecordId, hash_parts};
+use crate::ids::{BlobHash, ClaimId, NetworkId, PeerId, RecordId, RoundId, hash_parts};
 use crate::measurement::Measurement;
 use crate::membership::{Disclosure, Join, Leave, Vouch};
 use crate::record::{
@@ -106,11 +106,13 @@ fn body_to_proto(body: &Body) -> v1::Record {
             summary: claim.summary.clone(),
         }),
         Body::Seal(seal) => Wire::Seal(v1::Seal {
-            claim: seal.claim.to_vec(),
+            claim: seal.round.claim.to_vec(),
+            round: seal.round.number,
             commitment: seal.commitment.to_vec(),
         }),
         Body::Reveal(reveal) => Wire::Reveal(v1::Reveal {
-            claim: reveal.claim.to_vec(),
+            claim: reveal.round.claim.to_vec(),
+            round: reveal.round.number,
             salt: reveal.salt.to_vec(),
             measurement: Some(reveal.measurement.to_proto()),
         }),
@@ -135,7 +137,7 @@ fn read_body(network: NetworkId, record: v1::Record) -> Result<Body, Reject> {
         None => Err(field("body", "missing".to_owned())),
         Some(Wire::Claim(claim)) => read_claim(claim).map(Body::Claim),
         Some(Wire::Seal(seal)) => Ok(Body::Seal(Seal {
-            claim: ClaimId(bytes32("claim", &seal.claim)?),
+            round: read_round(&seal.claim, seal.round)?,
             commitment: bytes32("commitment", &seal.commitment)?,
         })),
         Some(Wire::Reveal(reveal)) => read_reveal(reveal).map(|r| Body::Reveal(Box::new(r))),
@@ -198,10 +200,17 @@ fn read_reveal(reveal: v1::Reveal) -> Result<Reveal, Reject> {
         return Err(field("measurement", format!("{packed_bytes} bytes packed")));
     }
     Ok(Reveal {
-        claim: ClaimId(bytes32("claim", &reveal.claim)?),
+        round: read_round(&reveal.claim, reveal.round)?,
         salt: bytes32("salt", &reveal.salt)?,
         measurement: Measurement::from_proto(measurement)?,
     })
+}
+
+fn read_round(claim: &[u8], number: u32) -> Result<RoundId, Reject> {
+    if number == 0 {
+        return Err(field("round", "rounds are counted from 1".to_owned()));
+    }
+    Ok(RoundId { claim: ClaimId(bytes32("claim", claim)?), number })
 }
 
 pub(crate) fn field(field: &'static str, reason: String) -> Reject {

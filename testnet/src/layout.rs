@@ -6,7 +6,7 @@ use assay_node::home::{Home, NetworkFile};
 use assay_node::ledger::now_ms;
 use assay_protocol::genesis::{
     Challenge, CommitteeRules, Genesis, MeasurementRules, Member, MembershipRules, PromptPool,
-    SignificanceRules,
+    Quorum, SignificanceRules,
 };
 use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -97,6 +97,7 @@ pub fn genesis(members: Vec<Member>) -> Genesis {
             seats: 3,
             reserves: 2,
             quorum: 3,
+            frontier: Quorum { seats: 3, quorum: 3 },
             seal_ms: 600_000,
             reveal_ms: 60_000,
             measuring_max: 1,

@@ -79,7 +79,7 @@ async fn a_claim_carries_its_raw_samples_and_lineage() {
     assert_eq!(child["claim"]["lossless"], false);
     assert_eq!(child["claim"]["author_ratio_ppm"], 1_600_000);
     assert_eq!(child["lineage"]["ancestors"][0]["claim"], ids[0].to_string());
-    assert_eq!(child["ledger"]["verdict"]["gates"].as_array().unwrap().len(), 8);
+    assert_eq!(child["verdict"]["gates"].as_array().unwrap().len(), 8);
     for seat in child["seats"].as_array().unwrap().iter().take(5) {
         assert_eq!(seat["stage"], "revealed");
         assert_eq!(seat["samples"]["pairs"].as_array().unwrap().len(), 12);
@@ -127,7 +127,7 @@ async fn the_table_as_csv_is_quoted_and_harmless() {
     let lines: Vec<&str> = csv.trim_end().split("\r\n").collect();
     assert_eq!(lines.len(), 10);
     let columns = lines[0].split(',').count();
-    assert_eq!(columns, 20);
+    assert_eq!(columns, 27);
     assert!(lines[1].contains("\"'=HYPERLINK(\"\"http://x\"\",\"\"y\"\")\""), "{}", lines[1]);
     assert!(csv.contains("\"<script>alert(1)</script>\"\" onload=x"));
     assert!(csv.contains(",accepted,true,1.30"));

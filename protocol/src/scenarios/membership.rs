@@ -1,17 +1,25 @@
 //! Newcomers, leavers and keys that contradict themselves.
 
-use super::*;
-use crate::certificate::{proposal_bytes, vote_bytes as ballot_bytes};
+use super::world::{World, validators};
+use crate::certificate::{Slot, VoteKind, proposal_bytes, vote_bytes as ballot_bytes};
 use crate::equivocation::{Ballot, BallotKind, DoubleVote, Equivocation};
 use crate::error::Reject;
-use crate::fixtures::peer;
-use crate::ids::{BlobHash, BlockHash, RecordId};
-use crate::membership::{DISCLOSURE_BYTES_MAX, Disclosure, Leave, NAME_BYTES_MAX, Vouch};
-use crate::peer::Heard;
+use crate::fixtures::{self, key, peer};
+use crate::ids::{BlobHash, BlockHash, ClaimId, PeerId, RecordId, RoundId};
+use crate::measurement::Measurement;
+use crate::membership::{DISCLOSURE_BYTES_MAX, Disclosure, Join, Leave, NAME_BYTES_MAX, Vouch};
+use crate::peer::{Heard, Input, Peer};
+use crate::plan::Plan;
 use crate::pool::applies;
-use crate::record::Seal;
+use crate::randomness::{vrf_keypair, vrf_public};
+use crate::record::{Body, Opening, Record, Seal};
 use crate::standing::Rule;
-use crate::state::{DISCLOSURES_PER_CLAIM_MAX, Membership};
+use crate::state::{DISCLOSURES_PER_CLAIM_MAX, Membership, State};
+use crate::verdict::Outcome;
+use crate::wire;
+use assay_proto::v1;
+use ed25519_dalek::Signer;
+use prost::Message;
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -21,8 +29,8 @@ fn vouch(newcomer: u8, epoch: u64) -> Body {
 }
 
 impl World {
-    fn state(&self) -> &State {
-        self.peers[0].state()
+    fn validators(&self) -> Vec<u8> {
+        validators(&self.peers[0])
     }
 
     /// Lets a further node follow the ledger; its number is the next one.
@@ -80,7 +88,7 @@ fn a_vouched_node_joins_by_itself_and_takes_part_on_probation() {
     assert_eq!(world.outcome(claim), Some(Outcome::Accepted), "a newcomer may claim");
     let other = world.claim(1, fixtures::child_recipe(8));
     world.run(20);
-    let committee = &world.state().claim(other).unwrap().committee;
+    let committee = &world.state().claim(other).unwrap().rounds[0].committee;
     let drawn = committee.seats.iter().chain(&committee.reserves);
     assert!(drawn.count() == 4, "the four others, without the newcomer");
     let items: Vec<Vec<u8>> = world.items.iter().map(Message::encode_to_vec).collect();
@@ -180,11 +188,12 @@ fn a_seat_that_seals_twice_ends_its_key_and_its_seat_counts_as_silent() {
         world.settle_effects();
         world.order_block();
     }
-    let seats = world.state().claim(claim).unwrap().committee.seats.clone();
+    let seats = world.state().claim(claim).unwrap().rounds[0].committee.seats.clone();
     let number = (0..5).find(|number| peer(*number) == seats[0]).unwrap();
     culprit.set(Some(number));
     let culprit = number;
-    let seal = |commitment| Body::Seal(Seal { claim, commitment });
+    let round = RoundId { claim, number: 1 };
+    let seal = |commitment| Body::Seal(Seal { round, commitment });
     let (one, other) = (world.sign(culprit, seal([1; 32])), world.sign(culprit, seal([2; 32])));
     let mut effects = Vec::new();
     assert_eq!(world.peers[0].hear(&one.signed.encode_to_vec(), &mut effects), Heard::Fresh);
@@ -198,9 +207,9 @@ fn a_seat_that_seals_twice_ends_its_key_and_its_seat_counts_as_silent() {
     assert!(!world.validators().contains(&culprit));
     let state = world.state().claim(claim).unwrap();
     assert_eq!(state.outcome(), Some(Outcome::Accepted), "a reserve stepped in");
-    assert!(!state.seals.contains_key(&peer(culprit)));
+    assert!(!state.rounds[0].seals.contains_key(&peer(culprit)));
     let again = vouch(culprit, 0);
-    assert_eq!(world.refusal(1, again), Some(Reject::KeyEnded(peer(culprit))));
+    assert_eq!(world.refusal(0, again), Some(Reject::KeyEnded(peer(culprit))));
     let items: Vec<Vec<u8>> = world.items.iter().map(Message::encode_to_vec).collect();
     assert_eq!(world.audit(&items).unwrap().head(), world.state().head());
 }
@@ -314,7 +323,9 @@ fn disclosures_stand_on_the_ledger_once_each() {
 #[test]
 fn malformed_words_about_members_are_misbehaviour() {
     let mut world = World::new(|_, _| None);
-    let sealed = |commitment| Body::Seal(Seal { claim: ClaimId([1; 32]), commitment });
+    let sealed = |commitment| {
+        Body::Seal(Seal { round: RoundId { claim: ClaimId([1; 32]), number: 1 }, commitment })
+    };
     let (one, two) = (world.sign(1, sealed([1; 32])), world.sign(1, sealed([2; 32])));
     let foreign = world.sign(2, sealed([3; 32]));
     let slotless = world.sign(1, Body::Leave(Leave { joined_at: 0 }));

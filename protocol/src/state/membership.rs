@@ -374,11 +374,10 @@ impl State {
     /// Takes back what a peer said in open claims, so that its seats count as silent.
     fn vacate_seats(&mut self, peer: PeerId) {
         for id in &self.docket {
-            let Some(claim) = self.claims.get_mut(id) else { continue };
-            if claim.seals.contains_key(&peer) {
-                let claim = Arc::make_mut(claim);
-                claim.seals.remove(&peer);
-                claim.reveals.remove(&peer);
+            let Some(claim) = self.claims.get_mut(id).map(Arc::make_mut) else { continue };
+            if let Some(round) = claim.rounds.last_mut().filter(|round| round.is_open()) {
+                round.seals.remove(&peer);
+                round.reveals.remove(&peer);
             }
         }
     }
