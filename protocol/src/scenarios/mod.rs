@@ -5,4 +5,5 @@ mod classes;
 mod door;
 mod frontier;
 mod life;
+mod membership;
 mod world;

@@ -3,37 +3,30 @@
 mod advance;
 mod claim;
 mod classes;
+mod disclosure;
+mod membership;
 mod ranking;
 mod records;
 mod round;
+mod standing;
 
 pub use claim::ClaimState;
 pub use classes::{Classes, PENDING_ROUNDS_MAX};
+pub use disclosure::{DISCLOSURES_PER_CLAIM_MAX, Disclosed};
+pub use membership::{Admission, MemberState, Membership, PendingVouch};
 pub use ranking::FRONTIER_ROUNDS_MAX;
 pub use round::{Phase, Purpose, Round};
 
 use crate::draw::Candidate;
 use crate::genesis::{Genesis, Quorum};
-use crate::ids::{Beacon, BlockHash, ClaimId, NetworkId, PeerId, RecipeId, RoundId, hash_parts};
+use crate::ids::{
+    Beacon, BlockHash, ClaimId, NetworkId, PeerId, RecipeId, RecordId, RoundId, hash_parts,
+};
 use crate::merkle::Frontier;
 use crate::plan::{Plan, Subject, plan};
 use crate::record::Recipe;
-use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-/// A member as the ledger knows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct MemberState {
-    /// A name for people.
-    pub name: String,
-    /// Who runs the peer.
-    pub operator: String,
-    /// Its key for verifiable random outputs.
-    pub vrf: PeerId,
-    /// Its record of useful work.
-    pub standing: u64,
-}
 
 /// Everything that the ledger decided so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +40,12 @@ pub struct State {
     pub(crate) beacon: Beacon,
     /// All records ever ordered.
     pub(crate) index: Frontier,
-    pub(crate) members: BTreeMap<PeerId, MemberState>,
+    /// Everyone who is or was a member.
+    pub(crate) members: BTreeMap<PeerId, Arc<MemberState>>,
+    /// Vouches not accepted yet, by newcomer.
+    pub(crate) vouches: BTreeMap<PeerId, PendingVouch>,
+    /// Tricks told of. The history covers them.
+    pub(crate) disclosures: BTreeMap<RecordId, Arc<Disclosed>>,
     pub(crate) claims: BTreeMap<ClaimId, Arc<ClaimState>>,
     pub(crate) recipes: BTreeMap<RecipeId, ClaimId>,
     /// Claims with an open round, in the order these were opened.
@@ -68,15 +66,6 @@ impl State {
     /// The state before the first block.
     #[must_use]
     pub fn new(genesis: Genesis) -> Self {
-        let members = genesis.members.iter().map(|member| {
-            let state = MemberState {
-                name: member.name.clone(),
-                operator: member.operator.clone(),
-                vrf: member.vrf,
-                standing: u64::from(member.standing),
-            };
-            (member.peer, state)
-        });
         Self {
             network: genesis.network(),
             base_claim: genesis.base_claim(),
@@ -85,7 +74,9 @@ impl State {
             time_ms: genesis.time_ms,
             beacon: genesis.first_beacon(),
             index: Frontier::default(),
-            members: members.collect(),
+            members: membership::founders(&genesis),
+            vouches: BTreeMap::new(),
+            disclosures: BTreeMap::new(),
             claims: BTreeMap::new(),
             recipes: BTreeMap::from([(genesis.challenge.base.id(), genesis.base_claim())]),
             docket: Vec::new(),
@@ -179,18 +170,6 @@ impl State {
         claim.round(id.number).map(|round| (claim, round))
     }
 
-    /// The members by key.
-    #[must_use]
-    pub fn members(&self) -> &BTreeMap<PeerId, MemberState> {
-        &self.members
-    }
-
-    /// The validators of the next height with their powers.
-    #[must_use]
-    pub fn validators(&self) -> BTreeMap<PeerId, u64> {
-        self.members.keys().map(|peer| (*peer, 1)).collect()
-    }
-
     /// The recipe behind a claim id, the base's included.
     #[must_use]
     pub fn recipe(&self, id: ClaimId) -> Option<Recipe> {
@@ -243,10 +222,6 @@ impl State {
     /// header carries.
     #[must_use]
     pub fn root(&self) -> [u8; 32] {
-        let members = self.members.iter().flat_map(|(peer, member)| {
-            peer.0.into_iter().chain(member.standing.to_le_bytes()).collect::<Vec<u8>>()
-        });
-        let members: Vec<u8> = members.collect();
         let open: Vec<u8> = self.docket().flat_map(claim_digest).collect();
         let pending: Vec<u8> = self.pending.iter().flat_map(|claim| claim.0).collect();
         hash_parts(
@@ -255,7 +230,7 @@ impl State {
                 &self.height.to_le_bytes(),
                 &self.time_ms.to_le_bytes(),
                 &self.beacon.0,
-                &members,
+                &self.membership_digest(),
                 &open,
                 &pending,
                 &self.classes.digest(),
@@ -283,9 +258,10 @@ impl State {
         if confirms { rules.frontier } else { rules.first() }
     }
 
-    /// The members that may be drawn for a round, by rising id: all but those of `excluded`
-    /// operators. Those whose machines are of another class than the claim's come last, because the
-    /// speed needs a quorum of its class; among each, those who held a seat in an earlier round.
+    /// The members that may be drawn for a round, by rising id: those with a weight, but none of
+    /// `excluded` operators. Those whose machines are of another class than the claim's come last,
+    /// because the speed needs a quorum of its class; among each, those who held a seat in an earlier
+    /// round.
     fn candidates(&self, claim: &ClaimState, excluded: &[PeerId]) -> Vec<Candidate> {
         let operators = |peers: Vec<PeerId>| -> BTreeSet<&str> {
             let members = peers.iter().filter_map(|peer| self.members.get(peer));
@@ -300,10 +276,11 @@ impl State {
             .map(|(peer, member)| Candidate {
                 peer: *peer,
                 operator: member.operator.clone(),
-                weight: member.standing,
+                weight: self.draw_weight(*peer),
                 tier: u8::from(sat_before.contains(member.operator.as_str()))
                     + 2 * u8::from(!self.may_time(*peer, &claim.hardware_class)),
             })
+            .filter(|candidate| candidate.weight > 0)
             .collect()
     }
 }
