@@ -3,6 +3,7 @@
 use crate::api::{ClaimAccepted, ClaimRequest, SubmitError};
 use crate::ledger::Ledger;
 use crate::seat::{OWN_ROUND, Seat};
+use assay_protocol::calibration::Calibration;
 use assay_protocol::gates::{Evidence, Gate};
 use assay_protocol::genesis::{Genesis, Quorum};
 use assay_protocol::ids::{Beacon, ClaimId, PeerId};
@@ -10,8 +11,8 @@ use assay_protocol::measurement::Measurement;
 use assay_protocol::peer::{Input, Secret};
 use assay_protocol::plan::{Plan, Subject, plan};
 use assay_protocol::pool::applies;
-use assay_protocol::record::{Body, Claim, Opening, Recipe, opening_seal};
-use assay_protocol::verdict::{Verdict, decide};
+use assay_protocol::record::{Body, Claim, Opening, Recipe, Record, opening_seal};
+use assay_protocol::verdict::{SpeedClass, Verdict, decide};
 use assay_protocol::wire;
 use ed25519_dalek::SigningKey;
 use std::sync::Arc;
@@ -42,19 +43,23 @@ impl Author {
         let parent_recipe = state
             .recipe(parent)
             .ok_or_else(|| SubmitError::Refused(format!("claim {parent} is not on the ledger")))?;
+        let hardware_class =
+            self.seat.identify().await.map_err(|e| SubmitError::Unavailable(e.to_string()))?;
+        let ClaimRequest { recipe, summary, ratio_ppm, insist, .. } = request;
+        let mut claim = Claim { recipe, parent, result_seal: [0; 32], summary, hardware_class };
         // Refused claims are refused before minutes are spent on measuring them.
-        self.check(&request, parent, [0; 32])?;
+        self.check(&claim)?;
 
-        let (ratio_ppm, own_verdict) = match request.ratio_ppm {
+        let (ratio_ppm, own_verdict) = match ratio_ppm {
             Some(ratio_ppm) => (ratio_ppm, None),
             None => {
                 let genesis = state.genesis();
-                let plan = self.own_plan(genesis, parent_recipe, request.recipe, me)?;
+                let plan = self.own_plan(genesis, parent_recipe, recipe, me)?;
                 let measured = self.seat.raw_data(plan.clone(), "as its author").await;
                 let measured = measured.map_err(|e| SubmitError::Unavailable(e.to_string()))?;
                 let verdict = own_verdict(genesis, me, &plan, &measured);
                 let hopeless = hopeless_gates(genesis, &verdict);
-                if !hopeless.is_empty() && !request.insist {
+                if !hopeless.is_empty() && !insist {
                     return Err(SubmitError::Refused(format!(
                         "by your own measurement a committee would refute this ({}); repeat with \
                          --insist to claim it all the same",
@@ -66,42 +71,27 @@ impl Author {
         };
 
         let salt = random().map_err(SubmitError::Unavailable)?;
-        let result_seal = opening_seal(me, request.recipe.id(), &salt, ratio_ppm);
-        let claim = self.check(&request, parent, result_seal)?;
+        claim.result_seal = opening_seal(me, recipe.id(), &salt, ratio_ppm);
+        let record = self.check(&claim)?;
+        let claim = ClaimId(record.id.0);
         let secret = Secret::Result(Opening { claim, salt, ratio_ppm });
         self.ledger
             .store()
             .put_secret(&secret)
             .map_err(|e| SubmitError::Unavailable(e.to_string()))?;
         self.ledger.step(Input::Restore(secret));
-        let record = self.record(&request, parent, result_seal);
         self.ledger.step(Input::Own(Box::new(record)));
         Ok(ClaimAccepted { claim, ratio_ppm, own_verdict })
     }
 
-    /// The id that the claim will have, if the ledger takes it as it stands.
-    fn check(
-        &self,
-        request: &ClaimRequest,
-        parent: ClaimId,
-        result_seal: [u8; 32],
-    ) -> Result<ClaimId, SubmitError> {
-        let record = self.record(request, parent, result_seal);
+    /// The signed claim, if the ledger takes it as it stands.
+    fn check(&self, claim: &Claim) -> Result<Record, SubmitError> {
+        let body = Body::Claim(claim.clone());
+        let record = wire::sign(self.ledger.with(|peer| peer.network()), &self.key, body);
         self.ledger
             .with(|peer| applies(peer.state(), &record))
             .map_err(|reject| SubmitError::Refused(reject.to_string()))?;
-        Ok(ClaimId(record.id.0))
-    }
-
-    fn record(
-        &self,
-        request: &ClaimRequest,
-        parent: ClaimId,
-        result_seal: [u8; 32],
-    ) -> assay_protocol::record::Record {
-        let (recipe, summary) = (request.recipe, request.summary.clone());
-        let body = Body::Claim(Claim { recipe, parent, result_seal, summary, hardware_class });
-        wire::sign(self.ledger.with(|peer| peer.network()), &self.key, body)
+        Ok(record)
     }
 
     /// A plan like a seat's, on prompts that nobody drew for this claim.
@@ -121,7 +111,9 @@ impl Author {
 /// What a committee of this author alone would decide.
 fn own_verdict(genesis: &Genesis, me: PeerId, plan: &Plan, measurement: &Measurement) -> Verdict {
     let alone = Quorum { seats: 1, quorum: 1 };
-    decide(genesis, alone, &[(me, Evidence { plan, measurement })])
+    let name = &measurement.environment.hardware_class;
+    let class = SpeedClass { name, calibration: Calibration::default() };
+    decide(genesis, alone, &class, &[(me, Evidence { plan, measurement })])
 }
 
 /// The gates that a committee is sure to fail as well, with their numbers. A committee has several

@@ -71,6 +71,21 @@ impl Seat {
         self.doing.subscribe()
     }
 
+    /// The hardware class of the adapter that measures, which is opened when it has not measured yet.
+    ///
+    /// # Errors
+    ///
+    /// [`MeasureError`] when there is no such adapter.
+    pub async fn identify(&self) -> Result<String, MeasureError> {
+        if let Some(class) = self.class() {
+            return Ok(class);
+        }
+        let adapter = self.measuring.adapter.clone();
+        let class = measure::hardware_class(adapter).await?;
+        self.class.send_replace(Some(class.clone()));
+        Ok(class)
+    }
+
     /// The hardware class as last measured.
     #[must_use]
     pub fn class(&self) -> Option<String> {

@@ -112,6 +112,8 @@ pub struct ClaimRow {
     pub author: Named,
     /// What it is compared with.
     pub parent: ClaimId,
+    /// The hardware class that it is about.
+    pub hardware_class: String,
     /// Whether that is the base recipe.
     pub parent_is_base: bool,
     /// Where its latest round is in its life.
@@ -165,6 +167,7 @@ impl ClaimRow {
             summary: claim.summary.clone(),
             author: Named::new(state, claim.author),
             parent: claim.parent,
+            hardware_class: claim.hardware_class.clone(),
             parent_is_base: claim.parent == state.base_claim(),
             phase: claim.phase(),
             outcome: claim.outcome(),
@@ -211,6 +214,7 @@ pub(super) fn outcome_word(outcome: Outcome) -> &'static str {
         Outcome::Accepted => "accepted",
         Outcome::Refuted => "refuted",
         Outcome::Inconclusive => "inconclusive",
+        Outcome::Pending => "speed pending",
     }
 }
 

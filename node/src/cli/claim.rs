@@ -201,6 +201,7 @@ fn verdict_text(claim: &ClaimRow) -> String {
         (Some(Outcome::Accepted), _) => "accepted, lossy",
         (Some(Outcome::Refuted), _) => "refuted",
         (Some(Outcome::Inconclusive), _) => "inconclusive",
+        (Some(Outcome::Pending), _) => "quality attested, speed pending",
     }
     .to_owned();
     if claim.leads {

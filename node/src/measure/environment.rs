@@ -1,6 +1,7 @@
 //! Where a measurement is taken: adapter, bandwidth, arithmetic, load, clock, temperature.
 
-use assay_kernels::{AdapterInfo, Bundle, Gpu};
+use super::error::MeasureError;
+use assay_kernels::{AdapterInfo, AdapterRequest, Bundle, Gpu};
 use assay_protocol::measurement::{ENVIRONMENT_TEXT_BYTES_MAX, Environment};
 use std::fs::{read_dir, read_to_string};
 use std::path::{Path, PathBuf};
@@ -70,6 +71,19 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
 
 fn number(file: &Path) -> Option<u64> {
     read_to_string(file).ok()?.trim().parse().ok()
+}
+
+/// The hardware class of the adapter whose name contains `adapter`; without a name, of the best one.
+///
+/// # Errors
+///
+/// When there is no such adapter.
+pub async fn hardware_class(adapter: Option<String>) -> Result<String, MeasureError> {
+    let open = || Gpu::open(&AdapterRequest { name_contains: adapter });
+    // Drivers take their time, which the other tasks of the process need not wait for.
+    let opened = tokio::task::spawn_blocking(open).await;
+    let gpu = opened.map_err(|_| MeasureError::Cancelled)??;
+    Ok(cut(&gpu.info().class))
 }
 
 /// The environment on the adapter that `gpu` is, as it was `before` the measurement.

@@ -14,6 +14,9 @@ pub enum MeasureError {
         /// The operating system's answer.
         reason: std::io::Error,
     },
+    /// There is no adapter to measure on.
+    #[error(transparent)]
+    Adapter(#[from] assay_kernels::Error),
     /// The job cannot be worked on.
     #[error(transparent)]
     Job(#[from] JobError),

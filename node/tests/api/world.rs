@@ -25,6 +25,9 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
+/// The class of every machine here.
+const CLASS: &str = "cpu-llvmpipe-8wide";
+
 const NAMES: [&str; 7] = ["ada", "bell", "curie", "dirac", "euler", "fermi", "gauss"];
 
 fn key(index: usize) -> SigningKey {
@@ -159,7 +162,16 @@ impl World {
         let parent = parent.unwrap_or_else(|| self.state.base_claim());
         let result_seal = opening_seal(peer(author), recipe.id(), &[7; 32], own_ppm);
         let summary = summary.to_owned();
-        let record = self.sign(author, Body::Claim(Claim { recipe, parent, result_seal, summary }));
+        let record = self.sign(
+            author,
+            Body::Claim(Claim {
+                recipe,
+                parent,
+                result_seal,
+                summary,
+                hardware_class: CLASS.to_owned(),
+            }),
+        );
         let id = ClaimId(record.id.0);
         self.block(&[record]);
         id
@@ -298,7 +310,7 @@ fn measurement(plan: &Plan, index: usize, truth: Truth) -> Measurement {
         adapter: "llvmpipe (LLVM 15.0.6, 256 bits)".to_owned(),
         backend: "Vulkan".to_owned(),
         driver: "Mesa 22.3.6".to_owned(),
-        hardware_class: "cpu-llvmpipe-20".to_owned(),
+        hardware_class: CLASS.to_owned(),
         bandwidth_mb_s: 21_480,
         load_before_milli: 310,
         load_after_milli: 1_120,

@@ -39,7 +39,7 @@ fn verdict(snapshot: &Snapshot, entry: &Entry) -> Markup {
             p.sub {
                 "Claim " code.id { (row.id) } " by "
                 span title=(row.author.peer) { (quoted(&row.author.name)) }
-                ", docketed in block " (row.docketed_at)
+                " on " code { (row.hardware_class) } ", docketed in block " (row.docketed_at)
                 @if let Some(height) = row.settled_at { ", settled in block " (height) }
             }
             dl.figures.large {
@@ -51,6 +51,12 @@ fn verdict(snapshot: &Snapshot, entry: &Entry) -> Markup {
                 div { dt { "KL to base, nat" } dd { (divergence(row.kl_micronats)) } }
                 div { dt { "Tokens" } dd { (tokens(row.lossless)) } }
                 div { dt { "Forged quorum" } dd { (forged(snapshot, entry)) } }
+            }
+            @if row.outcome == Some(Outcome::Pending) {
+                p {
+                    "The quality is attested. Too few seats are of the class " code { (row.hardware_class) }
+                    " to say anything about the speed."
+                }
             }
             @if row.outcome == Some(Outcome::Inconclusive) {
                 p {

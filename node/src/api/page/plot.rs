@@ -28,7 +28,7 @@ impl Mark {
         match outcome {
             Some(Outcome::Accepted) => Self::Accepted,
             Some(Outcome::Refuted) => Self::Refuted,
-            Some(Outcome::Inconclusive) => Self::Inconclusive,
+            Some(Outcome::Inconclusive | Outcome::Pending) => Self::Inconclusive,
             None => Self::Open,
         }
     }
