@@ -1,7 +1,8 @@
 //! A small network for tests: five members, a base recipe, measurements made to order.
 
 use crate::genesis::{
-    Challenge, CommitteeRules, Genesis, MeasurementRules, Member, PromptPool, SignificanceRules,
+    Challenge, CommitteeRules, Genesis, MeasurementRules, Member, MembershipRules, PromptPool,
+    Quorum, SignificanceRules,
 };
 use crate::ids::{BlobHash, PeerId};
 use crate::measurement::{ArmReport, Environment, Measurement, Pair, token_digest};
@@ -19,10 +20,15 @@ pub(crate) fn peer(index: u8) -> PeerId {
 }
 
 pub(crate) fn genesis() -> Genesis {
+    genesis_of(5)
+}
+
+/// The same rules for another number of members.
+pub(crate) fn genesis_of(members: u8) -> Genesis {
     Genesis {
         name: "test".to_owned(),
         time_ms: 1_000,
-        members: (0..5)
+        members: (0..members)
             .map(|i| Member {
                 name: format!("node {i}"),
                 operator: format!("operator {i}"),
@@ -48,6 +54,7 @@ pub(crate) fn genesis() -> Genesis {
             seats: 3,
             reserves: 1,
             quorum: 3,
+            frontier: Quorum { seats: 3, quorum: 3 },
             seal_ms: 60_000,
             reveal_ms: 10_000,
             measuring_max: 1,
@@ -60,6 +67,13 @@ pub(crate) fn genesis() -> Genesis {
             eta_ppm: 10_000,
             tau_ppm: 10_000,
             tau_df: 20,
+        },
+        membership: MembershipRules {
+            epoch_blocks: 100,
+            vouches_per_epoch: 2,
+            vouch_standing_min: 5,
+            probation_rounds: 2,
+            gain_per_epoch_max: 4,
         },
     }
 }

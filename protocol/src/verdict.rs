@@ -1,8 +1,9 @@
 //! The verdict: a deterministic function of the revealed measurements.
 
 use crate::gates::{self, Evidence, Gain, GateResult, PPM};
-use crate::genesis::Genesis;
+use crate::genesis::{Genesis, Quorum};
 use crate::ids::PeerId;
+use crate::measurement::ArmReport;
 use crate::statistics::binomial_at_least;
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +44,10 @@ pub struct Verdict {
     pub perplexity_parent_ppm: Option<u64>,
     /// Perplexity of the child on the same prompts, in millionths.
     pub perplexity_child_ppm: Option<u64>,
+    /// Perplexity of the child over the base checkpoint's on the same prompts, in millionths.
+    pub perplexity_ratio_ppm: Option<u64>,
+    /// KL(base || child) per timed token, in millionths of a nat, rounded up.
+    pub kl_micronats: Option<u64>,
     /// Every gate with its numbers.
     pub gates: Vec<GateResult>,
     /// Whose measurements it rests on.
@@ -60,26 +65,39 @@ pub fn to_ppm(value: f64) -> u64 {
     libm::round(value * PPM) as u64
 }
 
-/// Decides a claim on the revealed measurements.
+/// The child's divergence from the base per timed token, rounded up, so that only an exact zero
+/// is zero.
+fn kl_micronats(seats: &[Evidence<'_>]) -> Option<u64> {
+    let sum = |field: fn(&ArmReport) -> u64| -> u128 {
+        seats.iter().map(|seat| u128::from(field(seat.child()))).sum()
+    };
+    let nanonats = sum(|arm| arm.kl_nanonats);
+    // A sum of a few 64-bit numbers times a thousand stays far below 128 bits.
+    let divisor = sum(|arm| arm.decoded_tokens) * 1_000;
+    (divisor > 0).then(|| u64::try_from(nanonats.div_ceil(divisor)).ok()).flatten()
+}
+
+/// Decides a round of a committee of `size` on the revealed measurements.
 #[must_use]
 #[allow(clippy::cast_precision_loss)]
-pub fn decide(genesis: &Genesis, evidence: &[(PeerId, Evidence<'_>)]) -> Verdict {
-    let rules = &genesis.committee;
+pub fn decide(genesis: &Genesis, size: Quorum, evidence: &[(PeerId, Evidence<'_>)]) -> Verdict {
     let attested_by = evidence.iter().map(|(peer, _)| *peer).collect();
-    let forged =
-        binomial_at_least(rules.seats, rules.quorum, rules.assumed_dishonest_ppm as f64 / PPM);
+    let dishonest = genesis.committee.assumed_dishonest_ppm as f64 / PPM;
+    let forged = binomial_at_least(size.seats, size.quorum, dishonest);
     let mut verdict = Verdict {
         outcome: Outcome::Inconclusive,
         lossless: false,
         ratio: None,
         perplexity_parent_ppm: None,
         perplexity_child_ppm: None,
+        perplexity_ratio_ppm: None,
+        kl_micronats: None,
         gates: Vec::new(),
         attested_by,
         forged_quorum_ppb: to_ppm(forged * 1_000.0),
     };
     let seats: Vec<Evidence<'_>> = evidence.iter().map(|(_, seat)| *seat).collect();
-    if seats.len() < usize::try_from(rules.quorum).unwrap_or(usize::MAX) {
+    if seats.len() < usize::try_from(size.quorum).unwrap_or(usize::MAX) {
         return verdict;
     }
 
@@ -107,6 +125,10 @@ pub fn decide(genesis: &Genesis, evidence: &[(PeerId, Evidence<'_>)]) -> Verdict
         gates::perplexity(&seats, |seat| seat.parent().nll_nanonats).map(to_ppm);
     verdict.perplexity_child_ppm =
         gates::perplexity(&seats, |seat| seat.child().nll_nanonats).map(to_ppm);
+    let base = gates::perplexity(&seats, |seat| seat.child().base_nll_nanonats);
+    let child = gates::perplexity(&seats, |seat| seat.child().nll_nanonats);
+    verdict.perplexity_ratio_ppm = child.zip(base).map(|(child, base)| to_ppm(child / base));
+    verdict.kl_micronats = kl_micronats(&seats);
     // Identity decides the track; a lossy recipe stands or falls by the quality gate.
     let accepted = verdict.gates.iter().all(|g| g.pass || g.gate == gates::Gate::Identity);
     verdict.outcome = if accepted { Outcome::Accepted } else { Outcome::Refuted };
