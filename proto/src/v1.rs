@@ -16,7 +16,7 @@ pub struct SignedRecord {
 /// What a peer can say on the ledger.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Record {
-    #[prost(oneof = "record::Body", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "record::Body", tags = "1, 2, 3, 4, 5")]
     pub body: ::core::option::Option<record::Body>,
 }
 /// Nested message and enum types in `Record`.
@@ -31,6 +31,8 @@ pub mod record {
         Reveal(super::Reveal),
         #[prost(message, tag = "4")]
         Opening(super::Opening),
+        #[prost(message, tag = "5")]
+        Challenge(super::Challenge),
     }
 }
 /// Everything that decides tokens and speed. Its id is the hash of these bytes.
@@ -101,6 +103,18 @@ pub struct Opening {
     /// child speed over parent speed, in millionths
     #[prost(uint64, tag = "3")]
     pub ratio_ppm: u64,
+    /// the claim was a trap: the parent's recipe with other bytes
+    #[prost(bool, tag = "4")]
+    pub null: bool,
+}
+/// "Measure this entry again."
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Challenge {
+    #[prost(bytes = "vec", tag = "1")]
+    pub claim: ::prost::alloc::vec::Vec<u8>,
+    /// one line for people, at most 200 bytes
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
 }
 /// One seat's raw data. Arms are called X and Y; which of them is the child
 /// follows from the draw, not from the record.

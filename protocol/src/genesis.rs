@@ -99,6 +99,11 @@ pub struct CommitteeRules {
     pub measuring_max: u32,
     /// Claims that may wait, measured ones included.
     pub docket_max: u32,
+    /// Claims of one operator that may wait, measured ones included.
+    pub open_per_operator: u32,
+    /// Probability that a claim which becomes an entry causes another entry to be measured again,
+    /// in millionths.
+    pub audit_ppm: u64,
     /// Share of dishonest seats that the forgery figure of an entry assumes, in millionths.
     pub assumed_dishonest_ppm: u64,
 }
@@ -238,6 +243,12 @@ impl Genesis {
         )?;
         require((1..=64).contains(&c.measuring_max), "committee.measuring_max", "1 to 64")?;
         require((1..=1024).contains(&c.docket_max), "committee.docket_max", "1 to 1024")?;
+        require(
+            (1..=c.docket_max).contains(&c.open_per_operator),
+            "committee.open_per_operator",
+            "1 to committee.docket_max",
+        )?;
+        require(c.audit_ppm <= 1_000_000, "committee.audit_ppm", "at most 1000000")?;
         require(
             c.assumed_dishonest_ppm <= 500_000,
             "committee.assumed_dishonest_ppm",

@@ -41,6 +41,7 @@ pub mod calibration;
 pub mod certificate;
 pub mod draw;
 pub mod error;
+pub mod fair;
 #[cfg(test)]
 mod fixtures;
 pub mod frontier;

@@ -99,6 +99,7 @@ fn new(home: &Path, args: NewArgs, format: Format) -> anyhow::Result<()> {
         recipe,
         parent: args.parent,
         ratio_ppm: args.ratio.map(to_ppm),
+        null: false,
         insist: args.insist,
         summary: args.summary,
     };

@@ -1,7 +1,10 @@
 //! Whole lives of claims, played by peers without any network.
 
 mod audit;
+mod docket;
 mod door;
+mod doubt;
 mod frontier;
 mod life;
+mod trap;
 mod world;

@@ -2,15 +2,21 @@
 
 mod advance;
 mod claim;
+mod doubt;
+mod places;
 mod ranking;
 mod records;
 mod round;
+mod trap;
 
 pub use claim::ClaimState;
+pub use doubt::{CHALLENGER_STANDING_MIN, Debunked, ROUNDS_MAX};
+pub use places::Cost;
 pub use ranking::FRONTIER_ROUNDS_MAX;
-pub use round::{Phase, Purpose, Round};
+pub use round::{Finding, Phase, Purpose, Round};
 
 use crate::draw::Candidate;
+use crate::fair::Shares;
 use crate::genesis::{Genesis, Quorum};
 use crate::ids::{Beacon, BlockHash, ClaimId, NetworkId, PeerId, RecipeId, RoundId, hash_parts};
 use crate::merkle::Frontier;
@@ -54,6 +60,8 @@ pub struct State {
     pub(crate) settled: Vec<RoundId>,
     /// Entries in the order in which they were settled.
     pub(crate) entries: Vec<ClaimId>,
+    /// How much of the committees' time each operator had.
+    pub(crate) shares: Shares,
     /// Hash chain over everything settled, so that the state root need not walk it.
     pub(crate) history: [u8; 32],
 }
@@ -85,6 +93,7 @@ impl State {
             docket: Vec::new(),
             settled: Vec::new(),
             entries: Vec::new(),
+            shares: Shares::default(),
             history: hash_parts("assay history v1", &[]),
             genesis: Arc::new(genesis),
         }
@@ -156,6 +165,12 @@ impl State {
     /// The open rounds with their claims, in the order opened.
     pub fn open_rounds(&self) -> impl Iterator<Item = (&ClaimState, &Round)> {
         self.docket().filter_map(|claim| claim.open_round().map(|round| (claim, round)))
+    }
+
+    /// How much of the committees' time each operator had.
+    #[must_use]
+    pub fn shares(&self) -> &Shares {
+        &self.shares
     }
 
     /// The rounds that the last block settled.
@@ -240,6 +255,8 @@ impl State {
         });
         let members: Vec<u8> = members.collect();
         let open: Vec<u8> = self.docket().flat_map(claim_digest).collect();
+        // Serialising plain structs with string keys cannot fail.
+        let shares = serde_json::to_vec(&self.shares).unwrap_or_default();
         hash_parts(
             "assay state v1",
             &[
@@ -248,6 +265,7 @@ impl State {
                 &self.beacon.0,
                 &members,
                 &open,
+                &shares,
                 &self.history,
             ],
         )

@@ -60,7 +60,7 @@ impl State {
     /// committee confirmed, and that nobody refuted since, can lead.
     #[must_use]
     pub fn frontier(&self, track: Track) -> Vec<(ClaimId, Point)> {
-        let entries = self.entries().filter(|claim| claim.is_confirmed());
+        let entries = self.entries().filter(|claim| claim.stands() && claim.is_confirmed());
         let points = entries.filter_map(|claim| match self.standing_of(claim) {
             Some((found, point)) if found == track => Some((claim.id, point)),
             _ => None,
@@ -76,6 +76,9 @@ impl State {
 
     /// Whether an accepting verdict would make the claim lead its track.
     pub(super) fn would_lead(&self, claim: &ClaimState, verdict: &Verdict) -> bool {
+        if claim.descends_from_debunked.is_some() {
+            return false;
+        }
         let Some((track, point)) = self.point(claim, verdict) else { return false };
         let front = self.frontier(track);
         let members = front.iter().map(|(_, member)| member);
@@ -87,10 +90,11 @@ impl State {
     /// little; see [`State::frontier`].
     #[must_use]
     pub fn rank(&self, claim: &ClaimState) -> Option<usize> {
-        let (track, point) = self.standing_of(claim)?;
+        let (track, point) = self.standing_of(claim).filter(|_| claim.stands())?;
         let eta_ppm = self.genesis.significance.eta_ppm;
         let own = Point::lossless(point.ratio_ppm);
-        let faster = self.entries().filter(|other| match self.standing_of(other) {
+        let standing = self.entries().filter(|other| other.stands());
+        let faster = standing.filter(|other| match self.standing_of(other) {
             Some((found, other)) if found == track => {
                 !own.holds_off(&Point::lossless(other.ratio_ppm), eta_ppm)
             }
