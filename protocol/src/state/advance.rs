@@ -25,6 +25,8 @@ enum Step {
     Confirm,
     /// The claim becomes an entry by the verdict of this round.
     Enter(u32),
+    /// The entry's number is this round's from here on.
+    Promote(u32),
     /// The entry is upheld or refuted.
     Conclude,
 }
@@ -129,6 +131,7 @@ impl State {
         match step {
             Step::Confirm => self.open_round_of(id, Purpose::Frontier, height),
             Step::Enter(number) => self.enter(id, number, height),
+            Step::Promote(number) => self.promote(id, number),
             Step::Conclude => self.conclude_doubt(round_id, height),
         }
         self.remember("settled", id);
@@ -139,6 +142,8 @@ impl State {
         let Some((claim, round)) = self.round(id) else { return Step::Enter(id.number) };
         let Some(verdict) = &round.verdict else { return Step::Enter(id.number) };
         match (round.purpose, verdict.outcome) {
+            (Purpose::Frontier, Outcome::Accepted) if claim.is_entry() => Step::Promote(id.number),
+            (Purpose::Frontier, _) if claim.is_entry() => Step::Conclude,
             (Purpose::First, Outcome::Accepted) if self.would_lead(claim, verdict) => Step::Confirm,
             (Purpose::Frontier, Outcome::Inconclusive) => {
                 match Self::frontier_rounds(claim) < FRONTIER_ROUNDS_MAX {

@@ -143,6 +143,7 @@ impl State {
                 claim.descends_from_debunked.get_or_insert(id.claim);
             }
         }
+        self.confirm_runner_up(height);
     }
 
     /// The debunked entry because of which nothing may be built on `parent`.
