@@ -5,7 +5,8 @@
 //! GET  /claims/{id}          everything about a claim      GET  /healthz       "ok"
 //! GET  /api/status           GET /api/peers                GET  /api/genesis
 //! GET  /api/claims           GET /api/claims.csv           GET  /api/claims/{id}
-//! GET  /api/ledger           GET /api/ledger/export        POST /api/claims    with the token
+//! GET  /api/cost             POST /api/claims              with the token
+//! GET  /api/ledger           GET /api/ledger/export
 //! ```
 //!
 //! The daemon implements [`View`] and calls [`serve`]; nothing here changes anything except through
@@ -29,7 +30,7 @@ mod reply;
 mod routes;
 mod view;
 
-pub use claims::{ClaimRow, Named, Progress};
+pub use claims::{ClaimRow, Named, Progress, RoundRow};
 pub use guard::{TOKEN_CHARS_MIN, Token, TokenError};
 pub use live::LIVE_CLIENTS_MAX;
 pub use routes::Claims;
@@ -84,6 +85,7 @@ fn routes(shared: &Arc<Shared>) -> Router {
         .route("/api/claims", get(routes::claims_json).merge(submit))
         .route("/api/claims.csv", get(routes::claims_csv))
         .route("/api/claims/{id}", get(routes::claim_json))
+        .route("/api/cost", get(routes::cost))
         .route("/api/ledger", get(routes::ledger))
         .route("/api/ledger/export", get(routes::export))
         .route("/assets/style.css", asset("text/css", include_str!("assets/style.css")))

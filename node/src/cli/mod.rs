@@ -12,6 +12,7 @@ pub mod init;
 pub mod ledger;
 pub mod logits;
 pub mod model;
+mod null;
 pub mod output;
 pub mod ppl;
 pub mod run;
