@@ -2,8 +2,8 @@
 
 use assay_node::home::{Home, NetworkFile};
 use assay_protocol::genesis::{
-    Challenge, CommitteeRules, Genesis, MeasurementRules, Member, PromptPool, Quorum,
-    SignificanceRules,
+    Challenge, CommitteeRules, Genesis, MeasurementRules, Member, MembershipRules, PromptPool,
+    Quorum, SignificanceRules,
 };
 use assay_protocol::ids::BlobHash;
 use assay_protocol::record::Recipe;
@@ -67,6 +67,13 @@ fn genesis(name: &str, homes: &[Home]) -> Genesis {
         },
         measurement: MeasurementRules { pairs: 2, decode_tokens: 2, reach_tokens: 1 },
         significance: SignificanceRules { alpha_ppm: 1_000, eta_ppm: 0, tau_ppm: 1, tau_df: 1 },
+        membership: MembershipRules {
+            epoch_blocks: 100,
+            vouches_per_epoch: 2,
+            vouch_standing_min: 1,
+            probation_rounds: 2,
+            gain_per_epoch_max: 4,
+        },
     }
 }
 

@@ -96,6 +96,36 @@ pub enum Reject {
     /// A reveal or opening that is not what was sealed.
     #[error("{0} revealed something else than it sealed")]
     SealBroken(PeerId),
+    /// A newcomer that nobody vouched for, or whose vouch has lapsed.
+    #[error("nobody vouches for {0}; ask a member to run `assay vouch` with this key")]
+    NotVouched(PeerId),
+    /// A vouch by a member that may not vouch at this point.
+    #[error("this vouch does not count: {0}")]
+    MayNotVouch(String),
+    /// A vouch for a member.
+    #[error("{0} is a member already")]
+    Member(PeerId),
+    /// A vouch for a newcomer that has one.
+    #[error("{0} has a vouch that waits for its answer")]
+    Vouched(PeerId),
+    /// A vouch for a key that contradicted itself.
+    #[error("the key {0} was ended for contradicting itself; it cannot come back")]
+    KeyEnded(PeerId),
+    /// No room for another member.
+    #[error("the network has its most members, {0}; wait until one leaves")]
+    MembersFull(usize),
+    /// Somebody has this name.
+    #[error("the name {0:?} is taken; choose another")]
+    NameTaken(String),
+    /// A random-function key that is not one or belongs to another member.
+    #[error("{0} cannot be this peer's random-function key")]
+    RandomKey(PeerId),
+    /// A validator that cannot be spared.
+    #[error("the network cannot spare this validator: {0} are needed; let somebody else in first")]
+    LastValidators(usize),
+    /// No place for another disclosure.
+    #[error("claim {0} has all the disclosures that it may have")]
+    DisclosuresFull(ClaimId),
     /// A measurement that does not follow the plan drawn for the seat.
     #[error("measurement does not follow the seat's plan: {0}")]
     Plan(String),

@@ -1,8 +1,8 @@
 //! A small network for tests: five members, a base recipe, measurements made to order.
 
 use crate::genesis::{
-    Challenge, CommitteeRules, Genesis, MeasurementRules, Member, PromptPool, Quorum,
-    SignificanceRules,
+    Challenge, CommitteeRules, Genesis, MeasurementRules, Member, MembershipRules, PromptPool,
+    Quorum, SignificanceRules,
 };
 use crate::ids::{BlobHash, PeerId};
 use crate::measurement::{ArmReport, Environment, Measurement, Pair, token_digest};
@@ -69,6 +69,13 @@ pub(crate) fn genesis_of(members: u8) -> Genesis {
             eta_ppm: 10_000,
             tau_ppm: 10_000,
             tau_df: 20,
+        },
+        membership: MembershipRules {
+            epoch_blocks: 100,
+            vouches_per_epoch: 2,
+            vouch_standing_min: 5,
+            probation_rounds: 2,
+            gain_per_epoch_max: 4,
         },
     }
 }

@@ -6,8 +6,9 @@
 
 use crate::block::{Proposer, header_hash};
 use crate::certificate::{self, CertificateError};
+use crate::equivocation::Watch;
 use crate::error::{BlockError, Penalty, Reject};
-use crate::ids::{ClaimId, NetworkId, PeerId, RoundId};
+use crate::ids::{ClaimId, NetworkId, PeerId, RecordId, RoundId};
 use crate::measurement::Measurement;
 use crate::plan::Plan;
 use crate::pool::Pool;
@@ -62,6 +63,9 @@ pub enum Effect {
     Forget(ClaimId),
     /// Sign this and give it back as [`Input::Own`].
     Sign(Body),
+    /// Accept this vouch with this peer's random-function key: sign a `Join` and give it back as
+    /// [`Input::Own`].
+    Join(RecordId),
     /// Send a record to everyone.
     Publish(Box<Record>),
     /// Measure, then answer with [`Input::Measured`] or [`Input::MeasureFailed`].
@@ -108,6 +112,7 @@ pub struct Peer {
     results: BTreeMap<ClaimId, Opening>,
     measuring: Option<RoundId>,
     failures: BTreeMap<RoundId, u32>,
+    watch: Watch,
 }
 
 /// Checks a final block against the state before it and returns the state after it.
@@ -138,6 +143,7 @@ impl Peer {
             results: BTreeMap::new(),
             measuring: None,
             failures: BTreeMap::new(),
+            watch: Watch::default(),
         }
     }
 
@@ -216,8 +222,10 @@ impl Peer {
 
     /// Takes a record from outside and says what it was worth, for the network to act on.
     pub fn hear(&mut self, bytes: &[u8], effects: &mut Vec<Effect>) -> Heard {
-        let inserted = wire::open(self.network(), bytes)
-            .and_then(|record| self.pool.insert(&self.state, record));
+        let inserted = wire::open(self.network(), bytes).and_then(|record| {
+            self.accuse(&record, effects);
+            self.pool.insert(&self.state, record)
+        });
         match inserted {
             Ok(true) => {
                 self.note_order(effects);
@@ -229,6 +237,34 @@ impl Peer {
                 Penalty::Misbehaviour => Heard::Misbehaviour(reject),
             },
         }
+    }
+
+    /// Compares a member's record with what that member said before, and signs the proof if the
+    /// two contradict each other.
+    fn accuse(&mut self, record: &Record, effects: &mut Vec<Effect>) {
+        let concerns = record.author != self.me
+            && self.state.active_member(record.author).is_some()
+            && self.state.active_member(self.me).is_some();
+        if !concerns {
+            return;
+        }
+        if let Some(proof) = self.watch.see(record) {
+            let culprit = proof.culprit();
+            let mut waiting = self.pool.records().filter_map(|waiting| match &waiting.body {
+                Body::Equivocation(proof) => Some(proof.culprit()),
+                _ => None,
+            });
+            if !waiting.any(|accused| accused == culprit) {
+                effects.push(Effect::Sign(Body::Equivocation(Box::new(proof))));
+            }
+        }
+    }
+
+    /// The vouch that this peer has to accept, unless its answer waits to be ordered.
+    fn vouch_to_accept(&self) -> Option<RecordId> {
+        let pending = self.state.pending_vouches().get(&self.me)?;
+        let answers = |record: &Record| matches!(record.body, Body::Join(_));
+        (!self.pool.records_of(self.me).any(answers)).then_some(pending.record)
     }
 
     fn note_order(&self, effects: &mut Vec<Effect>) {
@@ -246,11 +282,17 @@ impl Peer {
         apply_item(&mut next, item)?;
         self.state = next;
         for signed in item.block.iter().flat_map(|block| &block.records) {
-            if let Some(id) = wire::id_of(self.network(), signed) {
+            let Some(id) = wire::id_of(self.network(), signed) else { continue };
+            if self.pool.contains(id) {
                 self.pool.remove(id);
+            } else if let Ok(record) = wire::open_signed(self.network(), signed.clone()) {
+                // Ordered without having been heard here.
+                self.accuse(&record, effects);
             }
         }
         self.pool.refresh(&self.state);
+        let state = &self.state;
+        self.watch.retain(|peer| state.active_member(peer).is_some());
         for id in self.state.settled_rounds() {
             self.measurements.remove(id);
             self.failures.remove(id);
@@ -316,6 +358,7 @@ impl Peer {
             self.measuring = Some(plan.round);
             effects.push(Effect::Measure(Box::new(plan)));
         }
+        effects.extend(self.vouch_to_accept().map(Effect::Join));
         effects.extend(say.into_iter().filter(|body| !self.said(body)).map(Effect::Sign));
     }
 

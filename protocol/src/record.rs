@@ -1,7 +1,9 @@
 //! What peers say, as validated types. [`crate::wire`] is the only way in.
 
+use crate::equivocation::{DoubleVote, Equivocation};
 use crate::ids::{BlobHash, ClaimId, PeerId, RecipeId, RecordId, RoundId, hash_parts};
 use crate::measurement::Measurement;
+use crate::membership::{Disclosure, Join, Leave, Vouch};
 use assay_proto::v1;
 use prost::Message;
 use serde::{Deserialize, Serialize};
@@ -37,6 +39,18 @@ pub enum Body {
     Opening(Opening),
     /// Doubt about an entry.
     Challenge(Challenge),
+    /// A member's word for a newcomer.
+    Vouch(Vouch),
+    /// A newcomer's acceptance of a vouch.
+    Join(Join),
+    /// A member's farewell.
+    Leave(Leave),
+    /// Proof that a peer contradicted itself in a record.
+    Equivocation(Box<Equivocation>),
+    /// Proof that a validator contradicted itself in the ordering protocol.
+    DoubleVote(Box<DoubleVote>),
+    /// A trick that its finder or user tells of.
+    Disclosure(Disclosure),
 }
 
 /// Drafting, when a recipe uses it.

@@ -1,8 +1,9 @@
 //! `assay claim`: make a claim, look at claims.
 
 use super::client::Client;
+use super::member;
 use super::output::{Format, fields, print, table};
-use crate::api::{ClaimAccepted, ClaimRequest, ClaimRow, Claims};
+use crate::api::{ClaimAccepted, ClaimRequest, ClaimRow, Claims, Statement};
 use crate::embedded::Embedded;
 use crate::home::Home;
 use crate::storage::Blobs;
@@ -32,6 +33,21 @@ verdict. Write a summary that says nothing of it.
 Example:
   assay claim null --parent 3fa9c0d1… --summary 'retuned workgroups'")]
     Null(NullArgs),
+    /// Have an accepted claim measured again by a fresh committee
+    #[command(
+        after_help = "If the new measurement refutes the claim it is marked as debunked, with \
+all that descends from it. If it does not, the challenge costs a point of standing.
+
+Example:
+  assay claim challenge 3fa9c0d1… --reason 'no gain on this machine'"
+    )]
+    Challenge {
+        /// The claim's id
+        claim: ClaimId,
+        /// One line that says why
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
     /// List the claims on the ledger
     List,
     /// Print everything about one claim
@@ -96,6 +112,9 @@ pub fn run(home: &Path, command: ClaimCommand, format: Format) -> anyhow::Result
     match command {
         ClaimCommand::New(args) => new(home, args, format),
         ClaimCommand::Null(args) => null(home, args, format),
+        ClaimCommand::Challenge { claim, reason } => {
+            member::say(home, &Statement::Challenge { claim, reason }, format, "challenge")
+        }
         ClaimCommand::List => list(home, format),
         ClaimCommand::Show { claim } => show(home, &claim, format),
     }

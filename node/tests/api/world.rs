@@ -1,14 +1,14 @@
 //! A ledger made to order, and a daemon that shows it.
 
 use assay_node::api::{
-    ClaimAccepted, ClaimRequest, MeasuringLock, PeerRow, Status, SubmitError, View,
+    ClaimAccepted, ClaimRequest, MeasuringLock, PeerRow, Said, Statement, Status, SubmitError, View,
 };
 use assay_protocol::block::Proposer;
 use assay_protocol::genesis::{
-    Challenge, CommitteeRules, Genesis, MeasurementRules, Member, PromptPool, Quorum,
-    SignificanceRules,
+    Challenge, CommitteeRules, Genesis, MeasurementRules, Member, MembershipRules, PromptPool,
+    Quorum, SignificanceRules,
 };
-use assay_protocol::ids::{BlobHash, ClaimId, PeerId, RoundId};
+use assay_protocol::ids::{BlobHash, ClaimId, PeerId, RecordId, RoundId};
 use assay_protocol::measurement::{ArmReport, Environment, Measurement, Pair, token_digest};
 use assay_protocol::plan::{Arm, Plan};
 use assay_protocol::randomness::{evaluate, vrf_keypair, vrf_public};
@@ -79,6 +79,13 @@ fn genesis(time_ms: u64) -> Genesis {
             eta_ppm: 10_000,
             tau_ppm: 10_000,
             tau_df: 20,
+        },
+        membership: MembershipRules {
+            epoch_blocks: 100,
+            vouches_per_epoch: 2,
+            vouch_standing_min: 5,
+            probation_rounds: 2,
+            gain_per_epoch_max: 4,
         },
     }
 }
@@ -393,6 +400,13 @@ impl View for Daemon {
             self.submitted.lock().unwrap().push(request);
             Ok(ClaimAccepted { claim: ClaimId([0xaa; 32]), ratio_ppm, own_verdict: None })
         })
+    }
+
+    fn say(&self, statement: Statement) -> Result<Said, SubmitError> {
+        match statement {
+            Statement::Leave => Ok(Said { record: RecordId([6; 32]) }),
+            _ => Err(SubmitError::Refused("the network cannot spare it".to_owned())),
+        }
     }
 
     fn export(&self) -> BoxStream<'static, io::Result<Bytes>> {

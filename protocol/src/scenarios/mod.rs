@@ -6,5 +6,6 @@ mod door;
 mod doubt;
 mod frontier;
 mod life;
+mod membership;
 mod trap;
 mod world;

@@ -6,12 +6,13 @@ use crate::certificate::{Slot, VoteKind, vote_bytes};
 use crate::error::Reject;
 use crate::fixtures::{self, key};
 use crate::genesis::Genesis;
-use crate::ids::{ClaimId, RecordId};
+use crate::ids::ClaimId;
 use crate::measurement::Measurement;
+use crate::membership::Join;
 use crate::peer::{Effect, Input, Peer, Secret};
 use crate::plan::Plan;
 use crate::pool::applies;
-use crate::randomness::{evaluate, vrf_keypair};
+use crate::randomness::{evaluate, vrf_keypair, vrf_public};
 use crate::record::{Body, Claim, Opening, Recipe, opening_seal};
 use crate::state::State;
 use crate::verdict::Outcome;
@@ -97,6 +98,12 @@ impl World {
                     let record = wire::sign(self.peers[0].network(), &key(number), body);
                     self.input(index, Input::Own(Box::new(record)));
                 }
+                Effect::Join(vouch) => {
+                    let vrf = vrf_public(&vrf_keypair(&key(number).to_bytes()));
+                    let body = Body::Join(Join { vouch, vrf });
+                    let record = wire::sign(self.peers[0].network(), &key(number), body);
+                    self.input(index, Input::Own(Box::new(record)));
+                }
                 Effect::Publish(record) => {
                     let bytes = record.signed.encode_to_vec();
                     for other in (0..self.peers.len()).filter(|other| *other != index) {
@@ -121,7 +128,9 @@ impl World {
 
     pub(super) fn order_block(&mut self) -> bool {
         let height = self.peers[0].state().height() + 1;
-        let number = u8::try_from(height % self.peers.len() as u64).unwrap();
+        let validators = validators(&self.peers[0]);
+        let turn = usize::try_from(height).unwrap() % validators.len();
+        let number = validators[turn];
         let (vrf_output, vrf_proof) =
             evaluate(&vrf_keypair(&key(number).to_bytes()), self.peers[0].network(), height);
         let proposer = Proposer { peer: fixtures::peer(number), vrf_output, vrf_proof };
@@ -153,11 +162,9 @@ impl World {
     }
 
     /// Says something in a peer's name, whether or not the ledger takes it.
-    pub(super) fn say(&mut self, author: u8, body: Body) -> RecordId {
+    pub(super) fn say(&mut self, author: u8, body: Body) {
         let record = wire::sign(self.peers[0].network(), &key(author), body);
-        let id = record.id;
         self.input(author.into(), Input::Own(Box::new(record)));
-        id
     }
 
     /// What the ledger would answer.
@@ -185,13 +192,19 @@ impl World {
     }
 }
 
+/// The validators of the next height, by the number of their keys.
+pub(super) fn validators(peer: &Peer) -> Vec<u8> {
+    let set = peer.state().validators();
+    (0..64).filter(|number| set.contains_key(&fixtures::peer(*number))).collect()
+}
+
 pub(super) fn certify(peer: &Peer, block: v1::Block) -> v1::LedgerItem {
     let header = block.header.as_ref().unwrap();
     let hash = header_hash(header);
     let slot = Slot { network: peer.network(), era: 0, height: header.height, round: 0 };
     let message = vote_bytes(&slot, VoteKind::Precommit, Some(hash));
-    let members = u8::try_from(peer.state().members().len()).unwrap();
-    let signatures = (0..members - 1)
+    let signatures = validators(peer)
+        .into_iter()
         .map(|i| v1::CommitSignature {
             validator: fixtures::peer(i).to_vec(),
             signature: key(i).sign(&message).to_bytes().to_vec(),

@@ -35,6 +35,7 @@ impl State {
     /// Moves every open round on to the block at `height` and `time_ms`, whose beacon is set.
     pub(crate) fn advance(&mut self, height: u64, time_ms: u64) {
         self.settled.clear();
+        self.drop_lapsed_vouches(height);
         let waiting = self.docket.clone();
         for id in waiting {
             self.fix_beacon(id, height);
@@ -175,23 +176,6 @@ impl State {
         let ratio = self.claim(id).and_then(|claim| self.standing_of(claim));
         if let Some(claim) = self.claims.get_mut(&id).map(Arc::make_mut) {
             claim.ratio_to_base_ppm = ratio.map(|(_, point)| point.ratio_ppm);
-        }
-    }
-
-    /// Credits a round's seats for showing their measurements and charges them for promises not
-    /// kept. When nobody settled anything, the network and not the seat may be at fault.
-    fn account_for_seats(&mut self, id: RoundId) {
-        let Some((_, round)) = self.round(id) else { return };
-        let decided = round.outcome() != Some(Outcome::Inconclusive);
-        let seats: Vec<_> =
-            round.active_seats().map(|seat| (seat, round.reveals.contains_key(&seat))).collect();
-        for (seat, revealed) in seats {
-            let Some(member) = self.members.get_mut(&seat) else { continue };
-            if revealed {
-                member.standing = member.standing.saturating_add(1);
-            } else if decided {
-                member.standing = member.standing.saturating_sub(1).max(1);
-            }
         }
     }
 

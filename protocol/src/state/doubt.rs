@@ -7,6 +7,7 @@ use crate::error::Reject;
 use crate::gates::Gate;
 use crate::ids::{ClaimId, PeerId, RoundId};
 use crate::record::{Challenge, Record};
+use crate::standing::Rule;
 use crate::verdict::{Outcome, Verdict};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -46,6 +47,9 @@ impl State {
         let operator = |peer: PeerId| self.members.get(&peer).map(|member| &member.operator);
         if claim.author == by || operator(claim.author) == operator(by) {
             return refuse("a challenger may not be its author's operator");
+        }
+        if self.draw_weight(by) == 0 {
+            return refuse("its challenger is on probation, or was caught lately");
         }
         match claim.outcome() {
             None => return Err(Reject::Phase { claim: id, what: "challenge" }),
@@ -113,15 +117,11 @@ impl State {
         self.change_round(id, |round| round.finding = Some(finding));
         match (finding, purpose) {
             (Finding::Debunked, _) => self.debunk(id, height),
-            (Finding::Upheld, Purpose::Challenge { by, .. }) => self.charge_challenger(by),
+            // A challenge that failed cost a committee's time.
+            (Finding::Upheld, Purpose::Challenge { by, .. }) => {
+                self.book_for(by, Rule::FailedChallenge, id);
+            }
             _ => {}
-        }
-    }
-
-    /// A challenge that failed cost a committee's time.
-    fn charge_challenger(&mut self, by: PeerId) {
-        if let Some(member) = self.members.get_mut(&by) {
-            member.standing = member.standing.saturating_sub(1).max(1);
         }
     }
 

@@ -2,15 +2,20 @@
 
 mod advance;
 mod claim;
+mod disclosure;
 mod doubt;
+mod membership;
 mod places;
 mod ranking;
 mod records;
 mod round;
+mod standing;
 mod trap;
 
 pub use claim::ClaimState;
+pub use disclosure::{DISCLOSURES_PER_CLAIM_MAX, Disclosed};
 pub use doubt::{CHALLENGER_STANDING_MIN, Debunked, ROUNDS_MAX};
+pub use membership::{Admission, MemberState, Membership, PendingVouch};
 pub use places::Cost;
 pub use ranking::FRONTIER_ROUNDS_MAX;
 pub use round::{Finding, Phase, Purpose, Round};
@@ -18,26 +23,14 @@ pub use round::{Finding, Phase, Purpose, Round};
 use crate::draw::Candidate;
 use crate::fair::Shares;
 use crate::genesis::{Genesis, Quorum};
-use crate::ids::{Beacon, BlockHash, ClaimId, NetworkId, PeerId, RecipeId, RoundId, hash_parts};
+use crate::ids::{
+    Beacon, BlockHash, ClaimId, NetworkId, PeerId, RecipeId, RecordId, RoundId, hash_parts,
+};
 use crate::merkle::Frontier;
 use crate::plan::{Plan, Subject, plan};
 use crate::record::Recipe;
-use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-/// A member as the ledger knows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct MemberState {
-    /// A name for people.
-    pub name: String,
-    /// Who runs the peer.
-    pub operator: String,
-    /// Its key for verifiable random outputs.
-    pub vrf: PeerId,
-    /// Its record of useful work.
-    pub standing: u64,
-}
 
 /// Everything that the ledger decided so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +44,12 @@ pub struct State {
     pub(crate) beacon: Beacon,
     /// All records ever ordered.
     pub(crate) index: Frontier,
-    pub(crate) members: BTreeMap<PeerId, MemberState>,
+    /// Everyone who is or was a member.
+    pub(crate) members: BTreeMap<PeerId, Arc<MemberState>>,
+    /// Vouches not accepted yet, by newcomer.
+    pub(crate) vouches: BTreeMap<PeerId, PendingVouch>,
+    /// Tricks told of. The history covers them.
+    pub(crate) disclosures: BTreeMap<RecordId, Arc<Disclosed>>,
     pub(crate) claims: BTreeMap<ClaimId, Arc<ClaimState>>,
     pub(crate) recipes: BTreeMap<RecipeId, ClaimId>,
     /// Claims with an open round, in the order these were opened.
@@ -70,15 +68,6 @@ impl State {
     /// The state before the first block.
     #[must_use]
     pub fn new(genesis: Genesis) -> Self {
-        let members = genesis.members.iter().map(|member| {
-            let state = MemberState {
-                name: member.name.clone(),
-                operator: member.operator.clone(),
-                vrf: member.vrf,
-                standing: u64::from(member.standing),
-            };
-            (member.peer, state)
-        });
         Self {
             network: genesis.network(),
             base_claim: genesis.base_claim(),
@@ -87,7 +76,9 @@ impl State {
             time_ms: genesis.time_ms,
             beacon: genesis.first_beacon(),
             index: Frontier::default(),
-            members: members.collect(),
+            members: membership::founders(&genesis),
+            vouches: BTreeMap::new(),
+            disclosures: BTreeMap::new(),
             claims: BTreeMap::new(),
             recipes: BTreeMap::from([(genesis.challenge.base.id(), genesis.base_claim())]),
             docket: Vec::new(),
@@ -186,18 +177,6 @@ impl State {
         claim.round(id.number).map(|round| (claim, round))
     }
 
-    /// The members by key.
-    #[must_use]
-    pub fn members(&self) -> &BTreeMap<PeerId, MemberState> {
-        &self.members
-    }
-
-    /// The validators of the next height with their powers.
-    #[must_use]
-    pub fn validators(&self) -> BTreeMap<PeerId, u64> {
-        self.members.keys().map(|peer| (*peer, 1)).collect()
-    }
-
     /// The recipe behind a claim id, the base's included.
     #[must_use]
     pub fn recipe(&self, id: ClaimId) -> Option<Recipe> {
@@ -250,10 +229,6 @@ impl State {
     /// header carries.
     #[must_use]
     pub fn root(&self) -> [u8; 32] {
-        let members = self.members.iter().flat_map(|(peer, member)| {
-            peer.0.into_iter().chain(member.standing.to_le_bytes()).collect::<Vec<u8>>()
-        });
-        let members: Vec<u8> = members.collect();
         let open: Vec<u8> = self.docket().flat_map(claim_digest).collect();
         // Serialising plain structs with string keys cannot fail.
         let shares = serde_json::to_vec(&self.shares).unwrap_or_default();
@@ -263,7 +238,7 @@ impl State {
                 &self.height.to_le_bytes(),
                 &self.time_ms.to_le_bytes(),
                 &self.beacon.0,
-                &members,
+                &self.membership_digest(),
                 &open,
                 &shares,
                 &self.history,
@@ -290,8 +265,8 @@ impl State {
         if confirms { rules.frontier } else { rules.first() }
     }
 
-    /// The members that may be drawn for a round, by rising id: all but those of `excluded`
-    /// operators. Operators who held a seat in an earlier round of the claim come last.
+    /// The members that may be drawn for a round, by rising id: those with a weight, but none of
+    /// `excluded` operators. Operators who held a seat in an earlier round of the claim come last.
     fn candidates(&self, claim: &ClaimState, excluded: &[PeerId]) -> Vec<Candidate> {
         let operators = |peers: Vec<PeerId>| -> BTreeSet<&str> {
             let members = peers.iter().filter_map(|peer| self.members.get(peer));
@@ -306,9 +281,10 @@ impl State {
             .map(|(peer, member)| Candidate {
                 peer: *peer,
                 operator: member.operator.clone(),
-                weight: member.standing,
+                weight: self.draw_weight(*peer),
                 sat_before: sat_before.contains(member.operator.as_str()),
             })
+            .filter(|candidate| candidate.weight > 0)
             .collect()
     }
 }

@@ -15,8 +15,10 @@ impl State {
     ///
     /// [`Reject`]; the state is then unchanged.
     pub(crate) fn apply_record(&mut self, record: &Record, height: u64) -> Result<(), Reject> {
-        if !self.members.contains_key(&record.author) {
-            return Err(Reject::NotMember(record.author));
+        let author = record.author;
+        // Joining is the one thing that a stranger may say.
+        if self.active_member(author).is_none() && !matches!(record.body, Body::Join(_)) {
+            return Err(Reject::NotMember(author));
         }
         match &record.body {
             Body::Claim(claim) => self.apply_claim(record, claim, height),
@@ -24,6 +26,12 @@ impl State {
             Body::Reveal(reveal) => self.apply_reveal(record.author, reveal),
             Body::Opening(opening) => self.apply_opening(record.author, opening),
             Body::Challenge(challenge) => self.apply_challenge(record, challenge, height),
+            Body::Vouch(vouch) => self.apply_vouch(author, record.id, vouch, height),
+            Body::Join(join) => self.apply_join(author, join, height),
+            Body::Leave(leave) => self.apply_leave(author, *leave),
+            Body::Equivocation(proof) => self.end_key(proof.culprit(), height),
+            Body::DoubleVote(proof) => self.end_key(proof.validator, height),
+            Body::Disclosure(told) => self.apply_disclosure(record, told, height),
         }
     }
 

@@ -5,6 +5,7 @@
 use super::{Round, State};
 use crate::gates::{Evidence, Gate};
 use crate::ids::{ClaimId, PeerId, RoundId};
+use crate::standing::Rule;
 use crate::verdict::{Outcome, reports_gain};
 
 impl State {
@@ -14,6 +15,9 @@ impl State {
         let rounds: Vec<RoundId> = claim.rounds.iter().map(|round| round.id(id)).collect();
         for round in rounds {
             let caught = self.caught_in(round);
+            for seat in &caught {
+                self.book_for(*seat, Rule::NullTrap, round);
+            }
             self.change_round(round, |round| round.caught = caught);
         }
     }

@@ -321,7 +321,13 @@ fn seat_list(snapshot: &Snapshot, claim: &ClaimState, round: &Round) -> Markup {
 }
 
 fn members(snapshot: &Snapshot, peers: Option<&[PeerRow]>) -> Markup {
-    let mut members: Vec<(&PeerId, &MemberState)> = snapshot.state.members().iter().collect();
+    let mut members: Vec<(&PeerId, &MemberState)> = snapshot
+        .state
+        .members()
+        .iter()
+        .filter(|(_, member)| member.is_active())
+        .map(|(peer, member)| (peer, member.as_ref()))
+        .collect();
     members.sort_by(|(_, a), (_, b)| b.standing.cmp(&a.standing).then(a.name.cmp(&b.name)));
     html! {
         section #members data-live aria-labelledby="members-title" {
