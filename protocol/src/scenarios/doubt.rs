@@ -9,6 +9,7 @@ use crate::plan::Arm;
 use crate::record::{Body, Challenge, Claim};
 use crate::state::{Finding, Purpose};
 use crate::verdict::Outcome;
+use prost::Message;
 
 fn challenge(claim: ClaimId) -> Body {
     Body::Challenge(Challenge { claim, reason: "I find no gain".to_owned() })
@@ -74,6 +75,13 @@ fn a_refuting_round_debunks_the_entry_and_marks_what_descends_from_it() {
     }
     let again = world.refusal(6, challenge(root));
     assert!(matches!(again, Some(Reject::Unchallengeable { .. })));
+    // An auditor comes to the same end.
+    let items: Vec<Vec<u8>> = world.items.iter().map(Message::encode_to_vec).collect();
+    let auditor = world.audit(&items).unwrap();
+    assert_eq!(auditor.state(), world.state());
+    let checked = auditor.checked();
+    assert_eq!((checked.challenges, checked.debunked, checked.entries), (1, 1, 4));
+    assert_eq!(checked.frontier_rounds, 3);
     // A challenge that was right costs nothing.
     assert!(world.state().members()[&fixtures::peer(3)].standing >= 10);
 }
