@@ -45,7 +45,7 @@ impl Author {
             .ok_or_else(|| SubmitError::Refused(format!("claim {parent} is not on the ledger")))?;
         let hardware_class =
             self.seat.identify().await.map_err(|e| SubmitError::Unavailable(e.to_string()))?;
-        let ClaimRequest { recipe, summary, ratio_ppm, insist, .. } = request;
+        let ClaimRequest { recipe, summary, ratio_ppm, insist, null, .. } = request;
         let mut claim = Claim { recipe, parent, result_seal: [0; 32], summary, hardware_class };
         // Refused claims are refused before minutes are spent on measuring them.
         self.check(&claim)?;
@@ -71,10 +71,10 @@ impl Author {
         };
 
         let salt = random().map_err(SubmitError::Unavailable)?;
-        claim.result_seal = opening_seal(me, recipe.id(), &salt, ratio_ppm);
+        claim.result_seal = opening_seal(me, recipe.id(), &salt, ratio_ppm, null);
         let record = self.check(&claim)?;
         let claim = ClaimId(record.id.0);
-        let secret = Secret::Result(Opening { claim, salt, ratio_ppm });
+        let secret = Secret::Result(Opening { claim, salt, ratio_ppm, null });
         self.ledger
             .store()
             .put_secret(&secret)

@@ -172,7 +172,7 @@ impl Calibration {
     /// Adds how fast a seat's machine decoded the base recipe, which was the parent's arm.
     pub fn add_base(&mut self, seat: &Evidence<'_>) {
         let tokens = seat.parent().decoded_tokens.max(1);
-        let ps = u128::from(seat.parent_ns()) * 1_000 / u128::from(tokens);
+        let ps = seat.times_ns(false).map(u128::from).sum::<u128>() * 1_000 / u128::from(tokens);
         self.base_ps_per_token.add(u64::try_from(ps).unwrap_or(u64::MAX));
     }
 

@@ -39,13 +39,10 @@ impl<'a> Evidence<'a> {
         }
     }
 
-    /// Time of all the parent's decode loops.
-    #[must_use]
-    pub fn parent_ns(&self) -> u64 {
-        let pairs = self.measurement.pairs.iter();
-        pairs.fold(0, |sum, pair| {
-            sum.saturating_add(if self.plan.child == Arm::X { pair.y_ns } else { pair.x_ns })
-        })
+    /// Times of the child's decode loops, or of the parent's, in the order measured.
+    pub fn times_ns(&self, child: bool) -> impl Iterator<Item = u64> + 'a {
+        let x = (self.plan.child == Arm::X) == child;
+        self.measurement.pairs.iter().map(move |pair| if x { pair.x_ns } else { pair.y_ns })
     }
 
     /// Log of parent time over child time, a pair: positive means that the child is faster.

@@ -2,8 +2,11 @@
 
 mod audit;
 mod classes;
+mod docket;
 mod door;
+mod doubt;
 mod frontier;
 mod life;
 mod membership;
+mod trap;
 mod world;

@@ -4,20 +4,26 @@ mod advance;
 mod claim;
 mod classes;
 mod disclosure;
+mod doubt;
 mod membership;
+mod places;
 mod ranking;
 mod records;
 mod round;
 mod standing;
+mod trap;
 
 pub use claim::ClaimState;
 pub use classes::{Classes, PENDING_ROUNDS_MAX};
 pub use disclosure::{DISCLOSURES_PER_CLAIM_MAX, Disclosed};
+pub use doubt::{CHALLENGER_STANDING_MIN, Debunked, ROUNDS_MAX};
 pub use membership::{Admission, MemberState, Membership, PendingVouch};
+pub use places::Cost;
 pub use ranking::FRONTIER_ROUNDS_MAX;
-pub use round::{Phase, Purpose, Round};
+pub use round::{Finding, Phase, Purpose, Round};
 
 use crate::draw::Candidate;
+use crate::fair::Shares;
 use crate::genesis::{Genesis, Quorum};
 use crate::ids::{
     Beacon, BlockHash, ClaimId, NetworkId, PeerId, RecipeId, RecordId, RoundId, hash_parts,
@@ -58,6 +64,8 @@ pub struct State {
     pub(crate) pending: Vec<ClaimId>,
     /// What is known of hardware classes.
     pub(crate) classes: Classes,
+    /// How much of the committees' time each operator had.
+    pub(crate) shares: Shares,
     /// Hash chain over everything settled, so that the state root need not walk it.
     pub(crate) history: [u8; 32],
 }
@@ -84,6 +92,7 @@ impl State {
             entries: Vec::new(),
             pending: Vec::new(),
             classes: Classes::default(),
+            shares: Shares::default(),
             history: hash_parts("assay history v1", &[]),
             genesis: Arc::new(genesis),
         }
@@ -157,6 +166,12 @@ impl State {
         self.docket().filter_map(|claim| claim.open_round().map(|round| (claim, round)))
     }
 
+    /// How much of the committees' time each operator had.
+    #[must_use]
+    pub fn shares(&self) -> &Shares {
+        &self.shares
+    }
+
     /// The rounds that the last block settled.
     #[must_use]
     pub fn settled_rounds(&self) -> &[RoundId] {
@@ -224,6 +239,8 @@ impl State {
     pub fn root(&self) -> [u8; 32] {
         let open: Vec<u8> = self.docket().flat_map(claim_digest).collect();
         let pending: Vec<u8> = self.pending.iter().flat_map(|claim| claim.0).collect();
+        // Serialising plain structs with string keys cannot fail.
+        let shares = serde_json::to_vec(&self.shares).unwrap_or_default();
         hash_parts(
             "assay state v1",
             &[
@@ -234,6 +251,7 @@ impl State {
                 &open,
                 &pending,
                 &self.classes.digest(),
+                &shares,
                 &self.history,
             ],
         )
