@@ -61,7 +61,12 @@ fn genesis(name: &str, homes: &[Home]) -> Genesis {
             docket_max: 1,
             assumed_dishonest_ppm: 0,
         },
-        measurement: MeasurementRules { pairs: 2, decode_tokens: 2, reach_tokens: 1 },
+        measurement: MeasurementRules {
+            pairs: 2,
+            decode_tokens: 4,
+            reach_tokens: 1,
+            context_tokens: 1,
+        },
         significance: SignificanceRules { alpha_ppm: 1_000, eta_ppm: 0, tau_ppm: 1, tau_df: 1 },
     }
 }
@@ -192,7 +197,10 @@ fn committees_are_explained_by_the_published_table() {
         let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         let close = |field: &str, expected: f64| {
             let found = report["steps"][row][field].as_f64().unwrap();
-            assert!((found / expected - 1.0).abs() < 0.1, "{seats} {field}: {found}, not {expected}");
+            assert!(
+                (found / expected - 1.0).abs() < 0.1,
+                "{seats} {field}: {found}, not {expected}"
+            );
         };
         close("forged", forged);
         close("stalled", stalled);

@@ -1,6 +1,6 @@
 //! The verdict: a deterministic function of the revealed measurements.
 
-use crate::gates::{self, Evidence, Gain, GateResult, PPM};
+use crate::gates::{self, Evidence, Flag, Gain, GateResult, PPM};
 use crate::genesis::Genesis;
 use crate::ids::PeerId;
 use crate::statistics::binomial_at_least;
@@ -45,6 +45,8 @@ pub struct Verdict {
     pub perplexity_child_ppm: Option<u64>,
     /// Every gate with its numbers.
     pub gates: Vec<GateResult>,
+    /// What looked impossible or evasive on some seat; refuses nothing.
+    pub flags: Vec<Flag>,
     /// Whose measurements it rests on.
     pub attested_by: Vec<PeerId>,
     /// Probability that dishonest seats alone fill the quorum, at the share that the genesis
@@ -75,6 +77,7 @@ pub fn decide(genesis: &Genesis, evidence: &[(PeerId, Evidence<'_>)]) -> Verdict
         perplexity_parent_ppm: None,
         perplexity_child_ppm: None,
         gates: Vec::new(),
+        flags: Vec::new(),
         attested_by,
         forged_quorum_ppb: to_ppm(forged * 1_000.0),
     };
@@ -94,6 +97,7 @@ pub fn decide(genesis: &Genesis, evidence: &[(PeerId, Evidence<'_>)]) -> Verdict
         gates::speed(&genesis.significance, gain.as_ref()),
         gates::repeat(&seats),
     ];
+    verdict.flags = gates::flags(&seats);
     verdict.lossless = verdict.gates.iter().any(|g| g.gate == gates::Gate::Identity && g.pass);
     verdict.ratio = gain.map(|Gain { pooled, .. }| {
         let (low, high) = pooled.bounds(genesis.significance.alpha_ppm as f64 / PPM);
@@ -103,10 +107,8 @@ pub fn decide(genesis: &Genesis, evidence: &[(PeerId, Evidence<'_>)]) -> Verdict
             high_ppm: to_ppm(libm::exp(high)),
         }
     });
-    verdict.perplexity_parent_ppm =
-        gates::perplexity(&seats, |seat| seat.parent().nll_nanonats).map(to_ppm);
-    verdict.perplexity_child_ppm =
-        gates::perplexity(&seats, |seat| seat.child().nll_nanonats).map(to_ppm);
+    verdict.perplexity_parent_ppm = gates::perplexity_parent(&seats).map(to_ppm);
+    verdict.perplexity_child_ppm = gates::perplexity_child(&seats).map(to_ppm);
     // Identity decides the track; a lossy recipe stands or falls by the quality gate.
     let accepted = verdict.gates.iter().all(|g| g.pass || g.gate == gates::Gate::Identity);
     verdict.outcome = if accepted { Outcome::Accepted } else { Outcome::Refuted };
