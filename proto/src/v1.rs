@@ -219,6 +219,19 @@ pub struct Environment {
     /// engine version
     #[prost(string, tag = "9")]
     pub engine: ::prost::alloc::string::String,
+    /// measured by the probe, f32 multiply-adds counted as two
+    #[prost(uint64, tag = "10")]
+    pub compute_mflop_s: u64,
+    /// fastest processor core; 0 where unknown
+    #[prost(uint32, tag = "11")]
+    pub clock_before_mhz: u32,
+    #[prost(uint32, tag = "12")]
+    pub clock_after_mhz: u32,
+    /// hottest sensor; 0 where unknown
+    #[prost(uint32, tag = "13")]
+    pub temperature_before_celsius: u32,
+    #[prost(uint32, tag = "14")]
+    pub temperature_after_celsius: u32,
 }
 /// Names the files of a checkpoint, bundle or drafter. Its hash is its name.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -16,7 +16,8 @@
 //! - [`wire`] is the one door: bytes become a [`record::Record`] there or are refused.
 //! - [`state::State`] is everything decided so far; [`block`] extends it, nothing else does.
 //! - [`randomness`], [`draw`] and [`plan`] turn the beacon into committees and prompts.
-//! - [`gates`], [`statistics`] and [`verdict`] turn raw measurements into a decision.
+//! - [`gates`], [`statistics`] and [`verdict`] turn raw measurements into a decision;
+//!   [`calibration`] is what rounds taught about a hardware class.
 //! - [`peer::Peer`] is one participant: `step(input) → effects`, over a [`pool::Pool`].
 //! - [`audit`] replays an exported ledger; [`certificate`] is what validators signed.
 //!
@@ -36,6 +37,7 @@
 
 pub mod audit;
 pub mod block;
+pub mod calibration;
 pub mod certificate;
 pub mod draw;
 pub mod error;

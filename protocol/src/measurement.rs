@@ -92,6 +92,11 @@ pub struct Environment {
     pub load_after_milli: u32,
     pub repeats: u32,
     pub engine: String,
+    pub compute_mflop_s: u64,
+    pub clock_before_mhz: u32,
+    pub clock_after_mhz: u32,
+    pub temperature_before_celsius: u32,
+    pub temperature_after_celsius: u32,
 }
 
 /// Digest of a token stream: the first 16 bytes of BLAKE3 over the ids as little-endian u32.
@@ -264,6 +269,11 @@ impl Environment {
             load_after_milli: self.load_after_milli,
             repeats: self.repeats,
             engine: self.engine.clone(),
+            compute_mflop_s: self.compute_mflop_s,
+            clock_before_mhz: self.clock_before_mhz,
+            clock_after_mhz: self.clock_after_mhz,
+            temperature_before_celsius: self.temperature_before_celsius,
+            temperature_after_celsius: self.temperature_after_celsius,
         }
     }
 
@@ -278,6 +288,11 @@ impl Environment {
             load_after_milli: environment.load_after_milli,
             repeats: environment.repeats,
             engine: text("engine", environment.engine)?,
+            compute_mflop_s: environment.compute_mflop_s,
+            clock_before_mhz: environment.clock_before_mhz,
+            clock_after_mhz: environment.clock_after_mhz,
+            temperature_before_celsius: environment.temperature_before_celsius,
+            temperature_after_celsius: environment.temperature_after_celsius,
         })
     }
 }
@@ -347,6 +362,11 @@ mod tests {
             load_before_milli: u32::MAX,
             load_after_milli: u32::MAX,
             repeats: u32::MAX,
+            compute_mflop_s: u64::MAX,
+            clock_before_mhz: u32::MAX,
+            clock_after_mhz: u32::MAX,
+            temperature_before_celsius: u32::MAX,
+            temperature_after_celsius: u32::MAX,
         };
         Measurement { pairs: vec![pair; PAIRS_MAX], x: arm.clone(), y: arm, environment }
     }

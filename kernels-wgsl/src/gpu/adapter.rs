@@ -242,7 +242,6 @@ mod tests {
         let gpu = Gpu::open(&AdapterRequest::default()).unwrap();
         let same = AdapterRequest { name_contains: Some(gpu.info().name.to_uppercase()) };
         assert_eq!(Gpu::open(&same).unwrap().info(), gpu.info());
-        assert!(gpu.probe_bandwidth_mb_s().unwrap() > 0);
     }
 
     #[test]

@@ -4,6 +4,10 @@ use assay_protocol::measurement::Measurement;
 
 /// A timed loop this many times as long as its arm's median was interrupted.
 const OUTLIER: u64 = 3;
+/// A clock below this share of what it was has been throttled.
+const CLOCK_PERCENT_MIN: u32 = 70;
+/// A machine that grew this much hotter was cold when it began, and slowed down since.
+const WARMING_CELSIUS_MAX: u32 = 30;
 
 /// What disturbed `measurement` on a machine with `cores` processors, if anything did.
 ///
@@ -16,6 +20,15 @@ pub(super) fn disturbance(measurement: &Measurement, cores: usize) -> Option<Str
     let most = u32::try_from(cores).unwrap_or(u32::MAX).max(1).saturating_mul(2000);
     if rise > most {
         return Some(format!("the load average rose by {}.{:03}", rise / 1000, rise % 1000));
+    }
+    let (clock, began) = (environment.clock_after_mhz, environment.clock_before_mhz);
+    if clock > 0 && u64::from(clock) * 100 < u64::from(began) * u64::from(CLOCK_PERCENT_MIN) {
+        return Some(format!("the processor's clock fell from {began} to {clock} MHz"));
+    }
+    let (hot, cool) =
+        (environment.temperature_after_celsius, environment.temperature_before_celsius);
+    if cool > 0 && hot.saturating_sub(cool) > WARMING_CELSIUS_MAX {
+        return Some(format!("the machine warmed up from {cool} to {hot} °C"));
     }
     let pairs = &measurement.pairs;
     let x: Vec<u64> = pairs.iter().map(|pair| pair.x_ns).collect();
@@ -78,5 +91,22 @@ mod tests {
         assert_eq!(disturbance(&measured, 2), None);
         measured.environment.load_after_milli = 4501;
         assert!(disturbance(&measured, 2).unwrap().contains("4.001"));
+    }
+
+    #[test]
+    fn throttling_counts_where_the_system_tells() {
+        let mut measured = measurement(&[(10, 20)]);
+        let environment = &mut measured.environment;
+        (environment.clock_before_mhz, environment.clock_after_mhz) = (3000, 2100);
+        (environment.temperature_before_celsius, environment.temperature_after_celsius) = (40, 70);
+        assert_eq!(disturbance(&measured, 2), None);
+        measured.environment.clock_after_mhz = 2099;
+        assert!(disturbance(&measured, 2).unwrap().contains("3000 to 2099 MHz"));
+        measured.environment.clock_after_mhz = 0;
+        assert_eq!(disturbance(&measured, 2), None);
+        measured.environment.temperature_after_celsius = 71;
+        assert!(disturbance(&measured, 2).unwrap().contains("40 to 71"));
+        measured.environment.temperature_before_celsius = 0;
+        assert_eq!(disturbance(&measured, 2), None);
     }
 }

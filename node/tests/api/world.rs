@@ -297,6 +297,8 @@ fn measurement(plan: &Plan, index: usize, truth: Truth) -> Measurement {
         load_after_milli: 1_120,
         repeats: u32::from(index == 2),
         engine: "assay-kernels 0.1.0".to_owned(),
+        compute_mflop_s: 21_000,
+        ..Environment::default()
     };
     Measurement { pairs, x, y, environment }
 }

@@ -6,8 +6,6 @@
 mod design;
 mod pooled;
 mod signed_rank;
-#[cfg(test)]
-mod simulation;
 mod student;
 
 pub use design::{Noise, Test, pairs_needed, power, seats_needed};

@@ -15,6 +15,12 @@ pub struct Pooled {
     pub sigma: f64,
     /// Degrees of freedom of the interval.
     pub df: f64,
+    /// Degrees of freedom of [`Pooled::sigma`]: values less seats.
+    pub within_df: f64,
+    /// Between-seat variance as these seats alone estimate it.
+    pub own_tau_squared: f64,
+    /// Degrees of freedom of that estimate: seats less one.
+    pub own_tau_df: f64,
 }
 
 impl Pooled {
@@ -79,6 +85,9 @@ pub fn pool(seats: &[Vec<f64>], known: BetweenSeats) -> Option<Pooled> {
         tau: libm::sqrt(tau_squared),
         sigma: libm::sqrt(sigma_squared),
         df,
+        within_df,
+        own_tau_squared: estimated,
+        own_tau_df: seat_df,
     };
     (pooled.mean.is_finite() && pooled.standard_error.is_finite()).then_some(pooled)
 }

@@ -270,7 +270,10 @@ fn seat_line(seat: &SeatRow) -> Markup {
                 @let environment = &samples.environment;
                 td.number { (significant(samples.parent_tps)) }
                 td.number { (significant(samples.child_tps)) }
-                td.number { (significant(environment.bandwidth_mb_s as f64 / 1e3)) }
+                td.number {
+                    (significant(environment.bandwidth_mb_s as f64 / 1e3))
+                    span.sub { (significant(environment.compute_mflop_s as f64 / 1e3)) " GFLOP/s" }
+                }
                 td.number {
                     (format!("{:.2}", f64::from(environment.load_before_milli) / 1e3)) " → "
                     (format!("{:.2}", f64::from(environment.load_after_milli) / 1e3))

@@ -112,8 +112,7 @@ pub fn measure(job: &Job, progress: &mut dyn FnMut(Progress)) -> Result<Measurem
     }
     steps.begin("probing vocabulary and context");
     bench.arms.probe_reach(job, &bench.pool, &mut bench.references)?;
-    let mut environment = bench.environment;
-    environment.load_after_milli = environment::load_milli();
+    let environment = environment::finish(bench.environment, environment::conditions());
     let (x, y) = bench.arms.into_reports();
     Ok(Measurement { pairs, x, y, environment })
 }
@@ -152,18 +151,16 @@ struct Bench<'a> {
 
 impl<'a> Bench<'a> {
     fn open(job: &'a Job) -> Result<Self, WorkerError> {
-        let load_before_milli = environment::load_milli();
+        let before = environment::conditions();
         let gpu = Gpu::open(&AdapterRequest { name_contains: job.adapter.clone() })?;
         let base = files::checkpoint(Some(&job.base.checkpoint))
             .map_err(|reason| WorkerError::Recipe { recipe: "base", reason })?;
         let pool = Pool::open(job, &base)?;
-        let bandwidth_mb_s = gpu.probe_bandwidth_mb_s()?;
         let options = engine_options(job);
         check_memory(job, base.config().vocab)?;
         let mut references = References::new(&gpu, &job.base.checkpoint, &base, &options)?;
         let arms = Arms::open(&gpu, job, &options, &mut references)?;
-        let environment = environment::describe(gpu.info(), bandwidth_mb_s);
-        let environment = Environment { load_before_milli, ..environment };
+        let environment = environment::describe(&gpu, before)?;
         let mut seeds = Draw::new("assay prompts v1", &[&job.plan.reach_seed.to_le_bytes()]);
         let pairs = job.plan.prompts.len();
         let repeated = usize::try_from(seeds.below(pairs as u64)).unwrap_or(0);

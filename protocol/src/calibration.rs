@@ -1,0 +1,301 @@
+//! What the ledger has learned about a hardware class: how noisy it is and what its machines deliver.
+//!
+//! Every settled round adds its seats' own spread, so that noise is measured and not assumed: the next
+//! rounds of the class draw as many pairs as that noise asks for, and their verdicts weigh seats by it.
+//! The sums are integers, because they are part of the state that every peer must agree on.
+
+use crate::gates::PPM;
+use crate::genesis::SignificanceRules;
+use crate::measurement::Environment;
+use crate::statistics::{BetweenSeats, Noise, Pooled, Test, pairs_needed};
+use serde::{Deserialize, Serialize};
+
+/// Units of a squared log ratio in one.
+const SQUARES: f64 = 1e12;
+/// Units of a log in one.
+const LOGS: f64 = 1e6;
+/// A round counts at most this many times the variance known before it, so that one wild seat cannot
+/// make a class unmeasurable.
+const GROWTH_MAX: f64 = 16.0;
+/// Most degrees of freedom that earlier rounds are worth: drivers and machines change.
+const DF_MAX: f64 = 200.0;
+/// Attestations of a class before its figures are held against a seat.
+const SEATS_KNOWN_MIN: u64 = 5;
+/// A seat's figures may be this many times the class's, or as small a part of them.
+const FIGURE_FACTOR_MAX: f64 = 4.0;
+
+/// A sum of squares with its degrees of freedom.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Variance {
+    squares: u64,
+    df: u64,
+}
+
+impl Variance {
+    #[allow(clippy::cast_precision_loss)]
+    fn estimate(self) -> Option<f64> {
+        (self.df > 0).then(|| self.squares as f64 / SQUARES / self.df as f64)
+    }
+
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    fn add(&mut self, variance: f64, df: f64) {
+        // Float to integer casts saturate and map NaN to zero; a round has at most some thousand pairs.
+        self.squares = self.squares.saturating_add((variance * df * SQUARES) as u64);
+        self.df = self.df.saturating_add(df as u64);
+    }
+}
+
+/// A geometric mean.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Typical {
+    logs: u64,
+    count: u64,
+}
+
+impl Typical {
+    #[allow(clippy::cast_precision_loss)]
+    fn value(self) -> Option<f64> {
+        (self.count > 0).then(|| libm::exp(self.logs as f64 / LOGS / self.count as f64))
+    }
+
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    fn add(&mut self, value: u64) {
+        // A figure of zero says that the probe did not run; its log would be no number.
+        if value > 0 {
+            self.logs = self.logs.saturating_add((libm::log(value as f64) * LOGS) as u64);
+            self.count = self.count.saturating_add(1);
+        }
+    }
+
+    #[allow(clippy::cast_precision_loss)]
+    fn is_far_from(self, value: u64) -> bool {
+        let Some(typical) = self.value().filter(|_| self.count >= SEATS_KNOWN_MIN) else {
+            return false;
+        };
+        let factor = value as f64 / typical;
+        !(1.0 / FIGURE_FACTOR_MAX..=FIGURE_FACTOR_MAX).contains(&factor)
+    }
+}
+
+/// Noise and figures of one hardware class, from the rounds that settled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Calibration {
+    rounds: u64,
+    within: Variance,
+    between: Variance,
+    bandwidth_mb_s: Typical,
+    compute_mflop_s: Typical,
+}
+
+/// A probe that does not fit the class that a seat says it belongs to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Misfit {
+    /// Which figure, with its unit.
+    pub figure: &'static str,
+    /// What the seat's probe found.
+    pub found: u64,
+    /// The geometric mean over the class's earlier seats.
+    pub typical: f64,
+}
+
+impl std::fmt::Display for Misfit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { figure, found, typical } = self;
+        write!(f, "{figure} {found}, the class has {typical:.0}")
+    }
+}
+
+impl Calibration {
+    /// Rounds that it rests on.
+    #[must_use]
+    pub fn rounds(&self) -> u64 {
+        self.rounds
+    }
+
+    /// Standard deviation of a pair's log ratio within a seat; `None` before the first round.
+    #[must_use]
+    pub fn sigma(&self) -> Option<f64> {
+        self.within.estimate().map(libm::sqrt)
+    }
+
+    /// What is known about how far seats of the class differ: the genesis's assumption and the rounds'
+    /// own estimates, each weighed by its degrees of freedom (Smyth's moderated variance, as in
+    /// [`crate::statistics::pool`]).
+    #[must_use]
+    #[allow(clippy::cast_precision_loss)]
+    pub fn between(&self, rules: &SignificanceRules) -> BetweenSeats {
+        let (assumed, assumed_df) = (rules.tau_ppm as f64 / PPM, f64::from(rules.tau_df));
+        let df = assumed_df + self.between.df as f64;
+        let squares = assumed * assumed * assumed_df + self.between.squares as f64 / SQUARES;
+        let capped = if df > DF_MAX { DF_MAX } else { df };
+        BetweenSeats { tau: libm::sqrt(squares / df), df: capped }
+    }
+
+    /// Pairs a seat needs so that a committee finds a true gain of `gain` in nine of ten claims: an
+    /// even number between `least` and `most`. Before the class was measured, `most`.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss)]
+    pub fn pairs(
+        &self,
+        rules: &SignificanceRules,
+        seats: u32,
+        gain: f64,
+        least: u32,
+        most: u32,
+    ) -> u32 {
+        let Some(sigma) = self.sigma() else { return most };
+        let BetweenSeats { tau, df } = self.between(rules);
+        let noise = Noise { sigma, tau, tau_df: df };
+        let (alpha, eta) = (rules.alpha_ppm as f64 / PPM, rules.eta_ppm as f64 / PPM);
+        let test = Test { alpha, eta, gain, power: 0.9 };
+        pairs_needed(seats, most, noise, test).unwrap_or(most).clamp(least, most)
+    }
+
+    /// Adds a settled round: its pooled ratio, and where its seats of this class measured.
+    pub fn add<'a>(
+        &mut self,
+        rules: &SignificanceRules,
+        pooled: &Pooled,
+        environments: impl IntoIterator<Item = &'a Environment>,
+    ) {
+        let capped = |variance: f64, known: Option<f64>| match known {
+            Some(known) if variance > GROWTH_MAX * known => GROWTH_MAX * known,
+            _ => variance,
+        };
+        let tau = self.between(rules).tau;
+        let within = capped(pooled.sigma * pooled.sigma, self.within.estimate());
+        self.within.add(within, pooled.within_df);
+        let between = capped(pooled.own_tau_squared, Some(tau * tau));
+        self.between.add(between, pooled.own_tau_df);
+        for environment in environments {
+            self.bandwidth_mb_s.add(environment.bandwidth_mb_s);
+            self.compute_mflop_s.add(environment.compute_mflop_s);
+        }
+        self.rounds = self.rounds.saturating_add(1);
+    }
+
+    /// Whether a seat's probes are those of this class, whatever its adapter calls itself.
+    ///
+    /// # Errors
+    ///
+    /// The first [`Misfit`].
+    pub fn check(&self, environment: &Environment) -> Result<(), Misfit> {
+        let figures = [
+            ("bandwidth in MB/s", self.bandwidth_mb_s, environment.bandwidth_mb_s),
+            ("arithmetic in MFLOP/s", self.compute_mflop_s, environment.compute_mflop_s),
+        ];
+        match figures.into_iter().find(|(_, typical, found)| typical.is_far_from(*found)) {
+            Some((figure, typical, found)) => {
+                Err(Misfit { figure, found, typical: typical.value().unwrap_or(0.0) })
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::statistics::pool;
+    use proptest::prelude::*;
+
+    const RULES: SignificanceRules =
+        SignificanceRules { alpha_ppm: 1_000, eta_ppm: 10_000, tau_ppm: 5_000, tau_df: 20 };
+
+    /// A round whose pairs scatter by `sigma` and whose seats lie `tau` apart, exactly.
+    fn round(seats: i32, sigma: f64, tau: f64) -> Pooled {
+        let seats: Vec<Vec<f64>> = (0..seats)
+            .map(|seat| {
+                let mean = if seat % 2 == 0 { tau } else { -tau };
+                (0..12).map(|pair| mean + if pair % 2 == 0 { sigma } else { -sigma }).collect()
+            })
+            .collect();
+        pool(&seats, BetweenSeats { tau: 0.005, df: 20.0 }).unwrap()
+    }
+
+    fn environment(bandwidth_mb_s: u64, compute_mflop_s: u64) -> Environment {
+        Environment { bandwidth_mb_s, compute_mflop_s, ..Environment::default() }
+    }
+
+    #[test]
+    fn noise_is_what_the_rounds_show() {
+        let mut class = Calibration::default();
+        assert_eq!(class.sigma(), None);
+        assert_eq!(class.between(&RULES).tau, 0.005);
+        for _ in 0..400 {
+            class.add(&RULES, &round(6, 0.02, 0.01), &[]);
+        }
+        // Twelve values ±0.02 have the variance 12·0.02²/11.
+        assert!((class.sigma().unwrap() - 0.02 * (12.0_f64 / 11.0).sqrt()).abs() < 1e-6);
+        // Six seats ±0.01 have 6·0.01²/5, less the noise of their means, σ²/12.
+        let expected = (6.0e-4_f64 / 5.0 - 4.0e-4 / 11.0).sqrt();
+        let BetweenSeats { tau, df } = class.between(&RULES);
+        assert!((tau - expected).abs() < 1e-4, "{tau} {expected}");
+        assert_eq!(df, 200.0);
+    }
+
+    #[test]
+    fn noisy_classes_measure_more_pairs() {
+        let pairs = |sigma: f64| {
+            let mut class = Calibration::default();
+            class.add(&RULES, &round(7, sigma, 0.0), &[]);
+            class.pairs(&RULES, 7, 0.03, 4, 64)
+        };
+        assert_eq!(Calibration::default().pairs(&RULES, 7, 0.03, 4, 64), 64);
+        assert_eq!(pairs(0.001), 4);
+        assert!(pairs(0.02) < pairs(0.04) && pairs(0.04) < pairs(0.08));
+        assert_eq!(pairs(0.3), 64);
+    }
+
+    #[test]
+    fn one_wild_seat_does_not_make_a_class_unmeasurable() {
+        let mut class = Calibration::default();
+        for _ in 0..10 {
+            class.add(&RULES, &round(7, 0.02, 0.005), &[]);
+        }
+        let before = (class.sigma().unwrap(), class.between(&RULES).tau);
+        class.add(&RULES, &round(7, 20.0, 50.0), &[]);
+        assert!(class.sigma().unwrap() < 2.0 * before.0);
+        assert!(class.between(&RULES).tau < 2.0 * before.1);
+    }
+
+    #[test]
+    fn a_machine_of_another_class_is_noticed_once_the_class_is_known() {
+        let mut class = Calibration::default();
+        let slow = environment(20_000, 50_000);
+        class.add(
+            &RULES,
+            &round(4, 0.01, 0.0),
+            &[slow.clone(), slow.clone(), slow.clone(), slow.clone()],
+        );
+        let fast = environment(2_000_000, 50_000);
+        assert_eq!(class.check(&fast), Ok(()), "four seats say little");
+        class.add(&RULES, &round(4, 0.01, 0.0), std::slice::from_ref(&slow));
+        assert_eq!(class.check(&slow), Ok(()));
+        assert_eq!(
+            class.check(&environment(60_000, 20_000)),
+            Ok(()),
+            "a busy machine is no other class"
+        );
+        let misfit = class.check(&fast).unwrap_err();
+        assert!(misfit.to_string().starts_with("bandwidth in MB/s 2000000"), "{misfit}");
+        assert_eq!(class.check(&environment(20_000, 1)).unwrap_err().found, 1);
+        assert!(class.check(&environment(0, 50_000)).is_err(), "a probe that did not run");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_attested_panics_or_overflows(
+            sigma in 0.0_f64..1e6, tau in 0.0_f64..1e6, bandwidth: u64, compute: u64, rounds in 1..20,
+        ) {
+            let mut class = Calibration::default();
+            for _ in 0..rounds {
+                class.add(&RULES, &round(5, sigma, tau), &[environment(bandwidth, compute)]);
+            }
+            let pairs = class.pairs(&RULES, 7, 0.03, 4, 64);
+            prop_assert!((4..=64).contains(&pairs) && pairs % 2 == 0);
+            prop_assert!(class.between(&RULES).tau.is_finite());
+            let _ = class.check(&environment(compute, bandwidth));
+        }
+    }
+}
