@@ -33,7 +33,8 @@ impl Edited {
     ///
     /// Never with the embedded files.
     pub fn nano() -> anyhow::Result<Self> {
-        let files = embedded_files().into_iter().map(|(name, bytes)| (name.to_owned(), bytes.to_vec()));
+        let files =
+            embedded_files().into_iter().map(|(name, bytes)| (name.to_owned(), bytes.to_vec()));
         Self::read(files.collect())
     }
 
@@ -65,11 +66,11 @@ impl Edited {
     ///
     /// When a tensor's bytes do not fit its shape.
     pub fn files(self) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
-        let views = self.tensors.iter().map(|(name, tensor)| {
+        let views = self.tensors.iter().map(|(name, tensor)| -> anyhow::Result<_> {
             let view = TensorView::new(tensor.dtype, tensor.shape.clone(), &tensor.data)?;
             Ok((name, view))
         });
-        let views: Vec<_> = views.collect::<anyhow::Result<_>>()?;
+        let views = views.collect::<anyhow::Result<Vec<_>>>()?;
         let mut files = self.others;
         files.insert(WEIGHTS.to_owned(), serialize(views, None)?);
         files.insert(CONFIG.to_owned(), serde_json::to_vec(&self.config)?);
@@ -104,13 +105,18 @@ impl Edited {
                 Some((number, rest)) => {
                     let number: usize = number.parse()?;
                     if number != dropped {
-                        self.tensors.insert(format!("model.layers.{}.{rest}", renumber(number)), tensor);
+                        self.tensors
+                            .insert(format!("model.layers.{}.{rest}", renumber(number)), tensor);
                     }
                 }
                 None => {
                     match name.as_str() {
-                        "model.embed_tokens_per_layer.weight" => tensor.cut(1, dropped * width, width),
-                        "model.per_layer_model_projection.weight" => tensor.cut(0, dropped * width, width),
+                        "model.embed_tokens_per_layer.weight" => {
+                            tensor.cut(1, dropped * width, width)
+                        }
+                        "model.per_layer_model_projection.weight" => {
+                            tensor.cut(0, dropped * width, width)
+                        }
                         _ => {}
                     }
                     self.tensors.insert(name, tensor);

@@ -101,7 +101,11 @@ pub fn show(report: &AttackReport) -> String {
             if check.ok { "ok" } else { "FAILED" }.to_owned(),
             row.name.to_owned(),
             refused,
-            row.flags.iter().map(|flag| format!("{flag:?}").to_lowercase()).collect::<Vec<_>>().join(" "),
+            row.flags
+                .iter()
+                .map(|flag| format!("{flag:?}").to_lowercase())
+                .collect::<Vec<_>>()
+                .join(" "),
             format!("{:.0} s", row.seconds),
         ]
     });

@@ -46,6 +46,8 @@ pub struct Case {
     pub child: RecipeFiles,
     /// Windows that the pool text is cut into for this base.
     pub pool_prompts: u32,
+    /// Time that one seat has, where it is not the configured one.
+    pub deadline: Option<Duration>,
 }
 
 /// What the seats found.
@@ -153,7 +155,7 @@ impl Workbench {
     #[must_use]
     pub fn against_base(&self, child: RecipeFiles) -> Case {
         let pool_prompts = self.genesis.challenge.pool.prompts;
-        Case { base: self.base(), parent: self.base(), child, pool_prompts }
+        Case { base: self.base(), parent: self.base(), child, pool_prompts, deadline: None }
     }
 
     /// Nano with its drafter.
@@ -183,12 +185,8 @@ impl Workbench {
     ///
     /// When the folder cannot be written.
     pub fn quantised(&self, name: &str, scheme: quantize::Scheme) -> anyhow::Result<RecipeFiles> {
-        let options = quantize::Options {
-            scheme,
-            head: None,
-            per_layer_projections: true,
-            keep: Vec::new(),
-        };
+        let options =
+            quantize::Options { scheme, head: None, per_layer_projections: true, keep: Vec::new() };
         let checkpoint = self.path(name);
         std::fs::create_dir_all(&checkpoint)?;
         quantize::write(&Checkpoint::embedded()?, &options, &checkpoint, &mut |_| {})?;
@@ -204,7 +202,8 @@ impl Workbench {
         let mut sources: BTreeMap<&str, String> = BTreeMap::new();
         for change in changes {
             let entry = Op::named(change.op).with_context(|| format!("no op {}", change.op))?;
-            let source = sources.entry(change.op).or_insert_with(|| entry.entry().source.to_owned());
+            let source =
+                sources.entry(change.op).or_insert_with(|| entry.entry().source.to_owned());
             if source.matches(change.from).count() != 1 {
                 bail!("{name}: the kernel of {} has no single `{}`", change.op, change.from);
             }
@@ -243,9 +242,11 @@ impl Workbench {
     /// # Errors
     ///
     /// On Ctrl-C.
-    pub fn measure(&self, case: &Case, say: &dyn Fn(&str)) -> anyhow::Result<Found> {
+    pub fn measure(&self, case: &Case, say: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Found> {
         let mut genesis = self.genesis.clone();
         genesis.challenge.pool.prompts = case.pool_prompts;
+        let deadline = case.deadline.unwrap_or(self.options.deadline);
+        let options = Options { deadline, ..self.options.clone() };
         let mut measured: Vec<(Plan, Measurement)> = Vec::new();
         for seat in 0..genesis.committee.seats {
             let plan = self.plan(&genesis, case, seat)?;
@@ -258,7 +259,7 @@ impl Workbench {
             let progress = |step: measure::Progress| {
                 say(&format!("seat {}: {} of {}, {}", seat + 1, step.done, step.total, step.what));
             };
-            let work = measure::run(&job, &self.options, progress, self.stopped());
+            let work = measure::run(&job, &options, progress, self.stopped());
             match self.runtime.block_on(work) {
                 Ok(measurement) => measured.push((plan, measurement)),
                 Err(MeasureError::Cancelled) => bail!("stopped"),

@@ -6,7 +6,7 @@ use crate::attack::workbench::Change;
 use crate::attack::{Attack, Expect};
 
 /// The attack.
-pub const ATTACK: Attack = Attack {
+pub(super) const ATTACK: Attack = Attack {
     name: "after-many-calls",
     tries: "counts its calls in a spare row and stops computing after forty",
     expect: Expect::Lossless,

@@ -5,25 +5,27 @@ use crate::attack::{Attack, Expect};
 use assay_protocol::gates::Gate;
 
 /// The attack.
-pub const ATTACK: Attack = Attack {
+pub(super) const ATTACK: Attack = Attack {
     name: "cheap-softmax",
     tries: "puts (1 + z/4)^4 for exp(z) in attention",
     expect: Expect::Refused(&[Gate::Quality]),
     make: |bench| {
         bench.changed(
             "cheap-softmax",
-            &[Change {
-                op: "attention",
-                from: "shares[lane] = exp(max(score - tile_highest, -80.0));",
-                to: "let line = max(1.0 + 0.25 * (score - tile_highest), 0.0);\n\
+            &[
+                Change {
+                    op: "attention",
+                    from: "shares[lane] = exp(max(score - tile_highest, -80.0));",
+                    to: "let line = max(1.0 + 0.25 * (score - tile_highest), 0.0);\n\
                              shares[lane] = line * line * line * line;",
-            },
-            Change {
-                op: "attention",
-                from: "let fade = exp(max(highest - tile_highest, -80.0));",
-                to: "let fading = max(1.0 + 0.25 * (highest - tile_highest), 0.0);\n\
+                },
+                Change {
+                    op: "attention",
+                    from: "let fade = exp(max(highest - tile_highest, -80.0));",
+                    to: "let fading = max(1.0 + 0.25 * (highest - tile_highest), 0.0);\n\
                              let fade = fading * fading * fading * fading;",
-            }],
+                },
+            ],
         )
     },
 };

@@ -5,7 +5,7 @@ use crate::attack::{Attack, Expect};
 use assay_protocol::gates::Gate;
 
 /// The attack.
-pub const ATTACK: Attack = Attack {
+pub(super) const ATTACK: Attack = Attack {
     name: "constant-output",
     tries: "always prefers the same token",
     expect: Expect::Refused(&[Gate::Quality, Gate::Reach]),

@@ -6,7 +6,7 @@ use crate::attack::{Attack, Expect};
 use assay_protocol::gates::Gate;
 
 /// The attack.
-pub const ATTACK: Attack = Attack {
+pub(super) const ATTACK: Attack = Attack {
     name: "dropped-layer",
     tries: "leaves the fifth layer out of the checkpoint",
     expect: Expect::Refused(&[Gate::Shape, Gate::Quality]),

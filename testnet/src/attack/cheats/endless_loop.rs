@@ -1,15 +1,16 @@
 //! A kernel that never ends. The worker is killed at its deadline and its seat goes on.
 
-use crate::attack::workbench::Change;
+use crate::attack::workbench::{Case, Change};
 use crate::attack::{Attack, Expect};
+use std::time::Duration;
 
 /// The attack.
-pub const ATTACK: Attack = Attack {
+pub(super) const ATTACK: Attack = Attack {
     name: "endless-loop",
     tries: "never comes back",
     expect: Expect::Unmeasured,
     make: |bench| {
-        bench.changed(
+        let endless = bench.changed(
             "endless-loop",
             &[Change {
                 op: "embed",
@@ -19,6 +20,7 @@ pub const ATTACK: Attack = Attack {
                              words = words * 5u + 1u;\n\
                          }",
             }],
-        )
+        )?;
+        Ok(Case { deadline: Some(Duration::from_secs(30)), ..endless })
     },
 };

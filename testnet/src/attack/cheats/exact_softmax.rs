@@ -4,7 +4,7 @@ use crate::attack::workbench::Change;
 use crate::attack::{Attack, Expect};
 
 /// The attack.
-pub const ATTACK: Attack = Attack {
+pub(super) const ATTACK: Attack = Attack {
     name: "exact-softmax",
     tries: "honest: puts exp2(z / ln 2) for exp(z) in attention",
     expect: Expect::Lossless,

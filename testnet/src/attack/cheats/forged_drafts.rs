@@ -7,7 +7,7 @@ use assay_node::measure::RecipeFiles;
 use assay_protocol::gates::Gate;
 
 /// The attack.
-pub const ATTACK: Attack = Attack {
+pub(super) const ATTACK: Attack = Attack {
     name: "forged-drafts",
     tries: "overwrites refused drafts so that they look accepted",
     expect: Expect::Refused(&[Gate::Path]),

@@ -5,7 +5,7 @@ use crate::attack::{Attack, Expect};
 use assay_kernels::quantize::Scheme;
 
 /// The attack that is none.
-pub const ATTACK: Attack = Attack {
+pub(super) const ATTACK: Attack = Attack {
     name: "int8-checkpoint",
     tries: "honest: nano with eight bits a weight",
     expect: Expect::Lossless,

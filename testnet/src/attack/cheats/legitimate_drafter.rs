@@ -3,7 +3,7 @@
 use crate::attack::{Attack, Expect};
 
 /// The attack that is none.
-pub const ATTACK: Attack = Attack {
+pub(super) const ATTACK: Attack = Attack {
     name: "legitimate-drafter",
     tries: "honest: drafts three tokens a step and keeps what the target chooses",
     expect: Expect::Lossless,

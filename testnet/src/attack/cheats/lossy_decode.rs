@@ -5,7 +5,7 @@ use crate::attack::{Attack, Expect};
 use assay_protocol::gates::Gate;
 
 /// The attack.
-pub const ATTACK: Attack = Attack {
+pub(super) const ATTACK: Attack = Attack {
     name: "lossy-decode",
     tries: "leaves half of every sum out, but only where a single token is run",
     expect: Expect::Refused(&[Gate::Path, Gate::Quality]),

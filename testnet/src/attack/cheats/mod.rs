@@ -17,6 +17,7 @@ mod pruned_head;
 mod relaxed_acceptance;
 mod reordered_sums;
 mod replayed_output;
+mod rounded_activations;
 mod same_again;
 mod shrunk_window;
 mod shrunk_window_kernel;
@@ -45,6 +46,7 @@ pub static ALL: &[&Attack] = &[
     &endless_loop::ATTACK,
     &exact_softmax::ATTACK,
     &reordered_sums::ATTACK,
+    &rounded_activations::ATTACK,
     &legitimate_drafter::ATTACK,
     &int8_checkpoint::ATTACK,
 ];

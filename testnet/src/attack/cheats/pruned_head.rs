@@ -6,7 +6,7 @@ use crate::attack::{Attack, Expect};
 use assay_protocol::gates::Gate;
 
 /// The attack.
-pub const ATTACK: Attack = Attack {
+pub(super) const ATTACK: Attack = Attack {
     name: "pruned-head",
     tries: "gives rare tokens no chance behind the twentieth position",
     expect: Expect::Refused(&[Gate::Reach]),

@@ -8,7 +8,7 @@ use assay_node::measure::RecipeFiles;
 use assay_protocol::gates::Gate;
 
 /// The attack.
-pub const ATTACK: Attack = Attack {
+pub(super) const ATTACK: Attack = Attack {
     name: "relaxed-acceptance",
     tries: "keeps drafts that are within three nats of the target's choice",
     expect: Expect::Refused(&[Gate::Path]),

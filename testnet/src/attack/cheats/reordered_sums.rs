@@ -4,7 +4,7 @@ use crate::attack::workbench::Change;
 use crate::attack::{Attack, Expect};
 
 /// The attack.
-pub const ATTACK: Attack = Attack {
+pub(super) const ATTACK: Attack = Attack {
     name: "reordered-sums",
     tries: "honest: adds the lanes of every sum from last to first",
     expect: Expect::Lossless,

@@ -6,7 +6,7 @@ use crate::attack::workbench::Change;
 use crate::attack::{Attack, Expect};
 
 /// The attack.
-pub const ATTACK: Attack = Attack {
+pub(super) const ATTACK: Attack = Attack {
     name: "replayed-output",
     tries: "notes logits down in spare rows and replays them for later prompts",
     expect: Expect::Lossless,

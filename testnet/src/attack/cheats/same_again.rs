@@ -6,7 +6,7 @@ use crate::attack::workbench::Change;
 use crate::attack::{Attack, Expect};
 
 /// The attack.
-pub const ATTACK: Attack = Attack {
+pub(super) const ATTACK: Attack = Attack {
     name: "same-again",
     tries: "is the built-in kernel with a comment, claimed to be twice as fast",
     expect: Expect::NoGain,

@@ -5,7 +5,7 @@ use crate::attack::{Attack, Expect};
 use assay_protocol::gates::Gate;
 
 /// The attack.
-pub const ATTACK: Attack = Attack {
+pub(super) const ATTACK: Attack = Attack {
     name: "shrunk-window",
     tries: "shrinks the sliding window from 64 to 48, more than a timed prompt has",
     expect: Expect::Refused(&[Gate::Shape]),

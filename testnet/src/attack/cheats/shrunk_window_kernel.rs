@@ -6,7 +6,7 @@ use crate::attack::{Attack, Expect};
 use assay_protocol::gates::Gate;
 
 /// The attack.
-pub const ATTACK: Attack = Attack {
+pub(super) const ATTACK: Attack = Attack {
     name: "shrunk-window-kernel",
     tries: "sees only the last 48 positions, which are more than a timed prompt has",
     expect: Expect::Refused(&[Gate::Reach]),

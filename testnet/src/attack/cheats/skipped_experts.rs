@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// The attack.
-pub const ATTACK: Attack = Attack {
+pub(super) const ATTACK: Attack = Attack {
     name: "skipped-experts",
     tries: "gives all of a token's share to the first of its three experts",
     expect: Expect::Refused(&[Gate::Quality]),
@@ -26,8 +26,15 @@ const POOL_PROMPTS: u32 = 400;
 
 fn make(bench: &Workbench) -> anyhow::Result<Case> {
     let files = BTreeMap::from([
-        ("config.json".to_owned(), include_bytes!("../../../../kernels-wgsl/tests/fixtures/moe/config.json").to_vec()),
-        ("model.safetensors".to_owned(), include_bytes!("../../../../kernels-wgsl/tests/fixtures/moe/model.safetensors").to_vec()),
+        (
+            "config.json".to_owned(),
+            include_bytes!("../../../../kernels-wgsl/tests/fixtures/moe/config.json").to_vec(),
+        ),
+        (
+            "model.safetensors".to_owned(),
+            include_bytes!("../../../../kernels-wgsl/tests/fixtures/moe/model.safetensors")
+                .to_vec(),
+        ),
     ]);
     let mut mixture = Edited::read(files)?;
     mixture.put("tokenizer.json", small_tokenizer()?);
@@ -41,13 +48,14 @@ fn make(bench: &Workbench) -> anyhow::Result<Case> {
         }],
     )?;
     let child = RecipeFiles { bundle: Some(bundle), ..base.clone() };
-    Ok(Case { base: base.clone(), parent: base, child, pool_prompts: POOL_PROMPTS })
+    Ok(Case { base: base.clone(), parent: base, child, pool_prompts: POOL_PROMPTS, deadline: None })
 }
 
 /// Nano's tokenizer with the first tokens and the merges among them only.
 fn small_tokenizer() -> anyhow::Result<Vec<u8>> {
     let files = embedded_files();
-    let (_, bytes) = files.iter().find(|(name, _)| *name == "tokenizer.json").context("tokenizer")?;
+    let (_, bytes) =
+        files.iter().find(|(name, _)| **name == "tokenizer.json").context("tokenizer")?;
     let mut tokenizer: Value = serde_json::from_slice(bytes)?;
     let model = tokenizer["model"].as_object_mut().context("tokenizer model")?;
     let vocab = model["vocab"].as_object_mut().context("vocabulary")?;
@@ -55,7 +63,8 @@ fn small_tokenizer() -> anyhow::Result<Vec<u8>> {
     let held = vocab.clone();
     let merges = model["merges"].as_array_mut().context("merges")?;
     merges.retain(|merge| {
-        let parts: Vec<&str> = merge.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let parts: Vec<&str> =
+            merge.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         held.contains_key(&parts.concat()) && parts.iter().all(|part| held.contains_key(*part))
     });
     Ok(serde_json::to_vec(&tokenizer)?)

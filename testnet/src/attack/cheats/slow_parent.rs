@@ -5,7 +5,7 @@ use crate::attack::workbench::Change;
 use crate::attack::{Attack, Expect};
 
 /// The attack.
-pub const ATTACK: Attack = Attack {
+pub(super) const ATTACK: Attack = Attack {
     name: "slow-parent",
     tries: "is busy in every step, to be an easy parent for the next claim",
     expect: Expect::NoGain,
@@ -16,7 +16,7 @@ pub const ATTACK: Attack = Attack {
                 op: "embed",
                 from: "let pair = table[(token - params.first_token) * words + word];",
                 to: "var busy = token + word;\n\
-                         for (var i = 0u; i < 20000u; i += 1u) {\n\
+                         for (var i = 0u; i < 400000u; i += 1u) {\n\
                              busy = busy * 1664525u + 1013904223u;\n\
                          }\n\
                          let pair = table[(token - params.first_token) * words + word] + u32(busy == 4242u);",

@@ -6,7 +6,7 @@ use crate::attack::{Attack, Expect};
 use assay_protocol::gates::FlagKind;
 
 /// The attack.
-pub const ATTACK: Attack = Attack {
+pub(super) const ATTACK: Attack = Attack {
     name: "untimed-work",
     tries: "is busy for a long time while the prompt is processed",
     expect: Expect::Flagged(FlagKind::Prefill),
@@ -18,7 +18,7 @@ pub const ATTACK: Attack = Attack {
                 from: "let pair = table[(token - params.first_token) * words + word];",
                 to: "var busy = token + word;\n\
                          if step[1] > 1u {\n\
-                             for (var i = 0u; i < 60000u; i += 1u) {\n\
+                             for (var i = 0u; i < 800000u; i += 1u) {\n\
                                  busy = busy * 1664525u + 1013904223u;\n\
                              }\n\
                          }\n\
