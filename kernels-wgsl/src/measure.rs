@@ -41,10 +41,12 @@ pub fn ppl(engine: &mut Engine, tokens: &[u32], context: usize, path: Path) -> R
         if let Some(bad) = window.iter().find(|&&t| t as usize >= vocab) {
             return Err(Error::Input(format!("token {bad} is not below the vocabulary {vocab}")));
         }
-        let rows = engine.logits(&input, path)?;
-        for (logits, &token) in rows.logits.chunks(vocab).zip(window) {
-            total += negative_log_likelihood(logits, token);
-        }
+        let mut left = window.iter();
+        engine.visit_logits(&input, path, &mut |rows| {
+            for (logits, &token) in rows.logits.chunks(vocab).zip(left.by_ref()) {
+                total += negative_log_likelihood(logits, token);
+            }
+        })?;
     }
     let nll = total / tokens.len() as f64;
     Ok(Perplexity { nll, tokens: tokens.len(), ppl: libm::exp(nll) })

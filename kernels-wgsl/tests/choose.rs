@@ -142,6 +142,64 @@ fn rewinding_leaves_what_a_fresh_start_gives() {
     engine.rewind(0).expect("an empty cache needs nothing");
 }
 
+/// The tokens and logit bits that a fresh engine gives behind `kept` and `other`.
+fn fresh(options: &EngineOptions, kept: &[u32], other: &[u32]) -> (Vec<u32>, Vec<u32>) {
+    let mut engine = nano(options);
+    engine.prefill(kept).expect("runs");
+    go_on(&mut engine, other)
+}
+
+fn go_on(engine: &mut Engine, other: &[u32]) -> (Vec<u32>, Vec<u32>) {
+    engine.prefill(other).expect("runs");
+    let found = engine.decode_greedy(6, true).expect("runs");
+    (found.tokens, common::bits(&found.logits.expect("kept")))
+}
+
+#[test]
+fn a_second_rewind_knows_how_far_the_first_sequence_went() {
+    let options = EngineOptions { rewind_tokens: 40, ..EngineOptions::new(512, 4) };
+    let mut engine = nano(&options);
+    let long: Vec<u32> = prompt().iter().cycle().copied().take(300).collect();
+    engine.prefill(&long).expect("runs");
+    engine.rewind(265).expect("within what is held");
+    engine.prefill(&[5]).expect("runs");
+    // Position 230 is 36 behind the present one, and 70 behind the furthest that was written.
+    let error = engine.rewind(230).expect_err("its window was written over").to_string();
+    assert!(error.contains("rewind_tokens"), "{error}");
+    engine.rewind(262).expect("its window is still there");
+    assert!(go_on(&mut engine, &[7, 11]) == fresh(&options, &long[..262], &[7, 11]));
+    engine.reset();
+    engine.prefill(&long[..200]).expect("runs");
+    engine.rewind(165).expect("a reset forgets how far the sequence before went");
+}
+
+#[test]
+fn refused_drafts_count_as_written() {
+    let options = EngineOptions { rewind_tokens: 8, ..EngineOptions::new(512, 7) };
+    let drafter = Drafter::embedded().expect("loads");
+    let mut engine = nano(&options).with_drafter(&drafter, 6).expect("fits");
+    let long: Vec<u32> = prompt().iter().cycle().copied().take(200).collect();
+    let first = engine.prefill(&long).expect("runs").next;
+    let mut tokens = long;
+    tokens.push(first);
+    tokens.extend(engine.decode_greedy(60, false).expect("runs").tokens);
+    let held = engine.position();
+    // What the first rewind allows leaves what a fresh start gives, however many drafts were refused.
+    let oldest = (0..=held).find(|&p| p > 0 && rewinds(&mut engine, &tokens, p)).expect("one does");
+    assert!(oldest <= held - 8, "the promised tokens can be taken back: {oldest} of {held}");
+}
+
+/// Whether the engine takes `position`; if so, it must leave what a fresh start gives.
+fn rewinds(engine: &mut Engine, tokens: &[u32], position: usize) -> bool {
+    if engine.rewind(position).is_err() {
+        return false;
+    }
+    let options = EngineOptions { rewind_tokens: 8, ..EngineOptions::new(512, 7) };
+    let other = [9, 33];
+    assert!(go_on(engine, &other) == fresh(&options, &tokens[..position], &other), "{position}");
+    true
+}
+
 /// Chooses what no vocabulary holds.
 struct Beyond;
 

@@ -55,6 +55,35 @@ fn every_scheme_is_read_back_and_runs_alike_by_every_path() {
     assert!(errors.iter().all(|e| *e < 2.0), "{errors:?}");
 }
 
+/// A GGUF file becomes a folder of safetensors: with everything kept, the same model but for the rounding of
+/// its blocks to bf16; the tokenizer and the stop tokens go with it.
+#[test]
+fn gguf_files_are_converted_and_quantised() {
+    let file = common::path("tests/fixtures/gguf/nano-Q4_K_M.gguf");
+    let source = Checkpoint::open(&file).expect("loads");
+    let rows = |checkpoint: &Checkpoint| {
+        let mut engine = common::engine(checkpoint, 16, 5);
+        engine.logits(&TOKENS, Path::Prefill).expect("runs").logits
+    };
+    let original = rows(&source);
+    let mut errors = Vec::new();
+    let kept = Options { keep: vec!["*".into()], ..options(Scheme::Int8) };
+    for options in [kept, options(Scheme::Int8), options(Scheme::Int4(32))] {
+        let (folder, result) = written(&source, &options);
+        assert!(folder.path().join("tokenizer.json").is_file());
+        assert_eq!(result.config().eos, source.config().eos);
+        let text = "In the beginning 🦙 God created\nthe heaven";
+        let ids = |c: &Checkpoint| c.tokenizer().expect("there").encode(text).expect("encodes");
+        assert_eq!(ids(&result), ids(&source));
+        let found = rows(&result);
+        let squares = found.iter().zip(&original).map(|(a, b)| f64::from(a - b).powi(2));
+        errors.push((squares.sum::<f64>() / original.len() as f64).sqrt());
+    }
+    println!("RMS of logit differences: {errors:?}");
+    assert!(errors[0] < errors[1] && errors[1] < errors[2], "{errors:?}");
+    assert!(errors[0] < 0.1 && errors[1] < 0.2 && errors[2] < 2.0, "{errors:?}");
+}
+
 #[test]
 fn what_is_kept_stays_and_is_named_as_ignored() {
     let nano = Checkpoint::embedded().expect("loads");

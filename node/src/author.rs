@@ -2,9 +2,9 @@
 
 use crate::api::{ClaimAccepted, ClaimRequest, SubmitError};
 use crate::ledger::Ledger;
-use crate::seat::{OWN_CLAIM, Seat};
+use crate::seat::{OWN_ROUND, Seat};
 use assay_protocol::gates::{Evidence, Gate};
-use assay_protocol::genesis::Genesis;
+use assay_protocol::genesis::{Genesis, Quorum};
 use assay_protocol::ids::{Beacon, ClaimId, PeerId};
 use assay_protocol::measurement::Measurement;
 use assay_protocol::peer::{Input, Secret};
@@ -113,16 +113,15 @@ impl Author {
         me: PeerId,
     ) -> Result<Plan, SubmitError> {
         let beacon = Beacon(random().map_err(SubmitError::Unavailable)?);
-        Ok(plan(genesis, &Subject { beacon, claim: OWN_CLAIM, parent, child }, me))
+        let pairs = genesis.measurement.pairs;
+        Ok(plan(genesis, &Subject { beacon, round: OWN_ROUND, pairs, parent, child }, me))
     }
 }
 
 /// What a committee of this author alone would decide.
 fn own_verdict(genesis: &Genesis, me: PeerId, plan: &Plan, measurement: &Measurement) -> Verdict {
-    let mut alone = genesis.clone();
-    alone.committee.seats = 1;
-    alone.committee.quorum = 1;
-    decide(&alone, &[(me, Evidence { plan, measurement })])
+    let alone = Quorum { seats: 1, quorum: 1 };
+    decide(genesis, alone, &[(me, Evidence { plan, measurement })])
 }
 
 /// The gates that a committee is sure to fail as well, with their numbers. A committee has several
@@ -134,6 +133,13 @@ fn hopeless_gates(genesis: &Genesis, verdict: &Verdict) -> Vec<String> {
     let hopeless = verdict.gates.iter().filter(|gate| match gate.gate {
         // Losing identity makes a recipe lossy; whether it may be is the quality gate's matter.
         Gate::Identity => false,
+        // Its bounds are wide with one seat's prompts; the figures themselves are not.
+        Gate::Quality => {
+            let bounds = &genesis.challenge;
+            let over = |figure: Option<u64>, most| figure.is_none_or(|figure| figure > most);
+            over(verdict.kl_micronats, bounds.kl_max_micronats)
+                || over(verdict.perplexity_ratio_ppm, bounds.perplexity_ratio_max_ppm)
+        }
         Gate::Speed => !gains,
         _ => !gate.pass,
     });

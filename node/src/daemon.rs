@@ -1,6 +1,8 @@
 //! A running node: start-up order, supervised tasks, clean shutdown.
 
-use crate::api::{self, ClaimAccepted, ClaimRequest, PeerRow, Status, SubmitError, Token, View};
+use crate::api::{
+    self, ClaimAccepted, ClaimRequest, PeerRow, Said, Statement, Status, SubmitError, Token, View,
+};
 use crate::author::Author;
 use crate::consensus::{self, HostConfig};
 use crate::driver::{Driver, PeerBook};
@@ -224,7 +226,7 @@ impl View for NodeView {
             head: state.head(),
             peers: self.book.connected(),
             class: self.author.seat.class(),
-            standing: member.map(|member| member.standing),
+            standing: member.filter(|m| m.is_active()).map(|member| member.standing),
             doing,
             reason,
             measuring_lock: self.author.seat.lock(),
@@ -250,6 +252,10 @@ impl View for NodeView {
         request: ClaimRequest,
     ) -> BoxFuture<'_, Result<ClaimAccepted, SubmitError>> {
         self.author.submit(request).boxed()
+    }
+
+    fn say(&self, statement: Statement) -> Result<Said, SubmitError> {
+        self.author.say(statement)
     }
 
     fn export(&self) -> BoxStream<'static, io::Result<Bytes>> {

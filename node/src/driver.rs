@@ -14,7 +14,10 @@ use crate::seat::Seat;
 use crate::storage::Blobs;
 use assay_proto::{limits, v1};
 use assay_protocol::ids::{BlobHash, PeerId};
+use assay_protocol::membership::Join;
 use assay_protocol::peer::{Effect, Heard, Input};
+use assay_protocol::randomness::{vrf_keypair, vrf_public};
+use assay_protocol::record::Body;
 use assay_protocol::wire;
 use ed25519_dalek::SigningKey;
 use prost::Message;
@@ -209,6 +212,12 @@ impl Driver {
                     let validator = evidence.validator;
                     let height = evidence.height;
                     tracing::warn!(%validator, height, "validator signed two messages for one slot");
+                    if let Some(proof) = evidence.proof() {
+                        let network = self.ledger.with(|peer| peer.network());
+                        let body = Body::DoubleVote(Box::new(proof));
+                        let record = wire::sign(network, &self.key, body);
+                        self.ledger.step(Input::Own(Box::new(record)));
+                    }
                 }
             }
         }
@@ -257,6 +266,13 @@ impl Driver {
                 let record = wire::sign(network, &self.key, body);
                 self.ledger.step(Input::Own(Box::new(record)));
             }
+            Effect::Join(vouch) => {
+                let vrf = vrf_public(&vrf_keypair(&self.key.to_bytes()));
+                let network = self.ledger.with(|peer| peer.network());
+                let record = wire::sign(network, &self.key, Body::Join(Join { vouch, vrf }));
+                tracing::info!(vouch = %vouch.short(), "a member vouches for this node; joining");
+                self.ledger.step(Input::Own(Box::new(record)));
+            }
             Effect::Publish(record) => {
                 let bytes = record.signed.encode_to_vec();
                 if let Err(error) = self.net.publish(Topic::Record, bytes).await {
@@ -270,10 +286,10 @@ impl Driver {
             Effect::Order => {
                 let _ = self.ordering.try_deliver(Inbound::Wake);
             }
-            Effect::Settled(claim) => {
-                store.forget_measurement(claim)?;
-                let outcome = self.ledger.with(|peer| peer.state().claim(claim)?.outcome());
-                tracing::info!(claim = %claim.short(), ?outcome, "claim settled");
+            Effect::Settled(round) => {
+                store.forget_measurement(round)?;
+                let outcome = self.ledger.with(|peer| peer.state().round(round)?.1.outcome());
+                tracing::info!(%round, ?outcome, "round settled");
             }
         }
         Ok(())

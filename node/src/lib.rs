@@ -30,4 +30,5 @@ pub mod net;
 pub mod ordering;
 pub mod seat;
 pub mod serve;
+mod statement;
 pub mod storage;

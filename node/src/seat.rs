@@ -6,7 +6,7 @@ use crate::ledger::Ledger;
 use crate::measure::lock::HostLock;
 use crate::measure::{self, Job, MeasureError, RecipeFiles};
 use crate::storage::{BlobError, Blobs};
-use assay_protocol::ids::{BlobHash, ClaimId};
+use assay_protocol::ids::{BlobHash, ClaimId, RoundId};
 use assay_protocol::manifest::Kind;
 use assay_protocol::measurement::Measurement;
 use assay_protocol::peer::{Input, Secret};
@@ -89,25 +89,25 @@ impl Seat {
 
     /// Measures one claim and tells the ledger how it went.
     pub async fn measure(&self, plan: Plan) {
-        let claim = plan.claim;
+        let round = plan.round;
         let input = match self.raw_data(plan, "as a seat").await {
             Ok(measurement) => {
                 let mut salt = [0; 32];
                 match getrandom::fill(&mut salt) {
                     Ok(()) => Input::Measured(Secret::Measurement {
-                        claim,
+                        round,
                         salt,
                         measurement: Box::new(measurement),
                     }),
                     Err(error) => {
                         tracing::error!(%error, "no randomness for a salt");
-                        Input::MeasureFailed(claim)
+                        Input::MeasureFailed(round)
                     }
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, claim = %claim.short(), "measurement failed");
-                Input::MeasureFailed(claim)
+                tracing::warn!(%error, %round, "measurement failed");
+                Input::MeasureFailed(round)
             }
         };
         self.ledger.step(input);
@@ -119,14 +119,14 @@ impl Seat {
     ///
     /// [`SeatError`].
     pub async fn raw_data(&self, plan: Plan, role: &str) -> Result<Measurement, SeatError> {
-        let claim = plan.claim;
+        let round = plan.round;
         let result = self.fetch_and_measure(plan, role).await;
         self.say(IDLE.to_owned());
         if let Ok(measurement) = &result {
             let environment = &measurement.environment;
             self.class.send_replace(Some(environment.hardware_class.clone()));
             tracing::info!(
-                claim = %claim.short(),
+                %round,
                 adapter = environment.adapter,
                 repeats = environment.repeats,
                 "measured {role}"
@@ -136,9 +136,10 @@ impl Seat {
     }
 
     async fn fetch_and_measure(&self, plan: Plan, role: &str) -> Result<Measurement, SeatError> {
-        let claim = match plan.claim {
-            OWN_CLAIM => "its own claim".to_owned(),
-            claim => format!("claim {}", claim.short()),
+        let claim = match plan.round {
+            OWN_ROUND => "its own claim".to_owned(),
+            RoundId { claim, number: 1 } => format!("claim {}", claim.short()),
+            RoundId { claim, number } => format!("claim {}, round {number},", claim.short()),
         };
         let genesis = self.ledger.with(|peer| peer.state().genesis().clone());
         self.say(format!("fetching the recipes of {claim}"));
@@ -192,5 +193,5 @@ impl Seat {
 /// Longest time that a claim's blobs are waited for.
 pub const FETCH_PATIENCE: Duration = Duration::from_secs(120);
 
-/// The claim id under which an author measures its own claim before it has one.
-pub const OWN_CLAIM: ClaimId = ClaimId([0; 32]);
+/// The round under which an author measures its own claim before it has an id.
+pub const OWN_ROUND: RoundId = RoundId { claim: ClaimId([0; 32]), number: 0 };

@@ -2,7 +2,8 @@
 
 use assay_node::home::{Home, NetworkFile};
 use assay_protocol::genesis::{
-    Challenge, CommitteeRules, Genesis, MeasurementRules, Member, PromptPool, SignificanceRules,
+    Challenge, CommitteeRules, Genesis, MeasurementRules, Member, MembershipRules, PromptPool,
+    Quorum, SignificanceRules,
 };
 use assay_protocol::ids::BlobHash;
 use assay_protocol::record::Recipe;
@@ -55,6 +56,7 @@ fn genesis(name: &str, homes: &[Home]) -> Genesis {
             seats: 1,
             reserves: 0,
             quorum: 1,
+            frontier: Quorum { seats: 1, quorum: 1 },
             seal_ms: 1_000,
             reveal_ms: 1_000,
             measuring_max: 1,
@@ -68,6 +70,13 @@ fn genesis(name: &str, homes: &[Home]) -> Genesis {
             context_tokens: 1,
         },
         significance: SignificanceRules { alpha_ppm: 1_000, eta_ppm: 0, tau_ppm: 1, tau_df: 1 },
+        membership: MembershipRules {
+            epoch_blocks: 100,
+            vouches_per_epoch: 2,
+            vouch_standing_min: 1,
+            probation_rounds: 2,
+            gain_per_epoch_max: 4,
+        },
     }
 }
 

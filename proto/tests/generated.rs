@@ -4,7 +4,8 @@
 
 use std::path::Path;
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
+    "assay/v1/membership.proto",
     "assay/v1/record.proto",
     "assay/v1/ledger.proto",
     "assay/v1/exchange.proto",

@@ -28,6 +28,10 @@ pub struct Checked {
     pub certificate_signatures: u64,
     /// Verifiable random outputs.
     pub random_outputs: u64,
+    /// Claims that became entries.
+    pub entries: u64,
+    /// Rounds settled.
+    pub rounds: u64,
     /// Committees drawn again.
     pub committees: u64,
     /// Seals compared with what was revealed.
@@ -119,9 +123,8 @@ impl Auditor {
         };
         let item: v1::LedgerItem = decode_canonical(bytes, limits::LEDGER_ITEM_BYTES_MAX)
             .map_err(|e: DecodeError| fault("format", e.to_string()))?;
-        let before = self.state.docket().count();
         apply_item(&mut self.state, &item).map_err(|e| fault(rule_of(&e), e.to_string()))?;
-        self.count(&item, before);
+        self.count(&item);
         Ok(())
     }
 
@@ -131,7 +134,7 @@ impl Auditor {
         self.state.head()
     }
 
-    fn count(&mut self, item: &v1::LedgerItem, open_before: usize) {
+    fn count(&mut self, item: &v1::LedgerItem) {
         let records = item.block.as_ref().map_or(&[][..], |block| &block.records);
         let signatures = item.certificate.as_ref().map_or(0, |c| c.signatures.len());
         let checked = &mut self.checked;
@@ -139,14 +142,14 @@ impl Auditor {
         checked.random_outputs += 1;
         checked.records += records.len() as u64;
         checked.certificate_signatures += signatures as u64;
-        let height = self.state.height();
-        let settled = self.state.claims().filter(|claim| claim.settled_at == Some(height));
-        if open_before > 0 {
-            for claim in settled {
-                checked.verdicts += 1;
-                checked.committees += u64::from(!claim.committee.seats.is_empty());
-                checked.seals += claim.reveals.len() as u64;
-            }
+        for (claim, round) in
+            self.state.settled_rounds().iter().filter_map(|id| self.state.round(*id))
+        {
+            checked.rounds += 1;
+            checked.entries += u64::from(claim.settled_at == round.settled_at);
+            checked.verdicts += 1;
+            checked.committees += u64::from(!round.committee.seats.is_empty());
+            checked.seals += round.reveals.len() as u64;
         }
     }
 }

@@ -180,7 +180,11 @@ impl State {
             return Err(BlockError::Time { time_ms, earliest_ms, latest_ms });
         }
         let proposer = PeerId(field32("proposer", &header.proposer)?);
-        let member = self.members.get(&proposer).ok_or(BlockError::Proposer(proposer))?;
+        let member = self
+            .members
+            .get(&proposer)
+            .filter(|_| self.validators().contains_key(&proposer))
+            .ok_or(BlockError::Proposer(proposer))?;
         let (output, proof) = (&header.vrf_output, &header.vrf_proof);
         if !verify(member.vrf, self.network, header.height, output, proof) {
             return Err(BlockError::Randomness(proposer));

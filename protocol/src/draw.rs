@@ -1,6 +1,6 @@
 //! Draws from a beacon: committees, prompts, orders. Integers only, the same on every machine.
 
-use crate::ids::{Beacon, ClaimId, PeerId, hasher};
+use crate::ids::{Beacon, PeerId, RoundId, hasher};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -63,9 +63,12 @@ pub struct Candidate {
     pub operator: String,
     /// Its weight: standing, at least 1.
     pub weight: u64,
+    /// Whether its operator held a seat in an earlier round of the claim; such candidates are drawn
+    /// when no others are left.
+    pub sat_before: bool,
 }
 
-/// The peers drawn for one claim.
+/// The peers drawn for one round.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Committee {
     /// Those who measure, in the order drawn.
@@ -74,21 +77,26 @@ pub struct Committee {
     pub reserves: Vec<PeerId>,
 }
 
-/// Draws seats and reserves: weighted by standing, without replacement, one peer per operator.
+/// Draws seats and reserves: weighted by standing, without replacement, one peer per operator, and
+/// those who sat before only after all others.
 ///
 /// The candidates must come in the order of their ids, so that everyone walks the same list.
 #[must_use]
 pub fn committee(
     beacon: Beacon,
-    claim: ClaimId,
+    round: RoundId,
     candidates: &[Candidate],
     seats: usize,
     reserves: usize,
 ) -> Committee {
-    let mut draw = Draw::new("assay committee draw v1", &[&beacon.0, &claim.0]);
-    let mut left: Vec<&Candidate> = candidates.iter().collect();
+    let mut draw = Draw::new("assay committee draw v2", &[&beacon.0, &round.to_bytes()]);
+    let (mut later, mut left): (Vec<&Candidate>, Vec<&Candidate>) =
+        candidates.iter().partition(|candidate| candidate.sat_before);
     let mut drawn = Vec::new();
-    while drawn.len() < seats.saturating_add(reserves) && !left.is_empty() {
+    while drawn.len() < seats.saturating_add(reserves) {
+        if left.is_empty() {
+            left = std::mem::take(&mut later);
+        }
         let total: u64 = left.iter().map(|c| c.weight.max(1)).sum();
         let mut ticket = draw.below(total);
         let chosen = left.iter().find(|candidate| {
@@ -100,6 +108,7 @@ pub fn committee(
         let Some(chosen) = chosen.copied() else { break };
         drawn.push(chosen.peer);
         left.retain(|candidate| candidate.operator != chosen.operator);
+        later.retain(|candidate| candidate.operator != chosen.operator);
     }
     let reserves = drawn.split_off(seats.min(drawn.len()));
     Committee { seats: drawn, reserves }
@@ -108,6 +117,9 @@ pub fn committee(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::ClaimId;
+
+    const ROUND: RoundId = RoundId { claim: ClaimId([2; 32]), number: 1 };
 
     fn candidates(weights: &[u64]) -> Vec<Candidate> {
         (0_u8..)
@@ -116,6 +128,7 @@ mod tests {
                 peer: PeerId([i; 32]),
                 operator: format!("operator {i}"),
                 weight,
+                sat_before: false,
             })
             .collect()
     }
@@ -149,8 +162,24 @@ mod tests {
         for candidate in &mut list[2..] {
             candidate.operator = "same".to_owned();
         }
-        let drawn = committee(Beacon([1; 32]), ClaimId([2; 32]), &list, 4, 4);
+        let drawn = committee(Beacon([1; 32]), ROUND, &list, 4, 4);
         assert_eq!(drawn.seats.len() + drawn.reserves.len(), 3);
+    }
+
+    #[test]
+    fn those_who_sat_before_come_last() {
+        let mut list = candidates(&[1, 1, 1, 1, 1]);
+        for candidate in &mut list[..2] {
+            candidate.sat_before = true;
+            candidate.weight = 1_000_000;
+        }
+        let fresh = |peer: &PeerId| peer.0[0] >= 2;
+        for number in 1..20 {
+            let round = RoundId { number, ..ROUND };
+            let drawn = committee(Beacon([1; 32]), round, &list, 4, 1);
+            assert!(drawn.seats[..3].iter().all(fresh) && !fresh(&drawn.seats[3]));
+            assert!(!fresh(&drawn.reserves[0]));
+        }
     }
 
     #[test]
@@ -159,7 +188,7 @@ mod tests {
         let first = (0..2_000_u32)
             .filter(|i| {
                 let beacon = Beacon(crate::ids::hash_parts("t", &[&i.to_le_bytes()]));
-                committee(beacon, ClaimId([0; 32]), &list, 1, 0).seats == [PeerId([2; 32])]
+                committee(beacon, ROUND, &list, 1, 0).seats == [PeerId([2; 32])]
             })
             .count();
         // p = 0.8 over 2000 draws: 1600 with a standard deviation of 18.

@@ -1,6 +1,6 @@
 //! Why something was refused, and what that says about who sent it.
 
-use crate::ids::{BlobHash, BlockHash, ClaimId, PeerId, RecipeId};
+use crate::ids::{BlobHash, BlockHash, ClaimId, PeerId, RecipeId, RoundId};
 use assay_proto::DecodeError;
 
 /// Why a record was not accepted.
@@ -43,6 +43,12 @@ pub enum Reject {
     /// No such claim.
     #[error("claim {0} is not on the ledger")]
     UnknownClaim(ClaimId),
+    /// The claim has no such round yet.
+    #[error("there is no {0} yet")]
+    UnknownRound(RoundId),
+    /// The round has its verdict; nothing can be added to it.
+    #[error("{0} is over")]
+    RoundOver(RoundId),
     /// The claim is not in the phase that this record belongs to.
     #[error("claim {claim} does not accept a {what} at this point")]
     Phase {
@@ -60,6 +66,36 @@ pub enum Reject {
     /// A reveal or opening that is not what was sealed.
     #[error("{0} revealed something else than it sealed")]
     SealBroken(PeerId),
+    /// A newcomer that nobody vouched for, or whose vouch has lapsed.
+    #[error("nobody vouches for {0}; ask a member to run `assay vouch` with this key")]
+    NotVouched(PeerId),
+    /// A vouch by a member that may not vouch at this point.
+    #[error("this vouch does not count: {0}")]
+    MayNotVouch(String),
+    /// A vouch for a member.
+    #[error("{0} is a member already")]
+    Member(PeerId),
+    /// A vouch for a newcomer that has one.
+    #[error("{0} has a vouch that waits for its answer")]
+    Vouched(PeerId),
+    /// A vouch for a key that contradicted itself.
+    #[error("the key {0} was ended for contradicting itself; it cannot come back")]
+    KeyEnded(PeerId),
+    /// No room for another member.
+    #[error("the network has its most members, {0}; wait until one leaves")]
+    MembersFull(usize),
+    /// Somebody has this name.
+    #[error("the name {0:?} is taken; choose another")]
+    NameTaken(String),
+    /// A random-function key that is not one or belongs to another member.
+    #[error("{0} cannot be this peer's random-function key")]
+    RandomKey(PeerId),
+    /// A validator that cannot be spared.
+    #[error("the network cannot spare this validator: {0} are needed; let somebody else in first")]
+    LastValidators(usize),
+    /// No place for another disclosure.
+    #[error("claim {0} has all the disclosures that it may have")]
+    DisclosuresFull(ClaimId),
     /// A measurement that does not follow the plan drawn for the seat.
     #[error("measurement does not follow the seat's plan: {0}")]
     Plan(String),

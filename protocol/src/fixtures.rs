@@ -2,9 +2,10 @@
 
 use crate::gates::Evidence;
 use crate::genesis::{
-    Challenge, CommitteeRules, Genesis, MeasurementRules, Member, PromptPool, SignificanceRules,
+    Challenge, CommitteeRules, Genesis, MeasurementRules, Member, MembershipRules, PromptPool,
+    Quorum, SignificanceRules,
 };
-use crate::ids::{Beacon, BlobHash, ClaimId, PeerId};
+use crate::ids::{Beacon, BlobHash, ClaimId, PeerId, RoundId};
 use crate::measurement::{ArmReport, Environment, Measurement, Pair, Score, token_digest};
 use crate::plan::{Arm, Plan, Subject, plan};
 use crate::randomness::{vrf_keypair, vrf_public};
@@ -20,10 +21,15 @@ pub(crate) fn peer(index: u8) -> PeerId {
 }
 
 pub(crate) fn genesis() -> Genesis {
+    genesis_of(5)
+}
+
+/// The same rules for another number of members.
+pub(crate) fn genesis_of(members: u8) -> Genesis {
     Genesis {
         name: "test".to_owned(),
         time_ms: 1_000,
-        members: (0..5)
+        members: (0..members)
             .map(|i| Member {
                 name: format!("node {i}"),
                 operator: format!("operator {i}"),
@@ -49,6 +55,7 @@ pub(crate) fn genesis() -> Genesis {
             seats: 3,
             reserves: 1,
             quorum: 3,
+            frontier: Quorum { seats: 3, quorum: 3 },
             seal_ms: 60_000,
             reveal_ms: 10_000,
             measuring_max: 1,
@@ -66,6 +73,13 @@ pub(crate) fn genesis() -> Genesis {
             eta_ppm: 10_000,
             tau_ppm: 10_000,
             tau_df: 20,
+        },
+        membership: MembershipRules {
+            epoch_blocks: 100,
+            vouches_per_epoch: 2,
+            vouch_standing_min: 5,
+            probation_rounds: 2,
+            gain_per_epoch_max: 4,
         },
     }
 }
@@ -133,7 +147,8 @@ impl Committee {
         let genesis = genesis();
         let subject = Subject {
             beacon: Beacon([7; 32]),
-            claim: ClaimId([8; 32]),
+            round: RoundId { claim: ClaimId([8; 32]), number: 1 },
+            pairs: genesis.measurement.pairs,
             parent: genesis.challenge.base,
             child: child_recipe(9),
         };

@@ -1,12 +1,14 @@
 //! The genesis file: who starts a network, what it measures and by which numbers.
 
 use crate::ids::{Beacon, BlobHash, ClaimId, NetworkId, PeerId, RecipeId, hash_parts};
+use crate::membership::is_name;
 use crate::record::Recipe;
+use crate::standing::GAIN_PER_EPOCH_LIMIT;
 use crate::statistics::binomial_at_least;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// Most members a genesis may name.
+/// Most members at a time, those of the genesis included.
 pub const MEMBERS_MAX: usize = 64;
 /// Fewest validators that tolerate one fault.
 pub const VALIDATORS_MIN: usize = 4;
@@ -29,6 +31,8 @@ pub struct Genesis {
     pub measurement: MeasurementRules,
     /// When a difference counts.
     pub significance: SignificanceRules,
+    /// How members come in and what their standing may gain.
+    pub membership: MembershipRules,
 }
 
 /// One founding member.
@@ -89,6 +93,9 @@ pub struct CommitteeRules {
     pub reserves: u32,
     /// Reveals that a verdict needs.
     pub quorum: u32,
+    /// Seats and quorum of the independent second committee that measures a claim which would lead
+    /// its track.
+    pub frontier: Quorum,
     /// Time to seal, from the draw. Reserves are called at half of it.
     pub seal_ms: u64,
     /// Time to reveal, from the last seal.
@@ -99,6 +106,24 @@ pub struct CommitteeRules {
     pub docket_max: u32,
     /// Share of dishonest seats that the forgery figure of an entry assumes, in millionths.
     pub assumed_dishonest_ppm: u64,
+}
+
+/// How many measure, and how many of them a verdict needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quorum {
+    /// Seats that measure.
+    pub seats: u32,
+    /// Reveals that a verdict needs.
+    pub quorum: u32,
+}
+
+impl CommitteeRules {
+    /// Seats and quorum of a claim's first committee.
+    #[must_use]
+    pub fn first(&self) -> Quorum {
+        Quorum { seats: self.seats, quorum: self.quorum }
+    }
 }
 
 /// How much a seat measures.
@@ -129,6 +154,23 @@ pub struct SignificanceRules {
     pub tau_df: u32,
 }
 
+/// How members come in and what their standing may gain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MembershipRules {
+    /// Blocks of an epoch, by which vouches and gains are counted.
+    pub epoch_blocks: u64,
+    /// Vouches that a member has in an epoch.
+    pub vouches_per_epoch: u32,
+    /// Standing that vouching needs.
+    pub vouch_standing_min: u32,
+    /// Measurements in a row that must agree with the verdict before probation ends.
+    pub probation_rounds: u32,
+    /// Most points of standing that a peer gains in an epoch, at most
+    /// [`crate::standing::GAIN_PER_EPOCH_LIMIT`].
+    pub gain_per_epoch_max: u32,
+}
+
 /// Why a genesis cannot start a network.
 #[derive(Debug, thiserror::Error)]
 pub enum GenesisError {
@@ -145,6 +187,27 @@ pub enum GenesisError {
     },
 }
 
+fn require(holds: bool, field: &'static str, reason: &'static str) -> Result<(), GenesisError> {
+    match holds {
+        true => Ok(()),
+        false => Err(GenesisError::Field { field, reason }),
+    }
+}
+
+impl MembershipRules {
+    fn check(&self) -> Result<(), GenesisError> {
+        let blocks = (1..=1_000_000).contains(&self.epoch_blocks);
+        require(blocks, "membership.epoch_blocks", "1 to 1000000")?;
+        require(self.vouches_per_epoch <= 16, "membership.vouches_per_epoch", "at most 16")?;
+        let standing = (1..=1_000_000).contains(&self.vouch_standing_min);
+        require(standing, "membership.vouch_standing_min", "1 to 1000000")?;
+        let rounds = (1..=1_000).contains(&self.probation_rounds);
+        require(rounds, "membership.probation_rounds", "1 to 1000")?;
+        let gains = (1..=GAIN_PER_EPOCH_LIMIT).contains(&self.gain_per_epoch_max);
+        require(gains, "membership.gain_per_epoch_max", "1 to 4")
+    }
+}
+
 impl Genesis {
     /// Reads and checks a genesis file.
     ///
@@ -157,16 +220,7 @@ impl Genesis {
         Ok(genesis)
     }
 
-    /// Checks that the numbers make a working network.
-    ///
-    /// # Errors
-    ///
-    /// [`GenesisError::Field`] for the first that does not.
-    pub fn check(&self) -> Result<(), GenesisError> {
-        let require = |holds: bool, field, reason| match holds {
-            true => Ok(()),
-            false => Err(GenesisError::Field { field, reason }),
-        };
+    fn check_members(&self) -> Result<(), GenesisError> {
         let members = self.members.len();
         require(
             (VALIDATORS_MIN..=MEMBERS_MAX).contains(&members),
@@ -175,8 +229,25 @@ impl Genesis {
         )?;
         let peers: BTreeSet<_> = self.members.iter().map(|m| m.peer).collect();
         require(peers.len() == members, "members", "the same peer twice")?;
+        let names: BTreeSet<_> = self.members.iter().map(|m| &m.name).collect();
+        require(names.len() == members, "members.name", "the same name twice")?;
+        let named = self.members.iter().all(|m| is_name(&m.name) && is_name(&m.operator));
+        require(
+            named,
+            "members.name",
+            "names and operators: 1 to 64 bytes, no control characters",
+        )?;
         let standing = self.members.iter().all(|m| (1..=1_000_000).contains(&m.standing));
-        require(standing, "members.standing", "must be 1 to 1000000")?;
+        require(standing, "members.standing", "must be 1 to 1000000")
+    }
+
+    /// Checks that the numbers make a working network.
+    ///
+    /// # Errors
+    ///
+    /// [`GenesisError::Field`] for the first that does not.
+    pub fn check(&self) -> Result<(), GenesisError> {
+        self.check_members()?;
         let pool = &self.challenge.pool;
         let prompts_needed = u64::from(self.measurement.pairs) + 1;
         require(
@@ -210,6 +281,12 @@ impl Genesis {
         let c = &self.committee;
         require((1..=64).contains(&c.seats), "committee.seats", "1 to 64")?;
         require((1..=c.seats).contains(&c.quorum), "committee.quorum", "1 to committee.seats")?;
+        require((1..=64).contains(&c.frontier.seats), "committee.frontier.seats", "1 to 64")?;
+        require(
+            (1..=c.frontier.seats).contains(&c.frontier.quorum),
+            "committee.frontier.quorum",
+            "1 to committee.frontier.seats",
+        )?;
         require(c.reserves <= 64, "committee.reserves", "at most 64")?;
         require(
             (1_000..=86_400_000).contains(&c.seal_ms)
@@ -234,7 +311,8 @@ impl Genesis {
             "challenge.agreement_min_ppm",
             "a quorum's tokens cannot show this much agreement at significance.alpha_ppm; lower it or \
              measure more pairs or tokens",
-        )
+        )?;
+        self.membership.check()
     }
 
     /// Whether a quorum whose every token agrees with the base passes the exact test on agreement.

@@ -113,6 +113,33 @@ id! {
     Beacon
 }
 
+/// One measurement of a claim by one committee: the claim and the number of the round, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RoundId {
+    /// The claim measured.
+    pub claim: ClaimId,
+    /// Which of its rounds, from 1.
+    pub number: u32,
+}
+
+impl RoundId {
+    /// The name as bytes to hash.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; 36] {
+        let mut bytes = [0; 36];
+        let (claim, number) = bytes.split_at_mut(32);
+        claim.copy_from_slice(&self.claim.0);
+        number.copy_from_slice(&self.number.to_le_bytes());
+        bytes
+    }
+}
+
+impl fmt::Display for RoundId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "round {} of claim {}", self.number, self.claim)
+    }
+}
+
 /// BLAKE3 of a domain and length-prefixed parts, so that no two lists of parts collide.
 #[must_use]
 pub fn hash_parts(domain: &'static str, parts: &[&[u8]]) -> [u8; 32] {

@@ -18,6 +18,7 @@
 //! - [`randomness`], [`draw`] and [`plan`] turn the beacon into committees and prompts.
 //! - [`gates`], [`statistics`] and [`verdict`] turn raw measurements into a decision;
 //!   [`calibration`] is what rounds taught about a hardware class.
+//! - [`membership`], [`equivocation`] and [`standing`] say who takes part and with what weight.
 //! - [`peer::Peer`] is one participant: `step(input) → effects`, over a [`pool::Pool`].
 //! - [`audit`] replays an exported ledger; [`certificate`] is what validators signed.
 //!
@@ -40,14 +41,17 @@ pub mod block;
 pub mod calibration;
 pub mod certificate;
 pub mod draw;
+pub mod equivocation;
 pub mod error;
 #[cfg(test)]
 mod fixtures;
+pub mod frontier;
 pub mod gates;
 pub mod genesis;
 pub mod ids;
 pub mod manifest;
 pub mod measurement;
+pub mod membership;
 pub mod merkle;
 pub mod peer;
 pub mod plan;
@@ -56,6 +60,7 @@ pub mod randomness;
 pub mod record;
 #[cfg(test)]
 mod scenarios;
+pub mod standing;
 pub mod state;
 pub mod statistics;
 pub mod verdict;

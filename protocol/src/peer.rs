@@ -6,8 +6,9 @@
 
 use crate::block::{Proposer, header_hash};
 use crate::certificate::{self, CertificateError};
+use crate::equivocation::Watch;
 use crate::error::{BlockError, Penalty, Reject};
-use crate::ids::{ClaimId, NetworkId, PeerId};
+use crate::ids::{ClaimId, NetworkId, PeerId, RecordId, RoundId};
 use crate::measurement::Measurement;
 use crate::plan::Plan;
 use crate::pool::Pool;
@@ -17,7 +18,7 @@ use crate::wire;
 use assay_proto::v1;
 use std::collections::BTreeMap;
 
-/// Times that a seat tries to measure one claim before it leaves it to the reserves.
+/// Times that a seat tries to measure for one round before it leaves it to the reserves.
 pub const MEASURE_ATTEMPTS_MAX: u32 = 3;
 
 /// A measurement that this peer made and has not shown yet, or the salt of its own result.
@@ -25,8 +26,8 @@ pub const MEASURE_ATTEMPTS_MAX: u32 = 3;
 pub enum Secret {
     /// As a seat.
     Measurement {
-        /// The claim measured.
-        claim: ClaimId,
+        /// The round measured for.
+        round: RoundId,
         /// The seal's salt.
         salt: [u8; 32],
         /// The raw data.
@@ -46,7 +47,7 @@ pub enum Input {
     /// A measurement finished.
     Measured(Secret),
     /// A measurement failed on this machine.
-    MeasureFailed(ClaimId),
+    MeasureFailed(RoundId),
     /// A secret read back after a restart, or made by the operator's own claim.
     Restore(Secret),
     /// Time passes: say again what was not ordered yet.
@@ -58,18 +59,21 @@ pub enum Input {
 pub enum Effect {
     /// Store a secret; durable before any later effect is carried out.
     Keep(Secret),
-    /// A claim is over: its secrets may go.
+    /// A claim's result is open: the secret may go.
     Forget(ClaimId),
     /// Sign this and give it back as [`Input::Own`].
     Sign(Body),
+    /// Accept this vouch with this peer's random-function key: sign a `Join` and give it back as
+    /// [`Input::Own`].
+    Join(RecordId),
     /// Send a record to everyone.
     Publish(Box<Record>),
     /// Measure, then answer with [`Input::Measured`] or [`Input::MeasureFailed`].
     Measure(Box<Plan>),
     /// Something can be ordered.
     Order,
-    /// A claim has its verdict.
-    Settled(ClaimId),
+    /// A round has its verdict: its measurement may go.
+    Settled(RoundId),
 }
 
 /// What became of a record from outside.
@@ -104,10 +108,11 @@ pub struct Peer {
     me: PeerId,
     state: State,
     pool: Pool,
-    measurements: BTreeMap<ClaimId, ([u8; 32], Measurement)>,
+    measurements: BTreeMap<RoundId, ([u8; 32], Measurement)>,
     results: BTreeMap<ClaimId, Opening>,
-    measuring: Option<ClaimId>,
-    failures: BTreeMap<ClaimId, u32>,
+    measuring: Option<RoundId>,
+    failures: BTreeMap<RoundId, u32>,
+    watch: Watch,
 }
 
 /// Checks a final block against the state before it and returns the state after it.
@@ -138,6 +143,7 @@ impl Peer {
             results: BTreeMap::new(),
             measuring: None,
             failures: BTreeMap::new(),
+            watch: Watch::default(),
         }
     }
 
@@ -159,9 +165,9 @@ impl Peer {
         self.state.network()
     }
 
-    /// The claim being measured on this machine.
+    /// The round being measured for on this machine.
     #[must_use]
-    pub fn measuring(&self) -> Option<ClaimId> {
+    pub fn measuring(&self) -> Option<RoundId> {
         self.measuring
     }
 
@@ -198,9 +204,9 @@ impl Peer {
                 self.restore(secret);
                 self.duties(effects);
             }
-            Input::MeasureFailed(claim) => {
+            Input::MeasureFailed(round) => {
                 self.measuring = None;
-                *self.failures.entry(claim).or_insert(0) += 1;
+                *self.failures.entry(round).or_insert(0) += 1;
                 self.duties(effects);
             }
             Input::Restore(secret) => self.restore(secret),
@@ -216,8 +222,10 @@ impl Peer {
 
     /// Takes a record from outside and says what it was worth, for the network to act on.
     pub fn hear(&mut self, bytes: &[u8], effects: &mut Vec<Effect>) -> Heard {
-        let inserted = wire::open(self.network(), bytes)
-            .and_then(|record| self.pool.insert(&self.state, record));
+        let inserted = wire::open(self.network(), bytes).and_then(|record| {
+            self.accuse(&record, effects);
+            self.pool.insert(&self.state, record)
+        });
         match inserted {
             Ok(true) => {
                 self.note_order(effects);
@@ -229,6 +237,34 @@ impl Peer {
                 Penalty::Misbehaviour => Heard::Misbehaviour(reject),
             },
         }
+    }
+
+    /// Compares a member's record with what that member said before, and signs the proof if the
+    /// two contradict each other.
+    fn accuse(&mut self, record: &Record, effects: &mut Vec<Effect>) {
+        let concerns = record.author != self.me
+            && self.state.active_member(record.author).is_some()
+            && self.state.active_member(self.me).is_some();
+        if !concerns {
+            return;
+        }
+        if let Some(proof) = self.watch.see(record) {
+            let culprit = proof.culprit();
+            let mut waiting = self.pool.records().filter_map(|waiting| match &waiting.body {
+                Body::Equivocation(proof) => Some(proof.culprit()),
+                _ => None,
+            });
+            if !waiting.any(|accused| accused == culprit) {
+                effects.push(Effect::Sign(Body::Equivocation(Box::new(proof))));
+            }
+        }
+    }
+
+    /// The vouch that this peer has to accept, unless its answer waits to be ordered.
+    fn vouch_to_accept(&self) -> Option<RecordId> {
+        let pending = self.state.pending_vouches().get(&self.me)?;
+        let answers = |record: &Record| matches!(record.body, Body::Join(_));
+        (!self.pool.records_of(self.me).any(answers)).then_some(pending.record)
     }
 
     fn note_order(&self, effects: &mut Vec<Effect>) {
@@ -244,20 +280,23 @@ impl Peer {
     ) -> Result<(), ItemError> {
         let mut next = self.state.clone();
         apply_item(&mut next, item)?;
-        let open: Vec<ClaimId> = self.state.docket().map(|claim| claim.id).collect();
         self.state = next;
         for signed in item.block.iter().flat_map(|block| &block.records) {
-            if let Some(id) = wire::id_of(self.network(), signed) {
+            let Some(id) = wire::id_of(self.network(), signed) else { continue };
+            if self.pool.contains(id) {
                 self.pool.remove(id);
+            } else if let Ok(record) = wire::open_signed(self.network(), signed.clone()) {
+                // Ordered without having been heard here.
+                self.accuse(&record, effects);
             }
         }
         self.pool.refresh(&self.state);
-        for id in open {
-            if self.state.claim(id).is_some_and(|claim| !claim.is_open()) {
-                self.measurements.remove(&id);
-                self.failures.remove(&id);
-                effects.push(Effect::Settled(id));
-            }
+        let state = &self.state;
+        self.watch.retain(|peer| state.active_member(peer).is_some());
+        for id in self.state.settled_rounds() {
+            self.measurements.remove(id);
+            self.failures.remove(id);
+            effects.push(Effect::Settled(*id));
         }
         self.duties(effects);
         self.note_order(effects);
@@ -266,8 +305,8 @@ impl Peer {
 
     fn restore(&mut self, secret: Secret) {
         match secret {
-            Secret::Measurement { claim, salt, measurement } => {
-                self.measurements.insert(claim, (salt, *measurement));
+            Secret::Measurement { round, salt, measurement } => {
+                self.measurements.insert(round, (salt, *measurement));
             }
             Secret::Result(opening) => {
                 self.results.insert(opening.claim, opening);
@@ -280,21 +319,22 @@ impl Peer {
     fn duties(&mut self, effects: &mut Vec<Effect>) {
         let mut say = Vec::new();
         let mut measure = None;
-        for claim in self.state.docket() {
-            let sealed = claim.seals.contains_key(&self.me);
-            let held = self.measurements.get(&claim.id);
-            match claim.phase {
-                Phase::Sealing { .. } if !sealed && claim.active_seats().any(|s| s == self.me) => {
+        for (claim, round) in self.state.open_rounds() {
+            let id = round.id(claim.id);
+            let sealed = round.seals.contains_key(&self.me);
+            let held = self.measurements.get(&id);
+            match round.phase {
+                Phase::Sealing { .. } if !sealed && round.seats(self.me) => {
                     if let Some((salt, measurement)) = held {
-                        let commitment = reveal_seal(claim.id, self.me, salt, measurement);
-                        say.push(Body::Seal(Seal { claim: claim.id, commitment }));
-                    } else if self.may_measure(claim.id) && measure.is_none() {
-                        measure = self.state.plan(claim, self.me);
+                        let commitment = reveal_seal(id, self.me, salt, measurement);
+                        say.push(Body::Seal(Seal { round: id, commitment }));
+                    } else if self.may_measure(id) && measure.is_none() {
+                        measure = self.state.plan(claim, round, self.me);
                     }
                 }
-                Phase::Revealing { .. } if sealed && !claim.reveals.contains_key(&self.me) => {
+                Phase::Revealing { .. } if sealed && !round.reveals.contains_key(&self.me) => {
                     if let Some((salt, measurement)) = held.cloned() {
-                        let reveal = Reveal { claim: claim.id, salt, measurement };
+                        let reveal = Reveal { round: id, salt, measurement };
                         say.push(Body::Reveal(Box::new(reveal)));
                     }
                 }
@@ -306,7 +346,7 @@ impl Peer {
             let Some(claim) = self.state.claim(*id) else { continue };
             if claim.opening.is_some() {
                 done.push(*id);
-            } else if !claim.is_open() {
+            } else if claim.is_entry() {
                 say.push(Body::Opening(opening.clone()));
             }
         }
@@ -315,14 +355,15 @@ impl Peer {
             effects.push(Effect::Forget(id));
         }
         if let Some(plan) = measure {
-            self.measuring = Some(plan.claim);
+            self.measuring = Some(plan.round);
             effects.push(Effect::Measure(Box::new(plan)));
         }
+        effects.extend(self.vouch_to_accept().map(Effect::Join));
         effects.extend(say.into_iter().filter(|body| !self.said(body)).map(Effect::Sign));
     }
 
-    fn may_measure(&self, claim: ClaimId) -> bool {
-        let failures = self.failures.get(&claim).copied().unwrap_or(0);
+    fn may_measure(&self, round: RoundId) -> bool {
+        let failures = self.failures.get(&round).copied().unwrap_or(0);
         self.measuring.is_none() && failures < MEASURE_ATTEMPTS_MAX
     }
 

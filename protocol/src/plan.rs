@@ -1,8 +1,8 @@
-//! What one seat measures for one claim, drawn after the claim was docketed.
+//! What one seat measures in one round, drawn after the round was opened.
 
 use crate::draw::Draw;
 use crate::genesis::Genesis;
-use crate::ids::{Beacon, ClaimId, PeerId};
+use crate::ids::{Beacon, PeerId, RoundId};
 use crate::record::Recipe;
 use serde::{Deserialize, Serialize};
 
@@ -20,8 +20,8 @@ pub enum Arm {
 /// decided by lot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
-    /// The claim.
-    pub claim: ClaimId,
+    /// The round.
+    pub round: RoundId,
     /// The seat.
     pub seat: PeerId,
     /// Recipe under label X.
@@ -43,10 +43,12 @@ pub struct Plan {
 /// What a plan is drawn for.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject {
-    /// Randomness fixed after the claim was docketed.
+    /// Randomness fixed after the round was opened.
     pub beacon: Beacon,
-    /// The claim.
-    pub claim: ClaimId,
+    /// The round.
+    pub round: RoundId,
+    /// Pairs to measure.
+    pub pairs: u32,
     /// Its parent's recipe.
     pub parent: Recipe,
     /// Its own recipe.
@@ -56,9 +58,9 @@ pub struct Subject {
 /// Draws the plan of `seat`.
 #[must_use]
 pub fn plan(genesis: &Genesis, subject: &Subject, seat: PeerId) -> Plan {
-    let parts: [&[u8]; 3] = [&subject.beacon.0, &subject.claim.0, &seat.0];
-    let mut draw = Draw::new("assay seat plan v1", &parts);
-    let pairs = usize::try_from(genesis.measurement.pairs).unwrap_or(0);
+    let parts: [&[u8]; 3] = [&subject.beacon.0, &subject.round.to_bytes(), &seat.0];
+    let mut draw = Draw::new("assay seat plan v2", &parts);
+    let pairs = usize::try_from(subject.pairs).unwrap_or(0);
     let pool = u64::from(genesis.challenge.pool.prompts);
     let mut prompts: Vec<u32> = draw
         .distinct(pairs.saturating_add(1), pool)
@@ -78,7 +80,7 @@ pub fn plan(genesis: &Genesis, subject: &Subject, seat: PeerId) -> Plan {
         Arm::Y => (subject.parent, subject.child),
     };
     let reach_seed = draw.next_u64();
-    Plan { claim: subject.claim, seat, x, y, child, prompts, first, warm_up, reach_seed }
+    Plan { round: subject.round, seat, x, y, child, prompts, first, warm_up, reach_seed }
 }
 
 impl Arm {
@@ -96,13 +98,15 @@ impl Arm {
 mod tests {
     use super::*;
     use crate::fixtures;
+    use crate::ids::ClaimId;
     use std::collections::BTreeSet;
 
     fn subject(beacon: u8) -> Subject {
         let genesis = fixtures::genesis();
         Subject {
             beacon: Beacon([beacon; 32]),
-            claim: ClaimId([2; 32]),
+            round: RoundId { claim: ClaimId([2; 32]), number: 1 },
+            pairs: genesis.measurement.pairs,
             parent: genesis.challenge.base,
             child: fixtures::child_recipe(1),
         }
@@ -118,6 +122,9 @@ mod tests {
         assert_eq!(all.len(), one.prompts.len() + 1);
         assert_ne!(one.prompts, plan(&genesis, &subject(1), PeerId([2; 32])).prompts);
         assert_ne!(one.prompts, plan(&genesis, &subject(2), PeerId([1; 32])).prompts);
+        let mut later = subject(1);
+        later.round.number = 2;
+        assert_ne!(one.prompts, plan(&genesis, &later, PeerId([1; 32])).prompts);
     }
 
     #[test]

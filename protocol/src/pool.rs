@@ -125,6 +125,7 @@ fn may_apply_later(reject: &Reject) -> bool {
         reject,
         Reject::Phase { .. }
             | Reject::UnknownClaim(_)
+            | Reject::UnknownRound(_)
             | Reject::NotSeated(_)
             | Reject::Parent(_)
             | Reject::OpenClaim(_)

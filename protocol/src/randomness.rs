@@ -49,6 +49,12 @@ pub fn evaluate(keypair: &Keypair, network: NetworkId, height: u64) -> (Vec<u8>,
     (in_out.to_preout().to_bytes().to_vec(), proof.to_bytes().to_vec())
 }
 
+/// Whether these bytes are a key that could ever verify an output.
+#[must_use]
+pub fn is_key(vrf: PeerId) -> bool {
+    PublicKey::from_bytes(&vrf.0).is_ok()
+}
+
 /// Checks an output and proof against the peer's VRF key.
 #[must_use]
 pub fn verify(vrf: PeerId, network: NetworkId, height: u64, output: &[u8], proof: &[u8]) -> bool {

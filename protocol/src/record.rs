@@ -1,7 +1,9 @@
 //! What peers say, as validated types. [`crate::wire`] is the only way in.
 
-use crate::ids::{BlobHash, ClaimId, PeerId, RecipeId, RecordId, hash_parts};
+use crate::equivocation::{DoubleVote, Equivocation};
+use crate::ids::{BlobHash, ClaimId, PeerId, RecipeId, RecordId, RoundId, hash_parts};
 use crate::measurement::Measurement;
+use crate::membership::{Disclosure, Join, Leave, Vouch};
 use assay_proto::v1;
 use prost::Message;
 use serde::{Deserialize, Serialize};
@@ -35,6 +37,18 @@ pub enum Body {
     Reveal(Box<Reveal>),
     /// The author's own result.
     Opening(Opening),
+    /// A member's word for a newcomer.
+    Vouch(Vouch),
+    /// A newcomer's acceptance of a vouch.
+    Join(Join),
+    /// A member's farewell.
+    Leave(Leave),
+    /// Proof that a peer contradicted itself in a record.
+    Equivocation(Box<Equivocation>),
+    /// Proof that a validator contradicted itself in the ordering protocol.
+    DoubleVote(Box<DoubleVote>),
+    /// A trick that its finder or user tells of.
+    Disclosure(Disclosure),
 }
 
 /// Drafting, when a recipe uses it.
@@ -95,8 +109,8 @@ pub struct Claim {
 /// A seat's promise of one measurement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seal {
-    /// The claim measured.
-    pub claim: ClaimId,
+    /// The round measured for.
+    pub round: RoundId,
     /// See [`reveal_seal`].
     pub commitment: [u8; 32],
 }
@@ -104,8 +118,8 @@ pub struct Seal {
 /// The measurement behind a seal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reveal {
-    /// The claim measured.
-    pub claim: ClaimId,
+    /// The round measured for.
+    pub round: RoundId,
     /// Random bytes that kept the seal from being guessed.
     pub salt: [u8; 32],
     /// The raw data.
@@ -123,16 +137,17 @@ pub struct Opening {
     pub ratio_ppm: u64,
 }
 
-/// The commitment of a seat to `measurement`, bound to claim and seat so that it cannot be copied.
+/// The commitment of a seat to `measurement`, bound to round and seat so that it can neither be
+/// copied nor shown again in another round.
 #[must_use]
 pub fn reveal_seal(
-    claim: ClaimId,
+    round: RoundId,
     seat: PeerId,
     salt: &[u8; 32],
     measurement: &Measurement,
 ) -> [u8; 32] {
     let bytes = measurement.to_proto().encode_to_vec();
-    hash_parts("assay measurement seal v1", &[&claim.0, &seat.0, salt, &bytes])
+    hash_parts("assay measurement seal v2", &[&round.to_bytes(), &seat.0, salt, &bytes])
 }
 
 /// The commitment of an author to its own result for `recipe`.

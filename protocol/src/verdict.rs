@@ -1,7 +1,7 @@
 //! The verdict: a deterministic function of the revealed measurements.
 
 use crate::gates::{self, Evidence, Flag, Gain, GateResult, PPM};
-use crate::genesis::Genesis;
+use crate::genesis::{Genesis, Quorum};
 use crate::ids::PeerId;
 use crate::statistics::binomial_at_least;
 use serde::{Deserialize, Serialize};
@@ -43,6 +43,10 @@ pub struct Verdict {
     pub perplexity_parent_ppm: Option<u64>,
     /// Perplexity of the child on the same prompts, in millionths.
     pub perplexity_child_ppm: Option<u64>,
+    /// Perplexity of the child over the base checkpoint's on the same prompts, in millionths.
+    pub perplexity_ratio_ppm: Option<u64>,
+    /// KL(base || child) per timed token, in millionths of a nat, rounded up.
+    pub kl_micronats: Option<u64>,
     /// Every gate with its numbers.
     pub gates: Vec<GateResult>,
     /// What looked impossible or evasive on some seat; refuses nothing.
@@ -62,27 +66,37 @@ pub fn to_ppm(value: f64) -> u64 {
     libm::round(value * PPM) as u64
 }
 
-/// Decides a claim on the revealed measurements.
+/// The child's divergence from the base per timed token, rounded up, so that only an exact zero
+/// is zero.
+fn kl_micronats(seats: &[Evidence<'_>]) -> Option<u64> {
+    let pairs = seats.iter().flat_map(Evidence::pairs);
+    let total: u128 = pairs.map(|pair| u128::from(pair.child.kl_micronats)).sum();
+    let tokens: u128 = seats.iter().map(|seat| u128::from(seat.child().decoded_tokens)).sum();
+    (tokens > 0).then(|| u64::try_from(total.div_ceil(tokens)).ok()).flatten()
+}
+
+/// Decides a round of a committee of `size` on the revealed measurements.
 #[must_use]
 #[allow(clippy::cast_precision_loss)]
-pub fn decide(genesis: &Genesis, evidence: &[(PeerId, Evidence<'_>)]) -> Verdict {
-    let rules = &genesis.committee;
+pub fn decide(genesis: &Genesis, size: Quorum, evidence: &[(PeerId, Evidence<'_>)]) -> Verdict {
     let attested_by = evidence.iter().map(|(peer, _)| *peer).collect();
-    let forged =
-        binomial_at_least(rules.seats, rules.quorum, rules.assumed_dishonest_ppm as f64 / PPM);
+    let dishonest = genesis.committee.assumed_dishonest_ppm as f64 / PPM;
+    let forged = binomial_at_least(size.seats, size.quorum, dishonest);
     let mut verdict = Verdict {
         outcome: Outcome::Inconclusive,
         lossless: false,
         ratio: None,
         perplexity_parent_ppm: None,
         perplexity_child_ppm: None,
+        perplexity_ratio_ppm: None,
+        kl_micronats: None,
         gates: Vec::new(),
         flags: Vec::new(),
         attested_by,
         forged_quorum_ppb: to_ppm(forged * 1_000.0),
     };
     let seats: Vec<Evidence<'_>> = evidence.iter().map(|(_, seat)| *seat).collect();
-    if seats.len() < usize::try_from(rules.quorum).unwrap_or(usize::MAX) {
+    if seats.len() < usize::try_from(size.quorum).unwrap_or(usize::MAX) {
         return verdict;
     }
 
@@ -108,7 +122,10 @@ pub fn decide(genesis: &Genesis, evidence: &[(PeerId, Evidence<'_>)]) -> Verdict
         }
     });
     verdict.perplexity_parent_ppm = gates::perplexity_parent(&seats).map(to_ppm);
-    verdict.perplexity_child_ppm = gates::perplexity_child(&seats).map(to_ppm);
+    let (base, child) = (gates::perplexity_base(&seats), gates::perplexity_child(&seats));
+    verdict.perplexity_child_ppm = child.map(to_ppm);
+    verdict.perplexity_ratio_ppm = child.zip(base).map(|(child, base)| to_ppm(child / base));
+    verdict.kl_micronats = kl_micronats(&seats);
     // Identity decides the track; a lossy recipe stands or falls by the quality gate.
     let accepted = verdict.gates.iter().all(|g| g.pass || g.gate == gates::Gate::Identity);
     verdict.outcome = if accepted { Outcome::Accepted } else { Outcome::Refuted };

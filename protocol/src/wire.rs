@@ -1,8 +1,10 @@
 //! The one door: bytes become records here, or are refused.
 
+use crate::equivocation::{DoubleVote, Equivocation};
 use crate::error::Reject;
-use crate::ids::{BlobHash, ClaimId, NetworkId, PeerId, RecordId, hash_parts};
+use crate::ids::{BlobHash, ClaimId, NetworkId, PeerId, RecordId, RoundId, hash_parts};
 use crate::measurement::Measurement;
+use crate::membership::{Disclosure, Join, Leave, Vouch};
 use crate::record::{
     Body, Claim, DRAFT_LEN_MAX, Drafter, Opening, Recipe, Record, Reveal, SUMMARY_BYTES_MAX, Seal,
 };
@@ -25,26 +27,54 @@ pub fn open(network: NetworkId, bytes: &[u8]) -> Result<Record, Reject> {
 ///
 /// [`Reject`], as [`open`].
 pub fn open_signed(network: NetworkId, signed: v1::SignedRecord) -> Result<Record, Reject> {
+    let (author, record) = verified(network, &signed)?;
+    let body = read_body(network, record)?;
+    Ok(Record { id: record_id(network, author, &signed.payload), author, body, signed })
+}
+
+/// Reads a record inside a proof. Proofs themselves are refused there before they are read, so
+/// that none nests.
+pub(crate) fn open_statement(
+    network: NetworkId,
+    signed: v1::SignedRecord,
+) -> Result<Record, Reject> {
+    use v1::record::Body as Wire;
+    let (author, record) = verified(network, &signed)?;
+    if matches!(record.body, Some(Wire::Equivocation(_) | Wire::DoubleVote(_))) {
+        return Err(field("first", "a proof within a proof".to_owned()));
+    }
+    let body = read_body(network, record)?;
+    Ok(Record { id: record_id(network, author, &signed.payload), author, body, signed })
+}
+
+/// The author and content of a record whose signature verifies.
+fn verified(network: NetworkId, signed: &v1::SignedRecord) -> Result<(PeerId, v1::Record), Reject> {
     let author = PeerId(bytes32("author", &signed.author)?);
     let signature = Signature::from_slice(&signed.signature)
         .map_err(|_| field("signature", format!("{} bytes", signed.signature.len())))?;
     VerifyingKey::from_bytes(&author.0)
         .and_then(|key| key.verify_strict(&signing_bytes(network, &signed.payload), &signature))
         .map_err(|_| Reject::Signature(author))?;
-    let record: v1::Record = decode_canonical(&signed.payload, limits::RECORD_BYTES_MAX)?;
-    let body = read_body(record)?;
-    Ok(Record { id: record_id(network, author, &signed.payload), author, body, signed })
+    Ok((author, decode_canonical(&signed.payload, limits::RECORD_BYTES_MAX)?))
 }
 
 /// Signs what this peer says.
 #[must_use]
 pub fn sign(network: NetworkId, key: &SigningKey, body: Body) -> Record {
-    let payload = body_to_proto(&body).encode_to_vec();
+    let signed = sign_payload(network, key, body_to_proto(&body).encode_to_vec());
     let author = PeerId(key.verifying_key().to_bytes());
-    let signature = key.sign(&signing_bytes(network, &payload)).to_bytes().to_vec();
-    let id = record_id(network, author, &payload);
-    let signed = v1::SignedRecord { author: author.to_vec(), payload, signature };
+    let id = record_id(network, author, &signed.payload);
     Record { id, author, body, signed }
+}
+
+pub(crate) fn sign_payload(
+    network: NetworkId,
+    key: &SigningKey,
+    payload: Vec<u8>,
+) -> v1::SignedRecord {
+    let author = key.verifying_key().to_bytes().to_vec();
+    let signature = key.sign(&signing_bytes(network, &payload)).to_bytes().to_vec();
+    v1::SignedRecord { author, payload, signature }
 }
 
 /// The id of a signed record, whether or not its signature verifies; `None` without a proper key.
@@ -76,11 +106,13 @@ fn body_to_proto(body: &Body) -> v1::Record {
             summary: claim.summary.clone(),
         }),
         Body::Seal(seal) => Wire::Seal(v1::Seal {
-            claim: seal.claim.to_vec(),
+            claim: seal.round.claim.to_vec(),
+            round: seal.round.number,
             commitment: seal.commitment.to_vec(),
         }),
         Body::Reveal(reveal) => Wire::Reveal(v1::Reveal {
-            claim: reveal.claim.to_vec(),
+            claim: reveal.round.claim.to_vec(),
+            round: reveal.round.number,
             salt: reveal.salt.to_vec(),
             measurement: Some(reveal.measurement.to_proto()),
         }),
@@ -89,17 +121,23 @@ fn body_to_proto(body: &Body) -> v1::Record {
             salt: opening.salt.to_vec(),
             ratio_ppm: opening.ratio_ppm,
         }),
+        Body::Vouch(vouch) => Wire::Vouch(vouch.to_proto()),
+        Body::Join(join) => Wire::Join(join.to_proto()),
+        Body::Leave(leave) => Wire::Leave(v1::Leave { joined_at: leave.joined_at }),
+        Body::Equivocation(proof) => Wire::Equivocation(proof.to_proto()),
+        Body::DoubleVote(proof) => Wire::DoubleVote(proof.to_proto()),
+        Body::Disclosure(disclosure) => Wire::Disclosure(disclosure.to_proto()),
     };
     v1::Record { body: Some(body) }
 }
 
-fn read_body(record: v1::Record) -> Result<Body, Reject> {
+fn read_body(network: NetworkId, record: v1::Record) -> Result<Body, Reject> {
     use v1::record::Body as Wire;
     match record.body {
         None => Err(field("body", "missing".to_owned())),
         Some(Wire::Claim(claim)) => read_claim(claim).map(Body::Claim),
         Some(Wire::Seal(seal)) => Ok(Body::Seal(Seal {
-            claim: ClaimId(bytes32("claim", &seal.claim)?),
+            round: read_round(&seal.claim, seal.round)?,
             commitment: bytes32("commitment", &seal.commitment)?,
         })),
         Some(Wire::Reveal(reveal)) => read_reveal(reveal).map(|r| Body::Reveal(Box::new(r))),
@@ -108,6 +146,15 @@ fn read_body(record: v1::Record) -> Result<Body, Reject> {
             salt: bytes32("salt", &opening.salt)?,
             ratio_ppm: opening.ratio_ppm,
         })),
+        Some(Wire::Vouch(vouch)) => Vouch::from_proto(vouch).map(Body::Vouch),
+        Some(Wire::Join(join)) => Join::from_proto(&join).map(Body::Join),
+        Some(Wire::Leave(leave)) => Ok(Body::Leave(Leave { joined_at: leave.joined_at })),
+        Some(Wire::Equivocation(proof)) => Equivocation::from_proto(network, proof)
+            .map(|proof| Body::Equivocation(Box::new(proof))),
+        Some(Wire::DoubleVote(proof)) => {
+            DoubleVote::from_proto(network, &proof).map(|proof| Body::DoubleVote(Box::new(proof)))
+        }
+        Some(Wire::Disclosure(told)) => Disclosure::from_proto(told).map(Body::Disclosure),
     }
 }
 
@@ -153,16 +200,23 @@ fn read_reveal(reveal: v1::Reveal) -> Result<Reveal, Reject> {
         return Err(field("measurement", format!("{packed_bytes} bytes packed")));
     }
     Ok(Reveal {
-        claim: ClaimId(bytes32("claim", &reveal.claim)?),
+        round: read_round(&reveal.claim, reveal.round)?,
         salt: bytes32("salt", &reveal.salt)?,
         measurement: Measurement::from_proto(measurement)?,
     })
 }
 
-fn field(field: &'static str, reason: String) -> Reject {
+fn read_round(claim: &[u8], number: u32) -> Result<RoundId, Reject> {
+    if number == 0 {
+        return Err(field("round", "rounds are counted from 1".to_owned()));
+    }
+    Ok(RoundId { claim: ClaimId(bytes32("claim", claim)?), number })
+}
+
+pub(crate) fn field(field: &'static str, reason: String) -> Reject {
     Reject::Field { field, reason }
 }
 
-fn bytes32(name: &'static str, bytes: &[u8]) -> Result<[u8; 32], Reject> {
+pub(crate) fn bytes32(name: &'static str, bytes: &[u8]) -> Result<[u8; 32], Reject> {
     bytes.try_into().map_err(|_| field(name, format!("{} bytes instead of 32", bytes.len())))
 }

@@ -5,7 +5,8 @@ use assay_node::embedded::Embedded;
 use assay_node::home::{Home, NetworkFile};
 use assay_node::ledger::now_ms;
 use assay_protocol::genesis::{
-    Challenge, CommitteeRules, Genesis, MeasurementRules, Member, PromptPool, SignificanceRules,
+    Challenge, CommitteeRules, Genesis, MeasurementRules, Member, MembershipRules, PromptPool,
+    Quorum, SignificanceRules,
 };
 use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -96,6 +97,7 @@ pub fn genesis(members: Vec<Member>) -> Genesis {
             seats: 3,
             reserves: 2,
             quorum: 3,
+            frontier: Quorum { seats: 3, quorum: 3 },
             seal_ms: 600_000,
             reveal_ms: 60_000,
             measuring_max: 1,
@@ -113,6 +115,13 @@ pub fn genesis(members: Vec<Member>) -> Genesis {
             eta_ppm: 10_000,
             tau_ppm: 10_000,
             tau_df: 20,
+        },
+        membership: MembershipRules {
+            epoch_blocks: 200,
+            vouches_per_epoch: 2,
+            vouch_standing_min: 5,
+            probation_rounds: 3,
+            gain_per_epoch_max: 4,
         },
     }
 }

@@ -339,6 +339,18 @@ fn claim_json(row: &ClaimRow) -> Value {
         "lossless": row.lossless,
         "ratio": ratio,
         "ratio_ci": interval,
+        "ratio_to_base": row.ratio_to_base_ppm.map(|ppm| ppm as f64 / 1e6),
+        "track": row.track,
+        "leads": row.leads,
+        "confirmed": row.confirmed,
+        "rounds": row.rounds.iter().map(|round| json!({
+            "number": round.number,
+            "purpose": round.purpose.word(),
+            "verdict": round.outcome,
+            "ratio": round.ratio.map(|ratio| ratio.ppm as f64 / 1e6),
+            "attestations": round.attested_by.iter().map(|named| &named.name).collect::<Vec<_>>(),
+            "sat_before": round.sat_before,
+        })).collect::<Vec<_>>(),
         "author_ratio": row.author_ratio_ppm.map(|ppm| ppm as f64 / 1e6),
         "ppl_parent": ppl(row.perplexity_parent_ppm),
         "ppl_child": ppl(row.perplexity_child_ppm),
@@ -358,7 +370,12 @@ impl Seen {
     fn news(&mut self, rows: &[ClaimRow]) -> Vec<String> {
         let mut lines = Vec::new();
         for row in rows {
-            let claim = row.id.short();
+            let claim = match row.rounds.last() {
+                Some(round) if round.number > 1 => {
+                    format!("{} ({} round)", row.id.short(), round.purpose.word())
+                }
+                _ => row.id.short(),
+            };
             let progress = &row.progress;
             let news = match row.phase {
                 Phase::Docketed => format!("claim {claim} by {} is docketed", row.author.name),

@@ -50,7 +50,8 @@ pub(super) fn engine(
     check_options(config, options)?;
     let rings = rings(config, options);
     check_caches(gpu, config, &rings)?;
-    MemoryNeed::placed(checkpoint, options, placement).check(gpu, options)?;
+    let need = MemoryNeed::placed(checkpoint, options, placement);
+    need.check(gpu, options)?;
     let mut weights = Weights::new(gpu, placement.part_bytes_max);
     let mut expert_parts = BTreeMap::new();
     upload_layers(&mut weights, checkpoint, placement, &mut expert_parts)?;
@@ -101,6 +102,7 @@ pub(super) fn engine(
         gpu: gpu.clone(),
         config: config.clone(),
         options: options.clone(),
+        need,
         buffers: Buffers(buffers),
         feed_at: plan.dispatches.len(),
         plan,
@@ -112,6 +114,7 @@ pub(super) fn engine(
         tokens_back: [Readback::new(gpu, slot)?, Readback::new(gpu, slot)?],
         history: None,
         position: 0,
+        written: 0,
         next: None,
         hidden_row: 0,
     })
@@ -179,14 +182,14 @@ fn upload_layers(
     let c = checkpoint.config();
     if c.ple_width > 0 {
         let rows = c.layers.len() * c.ple_width;
-        let projection = checkpoint.matrix("per_layer_model_projection", rows, c.hidden)?;
+        let projection = checkpoint.sound_matrix("per_layer_model_projection", rows, c.hidden)?;
         weights.stack("ple_context", &[projection])?;
     }
     for i in 0..c.layers.len() {
         let mut parts = BTreeMap::new();
         for (name, rows, cols) in checkpoint.layer_matrices(i) {
             let short = name.splitn(3, '.').last().unwrap_or(&name).to_string();
-            parts.insert(short, checkpoint.matrix(&name, rows, cols)?);
+            parts.insert(short, checkpoint.sound_matrix(&name, rows, cols)?);
         }
         let mut take = |name: &str| parts.remove(name);
         let qkv: Vec<_> = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]
@@ -227,7 +230,7 @@ fn upload_table(
     buffers: &mut BTreeMap<Buf, wgpu::Buffer>,
 ) -> Result<Table> {
     let c = checkpoint.config();
-    let matrix = checkpoint.matrix(name, c.vocab, c.hidden)?.into_table();
+    let matrix = checkpoint.sound_matrix(name, c.vocab, c.hidden)?.into_table();
     let mut parts = Vec::new();
     for part in table(gpu, name, &matrix, placement.part_bytes_max)? {
         let TablePart { rows, codes, scales } = part;
@@ -271,6 +274,7 @@ fn upload_ple_table(
         }
         return Ok((PlePlace::WideRows, PleTable::Host(tensor.clone())));
     }
+    tensor.expect_numbers()?;
     for part in table(gpu, "per-layer table", &matrix, u64::MAX)? {
         buffers.insert(Buf::PleTable, part.codes);
         buffers.extend(part.scales.map(|scales| (Buf::PleScales, scales)));

@@ -123,8 +123,14 @@ impl Engine {
         Ok(Decode { tokens, wall_ns, logits, draft: None })
     }
 
+    /// Notes that the pass to come writes keys and values of `rows` tokens behind the cached ones.
+    pub(super) fn note_written(&mut self, rows: usize) {
+        self.written = self.written.max(self.position + rows);
+    }
+
     /// Writes tokens, position and, where the table is on the host, per-layer rows of a batch.
     pub(super) fn begin_batch(&mut self, tokens: &[u32]) {
+        self.note_written(tokens.len());
         let step = [self.position as u32, tokens.len() as u32];
         self.gpu.write(self.buffers.get(&Buf::Step), 0, bytemuck::cast_slice(&step));
         self.gpu.write(self.buffers.get(&Buf::Tokens), 0, bytemuck::cast_slice(tokens));
@@ -173,6 +179,7 @@ impl Engine {
         }
         let back = &self.tokens_back[slot].buffer;
         encoder.copy_buffer_to_buffer(self.buffers.get(&Buf::Next), 0, back, 0, 4);
+        self.note_written(1);
         self.position += 1;
         self.hidden_row = 0;
         self.gpu.queue.submit([encoder.finish()])
@@ -189,6 +196,9 @@ impl Engine {
         if let Some(buffer) = self.history.as_ref().filter(|b| b.size() >= size) {
             return Ok(buffer.clone());
         }
+        // The old one is given back first; both at once may be more than there is.
+        self.history = None;
+        self.need.check_history(&self.gpu, count, size)?;
         let usage = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         let buffer = self.gpu.buffer("logit history", size, usage)?;
         self.history = Some(buffer.clone());

@@ -81,6 +81,8 @@ impl Engine {
                 self.options.batch_max
             )));
         }
+        self.need = self.need.with_drafter(drafter);
+        self.need.check(&self.gpu, &self.options)?;
         let uploaded = draft_weights::upload(&self.gpu, drafter, &mut self.buffers.0)?;
         let config = drafter.config();
         let scalar = |i| Ok(drafter.vector(&format!("layers.{i}.layer_scalar"), 1)?[0]);

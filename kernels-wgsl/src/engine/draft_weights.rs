@@ -2,6 +2,7 @@
 
 use super::build;
 use super::weights::{Weights, table};
+use crate::config::DrafterConfig;
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::load::Drafter;
@@ -47,14 +48,24 @@ pub(super) fn upload(
         norms.extend(drafter.vector(&format!("{name}.weight"), length)?);
     }
     let ordering = drafter.token_ordering()?;
+    let mut put = |role, buffer| buffers.insert(Buf::Draft(role), buffer);
+    put(DraftBuf::Norms, gpu.upload("draft norms", &[bytemuck::cast_slice(&norms)])?);
+    put(DraftBuf::Ordering, gpu.upload("draft ordering", &[bytemuck::cast_slice(&ordering)])?);
+    for (role, words) in work_words(config) {
+        put(role, gpu.storage(&format!("draft {role:?}"), 4 * words as u64)?);
+    }
+    buffers.extend(weights.buffers);
+    Ok(Uploaded { pieces: weights.pieces, head_parts })
+}
+
+/// The buffers that a draft step works in and their sizes in words.
+pub(super) fn work_words(config: &DrafterConfig) -> [(DraftBuf, usize); 13] {
+    let (c, h, backbone) = (&config.text, config.text.hidden, config.backbone_hidden);
     let candidates = match config.centroids {
         0 => c.vocab,
         centroids => c.vocab / centroids * config.centroids_searched,
     };
-    let mut put = |role, buffer| buffers.insert(Buf::Draft(role), buffer);
-    put(DraftBuf::Norms, gpu.upload("draft norms", &[bytemuck::cast_slice(&norms)])?);
-    put(DraftBuf::Ordering, gpu.upload("draft ordering", &[bytemuck::cast_slice(&ordering)])?);
-    for (role, words) in [
+    [
         (DraftBuf::Step, 2),
         (DraftBuf::Input, 2 * backbone),
         (DraftBuf::Residual, h),
@@ -68,11 +79,7 @@ pub(super) fn upload(
         (DraftBuf::Scores, config.centroids),
         (DraftBuf::Chosen, config.centroids_searched),
         (DraftBuf::Logits, candidates),
-    ] {
-        put(role, gpu.storage(&format!("draft {role:?}"), 4 * words as u64)?);
-    }
-    buffers.extend(weights.buffers);
-    Ok(Uploaded { pieces: weights.pieces, head_parts })
+    ]
 }
 
 /// Uploads the output head. A dense one is a matrix like any other; a centroid head is gathered row by row

@@ -30,7 +30,7 @@ pub(super) fn upload_experts(
     for (part, held) in ranges(pair).into_iter().enumerate() {
         let (mut gates, mut ups): (Vec<Matrix<'_>>, Vec<Matrix<'_>>) = Default::default();
         for expert in held.clone() {
-            let [gate, up, _] = checkpoint.expert(i, expert)?;
+            let [gate, up, _] = checkpoint.sound_expert(i, expert)?;
             gates.push(gate);
             ups.push(up);
         }

@@ -72,6 +72,22 @@ impl Engine {
     /// Empties the cache and runs `tokens` from position 0, keeping logits and final hidden states of
     /// every position. The cache holds the sequence afterwards; nothing is ready to decode from.
     pub fn logits(&mut self, tokens: &[u32], path: Path) -> Result<LogitRows> {
+        let mut rows = LogitRows { logits: Vec::new(), hidden: Vec::new() };
+        self.visit_logits(tokens, path, &mut |chunk| {
+            rows.logits.extend_from_slice(&chunk.logits);
+            rows.hidden.extend_from_slice(&chunk.hidden);
+        })?;
+        Ok(rows)
+    }
+
+    /// [`Self::logits`], chunk of positions by chunk: a long sequence of a large vocabulary is never in the
+    /// host's memory as a whole.
+    pub fn visit_logits(
+        &mut self,
+        tokens: &[u32],
+        path: Path,
+        visit: &mut dyn FnMut(&LogitRows),
+    ) -> Result<()> {
         self.reset();
         self.check_tokens(tokens)?;
         let chunk = match path {
@@ -83,16 +99,14 @@ impl Engine {
                 return Err(Error::Input(format!("batch:{m} is not within 1 to {most}")));
             }
         };
-        let mut rows = LogitRows {
-            logits: Vec::with_capacity(tokens.len() * self.config.vocab),
-            hidden: Vec::with_capacity(tokens.len() * self.config.hidden),
-        };
         for chunk in tokens.chunks(chunk) {
             self.run_batch(chunk)?;
-            self.read_rows(Buf::Logits, chunk.len() * self.config.vocab, &mut rows.logits)?;
-            self.read_rows(Buf::Normed, chunk.len() * self.config.hidden, &mut rows.hidden)?;
+            visit(&LogitRows {
+                logits: self.read_rows(Buf::Logits, chunk.len() * self.config.vocab)?,
+                hidden: self.read_rows(Buf::Normed, chunk.len() * self.config.hidden)?,
+            });
         }
-        Ok(rows)
+        Ok(())
     }
 
     /// One forward pass of `tokens`, all rows to the logits and their argmax.
@@ -114,10 +128,9 @@ impl Engine {
         self.resolved.record(&mut pass, self.feed_at + 1..self.feed_at + 2, rows);
     }
 
-    fn read_rows(&self, role: Buf, count: usize, into: &mut Vec<f32>) -> Result<()> {
+    fn read_rows(&self, role: Buf, count: usize) -> Result<Vec<f32>> {
         let bytes = self.gpu.download(self.buffers.get(&role), 4 * count as u64)?;
-        into.extend(bytemuck::pod_collect_to_vec::<u8, f32>(&bytes));
-        Ok(())
+        Ok(bytemuck::pod_collect_to_vec(&bytes))
     }
 }
 

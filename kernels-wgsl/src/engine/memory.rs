@@ -1,11 +1,12 @@
 //! What an engine takes of the device's memory, checked before anything is uploaded, and reading values back.
 
 use super::build::{Placement, SPAN, partials_width, rings};
+use super::draft_weights::work_words;
 use super::{Engine, EngineOptions};
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
-use crate::load::Checkpoint;
+use crate::load::{Checkpoint, Drafter};
 use crate::plan::{Buf, KEY_RANGE};
 use serde::Serialize;
 
@@ -18,6 +19,8 @@ pub struct MemoryNeed {
     pub cache_bytes: u64,
     /// Activations, logits and staging.
     pub work_bytes: u64,
+    /// Weights and activations of the drafter, where there is one.
+    pub drafter_bytes: u64,
 }
 
 impl MemoryNeed {
@@ -45,22 +48,49 @@ impl MemoryNeed {
             weights_bytes,
             cache_bytes: cache_bytes(config, options, 4),
             work_bytes: work_bytes(config, options),
+            drafter_bytes: 0,
         }
     }
 
-    /// All of it.
-    pub fn total_bytes(&self) -> u64 {
-        self.weights_bytes.saturating_add(self.cache_bytes).saturating_add(self.work_bytes)
+    /// The same engine with `drafter`, which uses the engine's cache.
+    #[must_use]
+    pub fn with_drafter(self, drafter: &Drafter) -> Self {
+        let words: usize = work_words(drafter.config()).iter().map(|(_, words)| words).sum();
+        let drafter_bytes = drafter.device_bytes().saturating_add(4 * words as u64);
+        MemoryNeed { drafter_bytes, ..self }
     }
 
-    /// Errors where `gpu` has less, with the number needed and what would make it fit.
-    pub(super) fn check(&self, gpu: &Gpu, options: &EngineOptions) -> Result<()> {
+    /// All of it. The logits that a decode loop keeps come on top; see [`Self::check_history`].
+    pub fn total_bytes(&self) -> u64 {
+        let parts = [self.weights_bytes, self.cache_bytes, self.work_bytes, self.drafter_bytes];
+        parts.into_iter().fold(0, u64::saturating_add)
+    }
+
+    /// Errors where a buffer of `bytes` for the logits of `steps` decode steps does not fit beside the engine.
+    pub(super) fn check_history(&self, gpu: &Gpu, steps: usize, bytes: u64) -> Result<()> {
+        let Some(has) = gpu.memory_bytes() else { return Ok(()) };
+        let needed = self.total_bytes().saturating_add(bytes);
+        if needed <= has {
+            return Ok(());
+        }
+        Err(gpu.error(format!(
+            "the logits of {steps} decode steps need {} MiB of device memory beside the engine's {} MiB, the \
+             adapter has {} MiB; decode fewer tokens at a time",
+            mib(bytes),
+            mib(self.total_bytes()),
+            mib(has)
+        )))
+    }
+
+    /// Errors where `gpu` has less, with the number needed and what would make it fit. [`Engine::new`] and
+    /// [`Engine::with_drafter`] do this before they upload anything; with a drafter in mind, do it before both.
+    pub fn check(&self, gpu: &Gpu, options: &EngineOptions) -> Result<()> {
         let Some(has) = gpu.memory_bytes() else { return Ok(()) };
         let needed = self.total_bytes();
         if needed <= has {
             return Ok(());
         }
-        let room = has.saturating_sub(self.weights_bytes + self.work_bytes);
+        let room = has.saturating_sub(needed - self.cache_bytes);
         let fits = match self.cache_bytes {
             0 => 0,
             cache => {
@@ -72,13 +102,17 @@ impl MemoryNeed {
             tokens => format!("a context of about {tokens} tokens, "),
         };
         let sizes = [self.weights_bytes, self.cache_bytes, self.work_bytes].map(mib);
+        let (drafter, without) = match self.drafter_bytes {
+            0 => (String::new(), ""),
+            bytes => (format!(", {} MiB of drafter", mib(bytes)), "no drafter, "),
+        };
         Err(Error::Device {
             adapter: gpu.info().name.clone(),
             message: format!(
                 "the engine needs {needed} bytes of device memory ({} MiB of weights, {} MiB of keys and values \
-                 for {} tokens, {} MiB to work in), the adapter has {has}. What would fit: {context}a quantised \
-                 checkpoint (`assay model quantize`), or another adapter (--adapter); if the figure is wrong, \
-                 set ASSAY_DEVICE_MEMORY_BYTES",
+                 for {} tokens, {} MiB to work in{drafter}), the adapter has {has}. What would fit: \
+                 {context}{without}a quantised checkpoint (`assay model quantize`), or another adapter \
+                 (--adapter); if the figure is wrong, set ASSAY_DEVICE_MEMORY_BYTES",
                 sizes[0], sizes[1], options.context_tokens, sizes[2]
             ),
         })

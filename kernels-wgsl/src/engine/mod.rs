@@ -91,6 +91,7 @@ pub struct Engine {
     gpu: Gpu,
     config: ModelConfig,
     options: EngineOptions,
+    need: MemoryNeed,
     buffers: Buffers,
     plan: Plan,
     resolved: Resolved,
@@ -103,6 +104,9 @@ pub struct Engine {
     tokens_back: [Readback; 2],
     history: Option<wgpu::Buffer>,
     position: usize,
+    /// One past the furthest position written since the cache was emptied: refused drafts and what was
+    /// rewound wrote over the slots of older positions too.
+    written: usize,
     /// The greedy choice that waits on the device to be fed to the next step.
     next: Option<u32>,
     /// Row of the latest batch whose final hidden state produced `next`.
@@ -158,6 +162,7 @@ impl Engine {
         }
         self.gpu.queue.submit([encoder.finish()]);
         self.position = 0;
+        self.written = 0;
         self.next = None;
     }
 
@@ -174,18 +179,23 @@ impl Engine {
     /// from, and the next prefill goes on behind them.
     ///
     /// Errors where `position` is not behind the start of the cache that the sliding layers still hold;
-    /// [`EngineOptions::rewind_tokens`] makes that longer.
+    /// [`EngineOptions::rewind_tokens`] makes that longer. What they hold ends with the furthest position
+    /// reached since the cache was empty, so a second rewind reaches no further back than the first could.
     pub fn rewind(&mut self, position: usize) -> Result<()> {
-        let held = self.position;
+        let (held, written) = (self.position, self.written);
         let sliding = build::rings(&self.config, &self.options)[&LayerKind::Sliding];
         // Slots hold the last `sliding` positions; the query at `position` sees window - 1 of those before.
-        let oldest = (held + self.config.sliding_window).saturating_sub(sliding + 1);
-        let lost = held > sliding && position < oldest;
+        let oldest = (written + self.config.sliding_window).saturating_sub(sliding + 1);
+        let lost = written > sliding && position < oldest;
         if position > held || (lost && position > 0) {
             return Err(Error::Input(format!(
                 "cannot rewind from {held} to {position}: the sliding layers hold what is needed from {oldest} on; \
                  reset and prefill again, or raise rewind_tokens"
             )));
+        }
+        if position == 0 {
+            // Whatever comes next is written before it is read.
+            self.written = 0;
         }
         self.position = position;
         self.next = None;

@@ -121,8 +121,9 @@ impl Engine {
         drafts: usize,
         history: Option<(&wgpu::Buffer, usize)>,
     ) -> Result<Round> {
-        self.begin_round(token, drafts, drafts > 0);
         let rows = drafts + 1;
+        self.note_written(rows);
+        self.begin_round(token, drafts, drafts > 0);
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         if drafts > 0 {
             self.copy_hidden(&mut encoder);

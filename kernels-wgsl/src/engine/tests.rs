@@ -5,7 +5,7 @@ use super::{Engine, EngineOptions, Path, PleTable};
 use crate::bundle::Bundle;
 use crate::config::LayerKind;
 use crate::gpu::{AdapterRequest, Gpu};
-use crate::load::{Checkpoint, Drafter};
+use crate::load::{Checkpoint, Drafter, embedded_files};
 
 const TOKENS: [u32; 12] = [2, 900, 17, 4000, 33, 8, 2047, 2048, 4095, 0, 5, 77];
 
@@ -146,5 +146,37 @@ fn wrong_calls_are_errors() {
     for (context_tokens, batch_max) in [(0, 1), (1, 0), (1 << 20, 1), (16, 1 << 12)] {
         let options = EngineOptions::new(context_tokens, batch_max);
         assert!(Engine::new(&gpu, &checkpoint, &Bundle::builtin(), &options).is_err());
+    }
+}
+
+/// A greedy choice among NaN logits would be token 0 for ever, so such weights never reach a device.
+#[test]
+fn weights_that_are_no_numbers_are_refused_by_name() {
+    let weights = "model.safetensors";
+    let gpu = Gpu::open(&AdapterRequest::default()).unwrap();
+    for tensor in [
+        "embed_tokens.weight",
+        "norm.weight",
+        "per_layer_model_projection.weight",
+        "embed_tokens_per_layer.weight",
+        "layers.7.mlp.up_proj.weight",
+        "layers.3.self_attn.q_norm.weight",
+    ] {
+        let files = embedded_files().into_iter();
+        let mut files: std::collections::BTreeMap<String, Vec<u8>> =
+            files.map(|(name, bytes)| (name.to_string(), bytes.to_vec())).collect();
+        let bytes = files.get_mut(weights).unwrap();
+        let file = safetensors::SafeTensors::deserialize(bytes).unwrap();
+        let full = file.names().into_iter().find(|name| name.ends_with(&format!(".{tensor}")));
+        let data = file.tensor(full.unwrap()).unwrap().data();
+        let at = data.as_ptr() as usize - bytes.as_ptr() as usize;
+        bytes[at..at + 2].copy_from_slice(&half::bf16::NAN.to_le_bytes());
+        let checkpoint = Checkpoint::from_files(files).unwrap();
+        let options = EngineOptions::new(16, 2);
+        let engine = Engine::new(&gpu, &checkpoint, &Bundle::builtin(), &options);
+        let error = engine.unwrap_err().to_string();
+        for part in [weights, tensor, "NaN", "assay model check"] {
+            assert!(error.contains(part), "{tensor}: {part:?} is not in {error}");
+        }
     }
 }

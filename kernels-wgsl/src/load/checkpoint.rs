@@ -3,6 +3,7 @@
 use super::bytes::read_safetensors;
 use super::experts::unfuse;
 use super::gguf::{Gguf, Target};
+use super::matrix::expect_numbers;
 use super::{Bytes, Matrix, Tensor, Tokenizer, embedded_files};
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
@@ -138,11 +139,6 @@ impl Checkpoint {
         self.files.get(name).map(Bytes::as_slice)
     }
 
-    /// Whether it was read from a GGUF file.
-    pub(crate) fn is_gguf(&self) -> bool {
-        gguf_of(&self.files).is_some()
-    }
-
     pub(crate) fn tensors(&self) -> &BTreeMap<String, Tensor> {
         &self.tensors
     }
@@ -160,7 +156,15 @@ impl Checkpoint {
 
     /// A weight vector as f32.
     pub(crate) fn vector(&self, name: &str, length: usize) -> Result<Vec<f32>> {
-        self.tensor(name, &[length])?.to_f32()
+        let tensor = self.tensor(name, &[length])?;
+        tensor.expect_numbers()?;
+        tensor.to_f32()
+    }
+
+    /// [`Self::matrix`] whose weights have been read and are numbers.
+    pub(crate) fn sound_matrix(&self, name: &str, rows: usize, cols: usize) -> Result<Matrix<'_>> {
+        expect_numbers(&self.tensors, name)?;
+        self.matrix(name, rows, cols)
     }
 
     /// The linear layer `name` (without `.weight`).
@@ -224,6 +228,14 @@ impl Checkpoint {
             }
         }
         visit((bytes / moe.experts * moe.per_token) as u64)
+    }
+
+    /// [`Self::expert`] whose weights have been read and are numbers.
+    pub(crate) fn sound_expert(&self, i: usize, expert: usize) -> Result<[Matrix<'_>; 3]> {
+        for part in ["gate_proj", "up_proj", "down_proj"] {
+            expect_numbers(&self.tensors, &format!("layers.{i}.experts.{expert}.{part}"))?;
+        }
+        self.expert(i, expert)
     }
 
     /// Gate, up and down matrix of an expert of layer `i`.

@@ -5,6 +5,7 @@ use super::checkpoint::{
     read_tensors,
 };
 use super::gguf::Gguf;
+use super::matrix::expect_numbers;
 use super::{Bytes, Dtype, Matrix, Tensor, embedded_drafter_files};
 use crate::config::{DrafterConfig, ModelConfig};
 use crate::error::{Error, Result};
@@ -41,7 +42,7 @@ impl Drafter {
     fn new(mut files: BTreeMap<String, Bytes>) -> Result<Self> {
         drop_gguf_beside_config(&mut files);
         if let Some((name, bytes)) = gguf_of(&files) {
-            let (config, tensors) = Gguf::read(name, bytes)?.drafter()?;
+            let (config, tensors, _) = Gguf::read(name, bytes)?.drafter()?;
             return Ok(Drafter { config, tensors });
         }
         let config = files.get("config.json").ok_or_else(|| Error::MissingFile {
@@ -64,8 +65,17 @@ impl Drafter {
         &self.config
     }
 
+    /// Bytes of the tensors on a device; ids are stored in four bytes there.
+    pub(crate) fn device_bytes(&self) -> u64 {
+        let size = |tensor: &Tensor| match tensor.dtype {
+            Dtype::I64 => tensor.data().len() as u64 / 2,
+            _ => tensor.data().len() as u64,
+        };
+        self.tensors.values().map(size).sum()
+    }
+
     /// Errors unless this drafter can read the cache of `target`.
-    pub(crate) fn check_target(&self, target: &ModelConfig) -> Result<()> {
+    pub fn check_target(&self, target: &ModelConfig) -> Result<()> {
         let mismatch = |what: &str, own: usize, other: usize| {
             Err(Error::Unsupported {
                 what: format!("a drafter with {what} {own} for a target with {other}"),
@@ -98,6 +108,7 @@ impl Drafter {
     }
 
     pub(crate) fn matrix(&self, name: &str, rows: usize, cols: usize) -> Result<Matrix<'_>> {
+        expect_numbers(&self.tensors, name)?;
         Matrix::find(&self.tensors, name, rows, cols, missing_tensor)
     }
 
@@ -112,6 +123,7 @@ impl Drafter {
     pub(crate) fn vector(&self, name: &str, length: usize) -> Result<Vec<f32>> {
         let tensor = self.tensors.get(name).ok_or_else(|| missing_tensor(name))?;
         tensor.expect_shape(&[length])?;
+        tensor.expect_numbers()?;
         tensor.to_f32()
     }
 

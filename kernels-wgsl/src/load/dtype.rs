@@ -56,6 +56,16 @@ impl Block {
         if cols.is_multiple_of(weights) { (cols / weights).checked_mul(bytes) } else { None }
     }
 
+    /// Where in a block its f16 scale and minimum are, in bytes.
+    pub(crate) fn halves(self) -> &'static [usize] {
+        match self {
+            Block::F32 => &[],
+            Block::F16 | Block::Q4_0 | Block::Q5_0 | Block::Q8_0 | Block::Iq4Nl => &[0],
+            Block::Q4_1 | Block::Q5_1 | Block::Q4K | Block::Q5K => &[0, 2],
+            Block::Q6K => &[208],
+        }
+    }
+
     /// The name people use.
     pub(crate) fn name(self) -> &'static str {
         match self {

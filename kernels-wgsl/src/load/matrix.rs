@@ -203,6 +203,12 @@ impl<'a> Matrix<'a> {
     }
 }
 
+/// Errors where weights of the linear layer `name`, or their scales, are NaN.
+pub(super) fn expect_numbers(tensors: &BTreeMap<String, Tensor>, name: &str) -> Result<()> {
+    let parts = ["weight", "weight_scale"].map(|part| tensors.get(&format!("{name}.{part}")));
+    parts.into_iter().flatten().try_for_each(Tensor::expect_numbers)
+}
+
 /// Codes times the scale of their group.
 fn scaled(
     codes: impl Iterator<Item = f32>,

@@ -21,6 +21,12 @@ impl Tokenizer {
         Gguf::read(file, bytes)?.tokenizer().map(Tokenizer)
     }
 
+    /// The bytes of a `tokenizer.json` that makes the same tokenizer.
+    pub fn to_json(&self) -> Result<Vec<u8>> {
+        let json = self.0.to_string(false);
+        json.map(String::into_bytes).map_err(|e| Error::Tokenizer(format!("writing: {e}")))
+    }
+
     /// Token ids of `text`, special tokens in it included, none added.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         let encoding =

@@ -1,10 +1,15 @@
 //! The quantised file: its header from what is known before a weight is read, then its tensors in order.
+//!
+//! Of a GGUF file, tensors in block types that are not quantised anew become bf16, and Gemma 3's norms lose
+//! the 1 that the conversion to GGUF added.
 
+use super::copy::Copied;
 use super::encode::{Differences, encode};
 use super::names::{EMBEDDING, kept, quantised};
 use super::{Options, Progress, Scheme, TensorError};
+use crate::config::ModelConfig;
 use crate::error::{Error, Result};
-use crate::load::{Block, Checkpoint, Dtype, HEAD, Tensor};
+use crate::load::{Checkpoint, HEAD, Tensor};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -27,8 +32,8 @@ pub(super) struct Layout {
     /// What stands before the names of the text model.
     prefix: &'static str,
     linear: Vec<Linear>,
-    /// Tensors that are copied: those of four bytes a number, and those of two.
-    copied: [Vec<String>; 2],
+    /// Tensors that are not quantised: those of four bytes a number, and those of two.
+    copied: [Vec<Copied>; 2],
     /// Linear layers among them that a reader would take for quantised ones.
     ignored: Vec<String>,
     scheme: Scheme,
@@ -45,24 +50,20 @@ impl Layout {
         let mut chosen = quantised(checkpoint, options)?;
         let config = checkpoint.config();
         let untied = config.tied_head && options.head.is_some();
+        let written = written_config(checkpoint)?;
+        let less_one = written.norm_plus_one && !config.norm_plus_one;
         let mut copied = [Vec::new(), Vec::new()];
         for (name, tensor) in checkpoint.tensors() {
-            if plain_name(tensor.dtype).is_none() {
+            if !tensor.dtype.is_weight() {
                 let what = format!("{}: `{name}` in {}", tensor.file, tensor.dtype.name());
                 let hint = "quantise the checkpoint in bf16 that it was made from".into();
                 return Err(Error::Unsupported { what, hint });
             }
             let module = name.strip_suffix(".weight").unwrap_or(name);
             if !chosen.contains_key(module) {
-                let wide = tensor.dtype == Dtype::Block(Block::F32);
-                copied[usize::from(!wide)].push(name.clone());
+                let copy = Copied::of(name, tensor, less_one);
+                copied[usize::from(!copy.is_wide())].push(copy);
             }
-        }
-        if checkpoint.is_gguf() {
-            return Err(Error::Unsupported {
-                what: "quantising a GGUF file".into(),
-                hint: "start from the safetensors checkpoint, or use llama-quantize".into(),
-            });
         }
         let mut linear = Vec::new();
         let head = chosen.remove(HEAD);
@@ -119,11 +120,10 @@ impl Layout {
         for linear in &self.linear {
             put(self.full(&format!("{}.weight_shape", linear.name)), "I64", &[2], 16);
         }
-        let copy = |names: &[String], put: &mut Put<'_>| {
-            for name in names {
-                let Some(tensor) = checkpoint.tensors().get(name) else { continue };
-                let dtype = plain_name(tensor.dtype).unwrap_or_default();
-                put(self.full(name), dtype, &tensor.shape, tensor.data().len());
+        let copy = |copies: &[Copied], put: &mut Put<'_>| {
+            for copy in copies {
+                let Some(tensor) = checkpoint.tensors().get(&copy.name) else { continue };
+                put(self.full(&copy.name), copy.dtype, &tensor.shape, copy.bytes);
             }
         };
         copy(&self.copied[0], &mut put);
@@ -177,11 +177,11 @@ impl Layout {
         out: &mut dyn Write,
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> io::Result<u64> {
-        for name in &self.copied[half] {
-            let Some(tensor) = checkpoint.tensors().get(name) else { continue };
-            progress(Progress { tensor: name, done, total: self.bytes });
-            out.write_all(tensor.data())?;
-            done += tensor.data().len() as u64;
+        for copy in &self.copied[half] {
+            let Some(tensor) = checkpoint.tensors().get(&copy.name) else { continue };
+            progress(Progress { tensor: &copy.name, done, total: self.bytes });
+            copy.write(tensor, out)?;
+            done += copy.bytes as u64;
         }
         Ok(done)
     }
@@ -250,11 +250,17 @@ fn ignored(checkpoint: &Checkpoint, linear: &[Linear], options: &Options) -> Vec
     names
 }
 
-/// Name of a plain type in a safetensors header.
-fn plain_name(dtype: Dtype) -> Option<&'static str> {
-    match dtype {
-        Dtype::Block(Block::F32 | Block::F16) | Dtype::BF16 => Some(dtype.name()),
-        _ => None,
+/// What a reader of the result's `config.json` will make of it. Errors where a GGUF file's layers differ in a
+/// way that no `config.json` can say.
+fn written_config(checkpoint: &Checkpoint) -> Result<ModelConfig> {
+    let config = checkpoint.config();
+    let written = ModelConfig::parse(checkpoint.file(super::CONFIG).unwrap_or_default())?;
+    match written.layers == config.layers {
+        true => Ok(written),
+        false => Err(Error::Unsupported {
+            what: "full layers of which only some take their keys for values".into(),
+            hint: "start from the safetensors checkpoint that the GGUF file was made from".into(),
+        }),
     }
 }
 

@@ -5,9 +5,13 @@
 //! quantise without training (specification §8.3). The output head is a tensor of its own once it is
 //! quantised; the embedding table keeps its type.
 //!
+//! The source may be a folder of safetensors or a GGUF file of any type; the latter's weights are rounded a
+//! second time, unless they are F32, F16 or BF16.
+//!
 //! Tensors are read, encoded and written in chunks of rows: neither the checkpoint nor the result is ever in
 //! memory as a whole.
 
+mod copy;
 mod encode;
 mod layout;
 mod names;
@@ -23,9 +27,10 @@ use std::path::Path;
 
 const WEIGHTS: &str = "model.safetensors";
 const CONFIG: &str = "config.json";
+const TOKENIZER: &str = "tokenizer.json";
 /// Files that go with a checkpoint unchanged.
 const COMPANIONS: [&str; 4] =
-    ["tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja"];
+    [TOKENIZER, "tokenizer_config.json", "generation_config.json", "chat_template.jinja"];
 
 /// What to quantise, and how.
 #[derive(Debug, Clone)]
@@ -87,7 +92,7 @@ pub fn int4_g32(checkpoint: &Checkpoint) -> Result<Quantized> {
     let layout = Layout::new(checkpoint, &options)?;
     let mut weights = Vec::with_capacity(layout.bytes() as usize);
     let report = layout.write(checkpoint, &mut weights, &mut |_| {}).map_err(|e| io(WEIGHTS, e))?;
-    let mut files = companions(checkpoint);
+    let mut files = companions(checkpoint)?;
     files.insert(CONFIG.into(), layout.config(checkpoint)?);
     files.insert(WEIGHTS.into(), weights);
     Ok(Quantized { files, report })
@@ -96,7 +101,7 @@ pub fn int4_g32(checkpoint: &Checkpoint) -> Result<Quantized> {
 /// Writes a quantised checkpoint into the existing, empty folder `out` and tells how far each tensor is from
 /// its original.
 ///
-/// Errors where the checkpoint is quantised already, a tensor has no number of weights that a group divides,
+/// Errors where the checkpoint is in compressed-tensors already, a tensor has no number of weights that a group divides,
 /// or the folder cannot be written.
 pub fn write(
     checkpoint: &Checkpoint,
@@ -110,7 +115,7 @@ pub fn write(
         std::fs::write(place(name), bytes).map_err(|e| io(&place(name).display().to_string(), e))
     };
     put(CONFIG, &layout.config(checkpoint)?)?;
-    for (name, bytes) in companions(checkpoint) {
+    for (name, bytes) in companions(checkpoint)? {
         put(&name, &bytes)?;
     }
     let path = place(WEIGHTS);
@@ -125,7 +130,12 @@ fn io(path: &str, source: std::io::Error) -> Error {
     Error::Io { path: path.into(), source }
 }
 
-fn companions(checkpoint: &Checkpoint) -> BTreeMap<String, Vec<u8>> {
+fn companions(checkpoint: &Checkpoint) -> Result<BTreeMap<String, Vec<u8>>> {
     let held = |name: &str| Some((name.to_string(), checkpoint.file(name)?.to_vec()));
-    COMPANIONS.into_iter().filter_map(held).collect()
+    let mut files: BTreeMap<String, Vec<u8>> = COMPANIONS.into_iter().filter_map(held).collect();
+    // A GGUF file without a vocabulary becomes a folder without a tokenizer.
+    if let (false, Ok(tokenizer)) = (files.contains_key(TOKENIZER), checkpoint.tokenizer()) {
+        files.insert(TOKENIZER.into(), tokenizer.to_json()?);
+    }
+    Ok(files)
 }

@@ -1,6 +1,7 @@
 //! What only GGUF files have: rotation factors, tensor counts, tokenizer keys (specification §6).
 
 use super::Code;
+use super::folder::CONFIG;
 use super::report::Findings;
 use crate::error::Result;
 use crate::load::{Bytes, Gguf, Tensor};
@@ -26,7 +27,15 @@ pub(super) fn read(name: &str, bytes: &Bytes, findings: &mut Findings) -> Result
         .filter_map(|t| t.strip_prefix("blk.")?.split_once('.')?.0.parse::<usize>().ok());
     let layers = layers.max().map_or(0, |last| last + 1);
     check_count(name, gguf.tensors.len(), layers, gemma4, findings);
-    check_keys(name, &gguf, findings);
+    let drafter = gguf.is_drafter()?;
+    // A drafter speaks its target's vocabulary and has none of its own.
+    if !drafter {
+        check_keys(name, &gguf, findings);
+    }
+    if drafter {
+        let (_, tensors, config) = gguf.drafter()?;
+        return Ok((BTreeMap::from([(CONFIG.to_string(), config)]), tensors));
+    }
     let target = gguf.model()?;
     Ok((target.files, target.tensors))
 }

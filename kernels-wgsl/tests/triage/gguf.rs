@@ -3,6 +3,7 @@
 use crate::folder::assert_says;
 use assay_kernels::triage::Severity::{Error, Note, Warning};
 use assay_kernels::triage::{self, Options, Report, Subject};
+use assay_kernels::{Checkpoint, Drafter};
 
 const FIXTURE: &str = "tests/fixtures/gguf/nano-Q4_K_M.gguf";
 
@@ -32,6 +33,30 @@ fn a_sound_file_passes() {
     let bad: Vec<_> = report.diagnostics.iter().filter(|d| d.severity != Note).collect();
     assert!(bad.is_empty(), "{bad:#?}");
     assert!(report.diagnostics.iter().all(|d| d.fix.is_empty()));
+}
+
+#[test]
+fn a_drafter_is_known_for_one() {
+    let path = |name: &str| crate::common::path(&format!("tests/fixtures/{name}"));
+    let drafter = path("dense-k-eq-v/drafter.gguf");
+    let alone = triage::check(Subject::Path(&drafter), &Options::default());
+    let target = path("dense-k-eq-v");
+    let options = Options { draft: Some(Subject::Path(&drafter)), ..Options::default() };
+    let pair = triage::check(Subject::Path(&target), &options);
+    for report in [alone, pair] {
+        let said =
+            |d: &&triage::Diagnostic| d.place.contains("drafter.gguf") || d.place.contains("draft");
+        let bad = report.diagnostics.iter().filter(said).filter(|d| d.severity != Note);
+        assert_eq!(bad.count(), 0, "{:#?}", report.diagnostics);
+    }
+    let other = path("gguf/nano-Q4_K_M.gguf");
+    let report = triage::check(Subject::Path(&other), &options);
+    assert_says("another target", &report, "CK061", Error, "the target");
+    // Loading the one as the other says what to do.
+    let error = Checkpoint::open(&drafter).unwrap_err().to_string();
+    assert!(error.contains("--draft"), "{error}");
+    let error = Drafter::open(&other).unwrap_err().to_string();
+    assert!(error.contains("--model"), "{error}");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Claims as rows: what the table, the chart, the docket, JSON and CSV all show.
 
+use assay_protocol::frontier::Track;
 use assay_protocol::ids::{ClaimId, PeerId};
-use assay_protocol::state::{ClaimState, Phase, State};
+use assay_protocol::state::{ClaimState, Phase, Purpose, Round, State};
 use assay_protocol::verdict::{Estimate, Outcome};
 use serde::{Deserialize, Serialize};
 
@@ -25,8 +26,8 @@ impl Named {
     }
 }
 
-/// How far the committee has come.
-#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+/// How far a committee has come.
+#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize)]
 pub struct Progress {
     /// Seats drawn.
     pub seats: usize,
@@ -38,6 +39,66 @@ pub struct Progress {
     pub sealed: usize,
     /// Seats that revealed.
     pub revealed: usize,
+}
+
+impl Progress {
+    fn new(state: &State, claim: &ClaimState, round: &Round) -> Self {
+        Self {
+            seats: round.committee.seats.len(),
+            quorum: state.quorum(claim, round).quorum,
+            reserves_called: round.reserves_called,
+            sealed: round.seals.len(),
+            revealed: round.reveals.len(),
+        }
+    }
+}
+
+/// One round of a claim in a line.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+pub struct RoundRow {
+    /// Its number within the claim, from 1.
+    pub number: u32,
+    /// Why it is held.
+    #[serde(flatten)]
+    pub purpose: Purpose,
+    /// Where it is in its life.
+    #[serde(flatten)]
+    pub phase: Phase,
+    /// What it decided.
+    pub outcome: Option<Outcome>,
+    /// Child speed over parent speed by this round alone.
+    pub ratio: Option<Estimate>,
+    /// Pairs that every seat measures; 0 before the committee is drawn.
+    pub pairs: u32,
+    /// How far its committee has come.
+    pub progress: Progress,
+    /// Whose measurements its verdict rests on.
+    pub attested_by: Vec<Named>,
+    /// How many of them had attested an earlier round of the claim.
+    pub sat_before: usize,
+    /// Height of the block that opened it.
+    pub opened_at: u64,
+    /// Height of the block that settled it.
+    pub settled_at: Option<u64>,
+}
+
+impl RoundRow {
+    pub(super) fn new(state: &State, claim: &ClaimState, round: &Round) -> Self {
+        let attested = round.verdict.as_ref().map(|v| v.attested_by.as_slice()).unwrap_or_default();
+        Self {
+            number: round.number,
+            purpose: round.purpose,
+            phase: round.phase,
+            outcome: round.outcome(),
+            ratio: round.verdict.as_ref().and_then(|verdict| verdict.ratio),
+            pairs: round.pairs,
+            progress: Progress::new(state, claim, round),
+            attested_by: attested.iter().map(|peer| Named::new(state, *peer)).collect(),
+            sat_before: state.sat_before(claim, round.number),
+            opened_at: round.opened_at,
+            settled_at: round.settled_at,
+        }
+    }
 }
 
 /// One claim in a line.
@@ -53,7 +114,7 @@ pub struct ClaimRow {
     pub parent: ClaimId,
     /// Whether that is the base recipe.
     pub parent_is_base: bool,
-    /// Where it is in its life.
+    /// Where its latest round is in its life.
     #[serde(flatten)]
     pub phase: Phase,
     /// What became of it.
@@ -62,25 +123,42 @@ pub struct ClaimRow {
     pub lossless: Option<bool>,
     /// Child speed over parent speed.
     pub ratio: Option<Estimate>,
+    /// Speed over the base recipe's, along the lineage, in millionths.
+    pub ratio_to_base_ppm: Option<u64>,
+    /// What it is ranked among.
+    pub track: Option<Track>,
+    /// 1 and the number of entries of its track that are faster by more than η.
+    pub rank: Option<usize>,
+    /// Whether it leads its track: the published best, or a place on the Pareto front.
+    pub leads: bool,
+    /// Whether an independent second committee supplied the number.
+    pub confirmed: bool,
+    /// KL(base || child) per token, in millionths of a nat.
+    pub kl_micronats: Option<u64>,
+    /// Perplexity over the base checkpoint's, in millionths.
+    pub perplexity_ratio_ppm: Option<u64>,
     /// Perplexity of the parent, in millionths.
     pub perplexity_parent_ppm: Option<u64>,
     /// Perplexity of the child, in millionths.
     pub perplexity_child_ppm: Option<u64>,
     /// The ratio that the author sealed, once opened.
     pub author_ratio_ppm: Option<u64>,
-    /// How far the committee has come.
+    /// How far the committee of its latest round has come.
     pub progress: Progress,
+    /// Its measurements, in their order.
+    pub rounds: Vec<RoundRow>,
     /// Whose measurements the verdict rests on.
     pub attested_by: Vec<Named>,
     /// Height of the block that docketed it.
     pub docketed_at: u64,
-    /// Height of the block that settled it.
+    /// Height of the block that made it an entry.
     pub settled_at: Option<u64>,
 }
 
 impl ClaimRow {
     pub(super) fn new(state: &State, claim: &ClaimState) -> Self {
-        let verdict = claim.verdict.as_ref();
+        let verdict = claim.verdict();
+        let track = state.standing_of(claim).map(|(track, _)| track);
         let attested = verdict.map(|v| v.attested_by.as_slice()).unwrap_or_default();
         Self {
             id: claim.id,
@@ -88,21 +166,23 @@ impl ClaimRow {
             author: Named::new(state, claim.author),
             parent: claim.parent,
             parent_is_base: claim.parent == state.base_claim(),
-            phase: claim.phase,
+            phase: claim.phase(),
             outcome: claim.outcome(),
             // Nobody measured the tokens when nobody revealed.
             lossless: verdict.filter(|v| !v.gates.is_empty()).map(|v| v.lossless),
             ratio: verdict.and_then(|v| v.ratio),
+            ratio_to_base_ppm: claim.ratio_to_base_ppm,
+            track,
+            rank: state.rank(claim),
+            leads: track.is_some_and(|track| state.leads(claim.id, track)),
+            confirmed: claim.is_confirmed(),
+            kl_micronats: verdict.and_then(|v| v.kl_micronats),
+            perplexity_ratio_ppm: verdict.and_then(|v| v.perplexity_ratio_ppm),
             perplexity_parent_ppm: verdict.and_then(|v| v.perplexity_parent_ppm),
             perplexity_child_ppm: verdict.and_then(|v| v.perplexity_child_ppm),
             author_ratio_ppm: claim.opening.as_ref().map(|opening| opening.ratio_ppm),
-            progress: Progress {
-                seats: claim.committee.seats.len(),
-                quorum: state.genesis().committee.quorum,
-                reserves_called: claim.reserves_called,
-                sealed: claim.seals.len(),
-                revealed: claim.reveals.len(),
-            },
+            progress: claim.latest().map(|r| Progress::new(state, claim, r)).unwrap_or_default(),
+            rounds: claim.rounds.iter().map(|round| RoundRow::new(state, claim, round)).collect(),
             attested_by: attested.iter().map(|peer| Named::new(state, *peer)).collect(),
             docketed_at: claim.docketed_at,
             settled_at: claim.settled_at,
@@ -111,12 +191,17 @@ impl ClaimRow {
 
     /// The phase in one word.
     pub(super) fn phase_word(&self) -> &'static str {
-        match self.phase {
-            Phase::Docketed => "docketed",
-            Phase::Sealing { .. } => "sealing",
-            Phase::Revealing { .. } => "revealing",
-            Phase::Settled => "settled",
-        }
+        phase_word(self.phase)
+    }
+}
+
+/// A phase in one word.
+pub(super) fn phase_word(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Docketed => "docketed",
+        Phase::Sealing { .. } => "sealing",
+        Phase::Revealing { .. } => "revealing",
+        Phase::Settled => "settled",
     }
 }
 

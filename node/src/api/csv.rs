@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 const HEADER: &str = "id,summary,author,author_name,parent,phase,outcome,lossless,ratio,ratio_low,\
      ratio_high,author_ratio,perplexity_parent,perplexity_child,seats,sealed,revealed,attested_by,\
-     docketed_at,settled_at";
+     docketed_at,settled_at,track,ratio_to_base,rank,leads,confirmed,kl_nat,rounds";
 
 /// The table with its header line; lines end with CR LF.
 pub(super) fn table(rows: &[ClaimRow]) -> String {
@@ -41,6 +41,13 @@ fn line(row: &ClaimRow) -> String {
         text(&names.join(" ")),
         row.docketed_at.to_string(),
         row.settled_at.map(|height| height.to_string()).unwrap_or_default(),
+        row.track.map(|track| format!("{track:?}").to_lowercase()).unwrap_or_default(),
+        millionths(row.ratio_to_base_ppm),
+        row.rank.map(|rank| rank.to_string()).unwrap_or_default(),
+        row.leads.to_string(),
+        row.confirmed.to_string(),
+        millionths(row.kl_micronats),
+        row.rounds.len().to_string(),
     ];
     fields.join(",")
 }

@@ -1,13 +1,13 @@
 //! Everything about one claim: its seats with their samples, and its lineage.
 
-use super::claims::{ClaimRow, Named};
+use super::claims::{ClaimRow, Named, RoundRow};
 use assay_protocol::gates::Evidence;
 use assay_protocol::ids::{ClaimId, PeerId, RecipeId};
 use assay_protocol::measurement::{ArmReport, Environment, Measurement};
-use assay_protocol::plan::Arm;
+use assay_protocol::plan::{Arm, Plan};
 use assay_protocol::record::Recipe;
-use assay_protocol::state::{ClaimState, Phase, State};
-use assay_protocol::verdict::{Estimate, Outcome};
+use assay_protocol::state::{ClaimState, Phase, Round, State};
+use assay_protocol::verdict::{Estimate, Outcome, Verdict};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -20,10 +20,23 @@ pub(super) struct Entry {
     pub(super) claim: ClaimRow,
     pub(super) recipe_id: RecipeId,
     pub(super) parent_recipe: Option<Recipe>,
+    /// The verdict of the round that the page shows first, see [`ClaimState::shown`].
+    pub(super) verdict: Option<Verdict>,
+    /// The seats of that round.
     pub(super) seats: Vec<SeatRow>,
+    /// Every round with its seats, in their order.
+    pub(super) rounds: Vec<RoundEntry>,
     pub(super) lineage: Lineage,
     /// The claim as the ledger has it, raw samples included.
     pub(super) ledger: ClaimState,
+}
+
+/// One round with its seats.
+#[derive(Debug, Serialize)]
+pub(super) struct RoundEntry {
+    #[serde(flatten)]
+    pub(super) row: RoundRow,
+    pub(super) seats: Vec<SeatRow>,
 }
 
 /// The accepted claims that a claim builds on.
@@ -115,10 +128,18 @@ impl Entry {
             claim: ClaimRow::new(state, claim),
             recipe_id: claim.recipe.id(),
             parent_recipe: state.recipe(claim.parent),
-            seats: seats(state, claim),
+            verdict: claim.shown().and_then(|round| round.verdict.clone()),
+            seats: claim.shown().map(|round| seats(state, claim, round)).unwrap_or_default(),
+            rounds: claim.rounds.iter().map(|round| RoundEntry::new(state, claim, round)).collect(),
             lineage: lineage(state, claim),
             ledger: claim.clone(),
         }
+    }
+}
+
+impl RoundEntry {
+    fn new(state: &State, claim: &ClaimState, round: &Round) -> Self {
+        Self { row: RoundRow::new(state, claim, round), seats: seats(state, claim, round) }
     }
 }
 
@@ -132,7 +153,7 @@ fn lineage(state: &State, claim: &ClaimState) -> Lineage {
             claim: step.id,
             summary: step.summary.clone(),
             author: Named::new(state, step.author),
-            ratio: step.verdict.as_ref().and_then(|verdict| verdict.ratio),
+            ratio: step.verdict().and_then(|verdict| verdict.ratio),
         });
         next = state.claim(step.parent);
     }
@@ -140,47 +161,44 @@ fn lineage(state: &State, claim: &ClaimState) -> Lineage {
 }
 
 /// The seats in the order drawn, then the reserves in theirs.
-pub(super) fn seats(state: &State, claim: &ClaimState) -> Vec<SeatRow> {
-    let active: BTreeSet<PeerId> = claim.active_seats().collect();
-    let drawn = claim.committee.seats.iter().map(|peer| (*peer, false));
-    let reserves = claim.committee.reserves.iter().map(|peer| (*peer, true));
+pub(super) fn seats(state: &State, claim: &ClaimState, round: &Round) -> Vec<SeatRow> {
+    let active: BTreeSet<PeerId> = round.active_seats().collect();
+    let drawn = round.committee.seats.iter().map(|peer| (*peer, false));
+    let reserves = round.committee.reserves.iter().map(|peer| (*peer, true));
     drawn
         .chain(reserves)
         .map(|(peer, reserve)| SeatRow {
             seat: Named::new(state, peer),
             reserve,
             standing: state.members().get(&peer).map(|member| member.standing),
-            stage: stage(claim, peer, active.contains(&peer)),
-            samples: claim.reveals.get(&peer).and_then(|m| samples(state, claim, peer, m)),
+            stage: stage(round, peer, active.contains(&peer)),
+            samples: round
+                .reveals
+                .get(&peer)
+                .and_then(|m| samples(state.plan(claim, round, peer)?, m)),
         })
         .collect()
 }
 
-fn stage(claim: &ClaimState, peer: PeerId, active: bool) -> SeatStage {
-    if claim.reveals.contains_key(&peer) {
+fn stage(round: &Round, peer: PeerId, active: bool) -> SeatStage {
+    if round.reveals.contains_key(&peer) {
         return SeatStage::Revealed;
     }
-    match (claim.phase, claim.seals.contains_key(&peer)) {
+    match (round.phase, round.seals.contains_key(&peer)) {
         _ if !active => SeatStage::Uncalled,
         (Phase::Docketed | Phase::Sealing { .. }, false) => SeatStage::Measuring,
         (Phase::Docketed | Phase::Sealing { .. } | Phase::Revealing { .. }, true) => {
             SeatStage::Sealed
         }
-        // Sealed seats of a claim that ended without a quorum were never asked to reveal.
-        (Phase::Settled, true) if claim.outcome() == Some(Outcome::Inconclusive) => {
+        // Sealed seats of a round that ended without a quorum were never asked to reveal.
+        (Phase::Settled, true) if round.outcome() == Some(Outcome::Inconclusive) => {
             SeatStage::Sealed
         }
         (Phase::Revealing { .. }, false) | (Phase::Settled, _) => SeatStage::Silent,
     }
 }
 
-fn samples(
-    state: &State,
-    claim: &ClaimState,
-    seat: PeerId,
-    measurement: &Measurement,
-) -> Option<Samples> {
-    let plan = state.plan(claim, seat)?;
+fn samples(plan: Plan, measurement: &Measurement) -> Option<Samples> {
     let evidence = Evidence { plan: &plan, measurement };
     let logs = evidence.log_ratios();
     let pairs: Vec<PairRow> = measurement

@@ -5,7 +5,8 @@
 //! GET  /claims/{id}          everything about a claim      GET  /healthz       "ok"
 //! GET  /api/status           GET /api/peers                GET  /api/genesis
 //! GET  /api/claims           GET /api/claims.csv           GET  /api/claims/{id}
-//! GET  /api/ledger           GET /api/ledger/export        POST /api/claims    with the token
+//! GET  /api/ledger           GET /api/ledger/export        GET  /api/members
+//! POST /api/claims           POST /api/statements          both with the token
 //! ```
 //!
 //! The daemon implements [`View`] and calls [`serve`]; nothing here changes anything except through
@@ -24,6 +25,7 @@ mod csv;
 mod entry;
 pub(crate) mod guard;
 mod live;
+mod members;
 mod page;
 mod reply;
 mod routes;
@@ -32,6 +34,7 @@ mod view;
 pub use claims::{ClaimRow, Named, Progress};
 pub use guard::{TOKEN_CHARS_MIN, Token, TokenError};
 pub use live::LIVE_CLIENTS_MAX;
+pub use members::{MemberRow, Said, Statement};
 pub use routes::Claims;
 pub use view::{ClaimAccepted, ClaimRequest, MeasuringLock, PeerRow, Status, SubmitError, View};
 
@@ -73,6 +76,7 @@ pub fn router(view: Arc<dyn View>, token: Token) -> Router {
 
 fn routes(shared: &Arc<Shared>) -> Router {
     let submit = post(routes::submit).layer(from_fn_with_state(Arc::clone(shared), guard::token));
+    let say = post(routes::say).layer(from_fn_with_state(Arc::clone(shared), guard::token));
     Router::new()
         .route("/", get(routes::home))
         .route("/claims/{id}", get(routes::claim_page))
@@ -85,6 +89,8 @@ fn routes(shared: &Arc<Shared>) -> Router {
         .route("/api/claims.csv", get(routes::claims_csv))
         .route("/api/claims/{id}", get(routes::claim_json))
         .route("/api/ledger", get(routes::ledger))
+        .route("/api/members", get(routes::members))
+        .route("/api/statements", say)
         .route("/api/ledger/export", get(routes::export))
         .route("/assets/style.css", asset("text/css", include_str!("assets/style.css")))
         .route("/assets/live.js", asset("text/javascript", include_str!("assets/live.js")))

@@ -2,6 +2,7 @@
 
 use super::claims::{self, ClaimRow};
 use super::entry::Entry;
+use super::members::{self, Statement};
 use super::page::{self, Snapshot};
 use super::reply::{fault, html};
 use super::view::{ClaimRequest, SubmitError};
@@ -76,7 +77,7 @@ pub(super) async fn not_found(State(shared): App, uri: Uri) -> Response {
         return fault(
             StatusCode::NOT_FOUND,
             "no such address; there are /api/status, /api/peers, /api/genesis, /api/claims, \
-             /api/claims.csv, /api/claims/ID, /api/ledger and /api/ledger/export",
+             /api/claims.csv, /api/claims/ID, /api/members, /api/ledger and /api/ledger/export",
         );
     }
     let page = page::not_found(&snapshot(&shared), "There is nothing at this address.");
@@ -86,7 +87,8 @@ pub(super) async fn not_found(State(shared): App, uri: Uri) -> Response {
 pub(super) async fn wrong_method() -> Response {
     fault(
         StatusCode::METHOD_NOT_ALLOWED,
-        "this address does not take this method; only /api/claims takes POST, all others GET",
+        "this address does not take this method; only /api/claims and /api/statements take POST, all \
+         others GET",
     )
 }
 
@@ -209,6 +211,25 @@ pub(super) async fn submit(
         Ok(()) => shared.view.submit_claim(request).await,
         Err(error) => Err(error),
     };
+    submitted(result)
+}
+
+pub(super) async fn members(State(shared): App) -> Response {
+    Json(members::rows(&shared.view.state())).into_response()
+}
+
+pub(super) async fn say(
+    State(shared): App,
+    statement: Result<Json<Statement>, JsonRejection>,
+) -> Response {
+    match statement {
+        Ok(Json(statement)) => submitted(shared.view.say(statement)),
+        Err(rejection) => fault(rejection.status(), &rejection.body_text()),
+    }
+}
+
+/// The answer to whoever made the node say something.
+fn submitted(result: Result<impl Serialize, SubmitError>) -> Response {
     match result {
         Ok(accepted) => (StatusCode::CREATED, Json(accepted)).into_response(),
         Err(error @ SubmitError::Refused(_)) => {

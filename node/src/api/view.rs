@@ -1,5 +1,6 @@
 //! What the HTTP side asks of the daemon, and the words they share.
 
+use super::members::{Said, Statement};
 use assay_protocol::ids::{BlockHash, ClaimId, NetworkId, PeerId};
 use assay_protocol::record::{DRAFT_LEN_MAX, Recipe, SUMMARY_BYTES_MAX};
 use assay_protocol::state::State;
@@ -39,6 +40,13 @@ pub trait View: Send + Sync + 'static {
         &self,
         request: ClaimRequest,
     ) -> BoxFuture<'_, Result<ClaimAccepted, SubmitError>>;
+
+    /// Signs a statement with this node's key and publishes it.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError`], whose message goes to the caller as it is.
+    fn say(&self, statement: Statement) -> Result<Said, SubmitError>;
 
     /// The bytes of the ledger's export file, header first, in chunks of the daemon's choosing, so
     /// that memory stays bounded however long the ledger is. An error cuts the transfer off.

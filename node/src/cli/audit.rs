@@ -58,7 +58,7 @@ pub fn run(args: &AuditArgs, format: Format) -> anyhow::Result<bool> {
         ok: first_fault.is_none(),
         height: auditor.state().height(),
         head: auditor.head(),
-        entries: auditor.checked().verdicts,
+        entries: auditor.checked().entries,
         checked: auditor.checked(),
         first_fault,
         seconds: started.elapsed().as_secs_f64(),
@@ -121,6 +121,7 @@ fn table(report: &AuditReport) -> String {
         ("beacon", format!("{} random outputs", checked.random_outputs)),
         ("committees", format!("{} drawn again", checked.committees)),
         ("seals", format!("{} opened", checked.seals)),
+        ("rounds", format!("{} of {} entries", checked.rounds, checked.entries)),
         ("verdicts", format!("{} computed again from raw samples", checked.verdicts)),
         ("time", format!("{:.2} s", report.seconds)),
     ]);

@@ -130,11 +130,11 @@ pub fn run(args: BenchArgs, format: Format) -> anyhow::Result<()> {
     let opened = args.engine.open()?;
     let prompt = prompt(&opened, args.prompt_tokens)?;
     let context = prompt.len().saturating_add(args.decode_tokens);
-    let mut engine = args.draft.equip(opened.engine(context, None)?)?;
+    let mut engine = opened.engine(context, None, Some(&args.draft))?;
     let load_ms = elapsed_ms(start);
     let mut lanes = vec![(&mut engine, Lane::default())];
     let mut other = match args.against_builtin {
-        true => Some(opened.engine_with(&Bundle::builtin(), context, None)?),
+        true => Some(opened.builtin_engine(context)?),
         false => None,
     };
     lanes.extend(other.as_mut().map(|engine| (engine, Lane::default())));

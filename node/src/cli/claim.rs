@@ -152,7 +152,18 @@ fn list(home: &Path, format: Format) -> anyhow::Result<()> {
 pub fn claims_table(claims: &[ClaimRow]) -> String {
     let ppl = |ppm: Option<u64>| ppm.map(|ppm| format!("{:.3}", millionths(ppm)));
     table(
-        &["claim", "summary", "author", "parent", "ratio", "ppl", "verdict", "attested by"],
+        &[
+            "claim",
+            "summary",
+            "author",
+            "parent",
+            "ratio",
+            "× base",
+            "ppl",
+            "rounds",
+            "verdict",
+            "attested by",
+        ],
         claims.iter().map(|claim| {
             let parent =
                 if claim.parent_is_base { "base".to_owned() } else { claim.parent.short() };
@@ -168,7 +179,9 @@ pub fn claims_table(claims: &[ClaimRow]) -> String {
                 claim.author.name.clone(),
                 parent,
                 claim.ratio.map_or_else(|| "-".to_owned(), ratio_text),
+                claim.ratio_to_base_ppm.map_or_else(|| "-".to_owned(), times),
                 perplexity,
+                rounds_text(claim),
                 verdict_text(claim),
                 attested.join(", "),
             ]
@@ -176,14 +189,24 @@ pub fn claims_table(claims: &[ClaimRow]) -> String {
     )
 }
 
+fn rounds_text(claim: &ClaimRow) -> String {
+    let words: Vec<&str> = claim.rounds.iter().map(|round| round.purpose.word()).collect();
+    words.join(", ")
+}
+
 fn verdict_text(claim: &ClaimRow) -> String {
-    match (claim.outcome, claim.lossless) {
-        (None, _) => "pending".to_owned(),
-        (Some(Outcome::Accepted), Some(true)) => "accepted, lossless".to_owned(),
-        (Some(Outcome::Accepted), _) => "accepted, lossy".to_owned(),
-        (Some(Outcome::Refuted), _) => "refuted".to_owned(),
-        (Some(Outcome::Inconclusive), _) => "inconclusive".to_owned(),
+    let mut text = match (claim.outcome, claim.lossless) {
+        (None, _) => "pending",
+        (Some(Outcome::Accepted), Some(true)) => "accepted, lossless",
+        (Some(Outcome::Accepted), _) => "accepted, lossy",
+        (Some(Outcome::Refuted), _) => "refuted",
+        (Some(Outcome::Inconclusive), _) => "inconclusive",
     }
+    .to_owned();
+    if claim.leads {
+        text.push_str(", leads its track");
+    }
+    text
 }
 
 fn show(home: &Path, claim: &str, format: Format) -> anyhow::Result<()> {

@@ -7,7 +7,8 @@ use crate::storage::Models;
 use anyhow::{Context, bail};
 use assay_kernels::engine::DraftLen;
 use assay_kernels::{
-    AdapterRequest, Bundle, Checkpoint, Drafter, Engine, EngineOptions, Gpu, ModelConfig, Tokenizer,
+    AdapterRequest, Bundle, Checkpoint, Drafter, Engine, EngineOptions, Gpu, MemoryNeed,
+    ModelConfig, Tokenizer,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
@@ -65,15 +66,14 @@ impl DraftArgs {
         self.draft_len.map_or(DraftLen::Adaptive { most: ADAPTIVE_MAX }, DraftLen::Fixed)
     }
 
-    /// The engine with the drafter that was asked for.
-    pub(super) fn equip(&self, engine: Engine) -> anyhow::Result<Engine> {
-        let Some(folder) = &self.draft else { return Ok(engine) };
+    /// The drafter that was asked for.
+    fn open(&self) -> anyhow::Result<Option<Drafter>> {
+        let Some(folder) = &self.draft else { return Ok(None) };
         let drafter = match folder == Path::new(NANO) {
             true => Drafter::embedded(),
             false => Drafter::open(&resolve(self.home.as_deref(), folder)?),
         };
-        let drafter = drafter.map_err(plain).with_context(|| folder.display().to_string())?;
-        Ok(engine.with_drafter(&drafter, self.draft_len())?)
+        drafter.map(Some).map_err(plain).with_context(|| folder.display().to_string())
     }
 }
 
@@ -131,19 +131,15 @@ impl Opened {
         &self,
         context_tokens: usize,
         batch_max: Option<usize>,
-    ) -> anyhow::Result<Engine> {
-        self.engine_with(&self.bundle, context_tokens, batch_max)
-    }
-
-    /// The same with other kernels.
-    pub(super) fn engine_with(
-        &self,
-        bundle: &Bundle,
-        context_tokens: usize,
-        batch_max: Option<usize>,
+        draft: Option<&DraftArgs>,
     ) -> anyhow::Result<Engine> {
         let batch_max = batch_max.unwrap_or(BATCH_MAX);
-        self.engine_of(bundle, &EngineOptions::new(context_tokens, batch_max))
+        self.engine_of(&self.bundle, &EngineOptions::new(context_tokens, batch_max), draft)
+    }
+
+    /// An engine with the built-in kernels and no drafter.
+    pub(super) fn builtin_engine(&self, context_tokens: usize) -> anyhow::Result<Engine> {
+        self.engine_of(&Bundle::builtin(), &EngineOptions::new(context_tokens, BATCH_MAX), None)
     }
 
     /// A model that keeps its cache from one prompt to the next.
@@ -151,17 +147,33 @@ impl Opened {
         let rewind_tokens = REWIND_TOKENS.min(context);
         let options = EngineOptions { rewind_tokens, ..EngineOptions::new(context, BATCH_MAX) };
         let bar = spinner("loading the model");
-        let engine = self.engine_of(&self.bundle, &options).and_then(|engine| draft.equip(engine));
+        let engine = self.engine_of(&self.bundle, &options, Some(draft));
         bar.finish_and_clear();
         Ok(EngineModel::new(engine?))
     }
 
-    fn engine_of(&self, bundle: &Bundle, options: &EngineOptions) -> anyhow::Result<Engine> {
+    fn engine_of(
+        &self,
+        bundle: &Bundle,
+        options: &EngineOptions,
+        draft: Option<&DraftArgs>,
+    ) -> anyhow::Result<Engine> {
         let (asked, most) = (options.context_tokens, self.config().max_positions);
         if asked > most {
             bail!("{asked} tokens do not fit into the context of {} ({most})", self.model);
         }
-        Ok(Engine::new(&self.gpu, &self.checkpoint, bundle, options)?)
+        let load = || Engine::new(&self.gpu, &self.checkpoint, bundle, options);
+        let Some((args, drafter)) = draft.and_then(|args| Some((args, args.open().transpose()?)))
+        else {
+            return Ok(load()?);
+        };
+        // Loading the model may take minutes, so that its drafter is looked at before.
+        let drafter = drafter?;
+        drafter.check_target(self.config())?;
+        MemoryNeed::of(&self.gpu, &self.checkpoint, options)
+            .with_drafter(&drafter)
+            .check(&self.gpu, options)?;
+        Ok(load()?.with_drafter(&drafter, args.draft_len())?)
     }
 
     pub(super) fn config(&self) -> &ModelConfig {

@@ -27,10 +27,13 @@ pub fn run(home: &Path, format: Format) -> anyhow::Result<()> {
             ("peer", made.peer.to_string()),
             ("vrf", made.vrf.to_string()),
         ]);
-        let home = made.home.display();
+        let (home, peer) = (made.home.display(), made.peer);
         format!(
             "{table}\n\nThe key in {home}/key is this peer's identity: keep a copy of it.\n\
-             Next: assay run --home {home} --network FILE"
+             Next: assay run --home {home} --network FILE\n\n\
+             A network that did not begin with this peer lets it in when a member vouches for it.\n\
+             Keep the node running and send a member this line, with names of your choice:\n  \
+             assay vouch {peer} --operator YOU --name THIS-PEER"
         )
     })
 }

@@ -131,7 +131,7 @@ struct Replay {
 impl Replay {
     fn summary(&self, bytes: u64) -> Exported {
         let height = self.auditor.state().height();
-        let entries = self.auditor.checked().verdicts;
+        let entries = self.auditor.checked().entries;
         Exported { height, head: self.auditor.head(), entries, bytes }
     }
 

@@ -56,7 +56,7 @@ pub fn run(args: LogitsArgs, format: Format) -> anyhow::Result<()> {
         Path::Prefill | Path::Decode => None,
     };
     let busy = spinner("computing logits");
-    let mut engine = args.draft.equip(opened.engine(args.tokens.len(), batch)?)?;
+    let mut engine = opened.engine(args.tokens.len(), batch, Some(&args.draft))?;
     let rows = engine.logits(&args.tokens, args.path)?;
     let chain = match args.draft.len() {
         Some(len) => {

@@ -11,6 +11,7 @@ pub mod generate;
 pub mod init;
 pub mod ledger;
 pub mod logits;
+pub mod member;
 pub mod model;
 pub mod output;
 pub mod ppl;
@@ -64,6 +65,14 @@ enum Command {
     Status,
     /// Print the running node's connections
     Peers,
+    /// List the members with their standing
+    Members,
+    /// Vouch for a newcomer; you answer for it
+    Vouch(member::VouchArgs),
+    /// Leave the network for good, or until somebody vouches again
+    Leave,
+    /// Tell of a trick, without penalty
+    Disclose(member::DiscloseArgs),
     /// Make and look at claims
     #[command(subcommand)]
     Claim(claim::ClaimCommand),
@@ -123,6 +132,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<bool> {
         }
         Command::Status => status::status(&home()?, format)?,
         Command::Peers => status::peers(&home()?, format)?,
+        Command::Members => member::members(&home()?, format)?,
+        Command::Vouch(args) => member::vouch(&home()?, args, format)?,
+        Command::Leave => member::leave(&home()?, format)?,
+        Command::Disclose(args) => member::disclose(&home()?, args, format)?,
         Command::Claim(command) => claim::run(&home()?, command, format)?,
         Command::Ledger(command) => ledger::run(&home()?, command, format)?,
         Command::Audit(args) => return audit::run(&args, format),

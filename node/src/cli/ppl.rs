@@ -59,7 +59,7 @@ pub fn run(args: PplArgs, format: Format) -> anyhow::Result<()> {
         Path::Batch(rows) => Some(rows),
         Path::Prefill | Path::Decode => None,
     };
-    let mut engine = opened.engine(args.context, batch)?;
+    let mut engine = opened.engine(args.context, batch, None)?;
     let nll = mean_nll(&mut engine, &tokens, args.context, args.path)?;
     let report = Report {
         ppl: nll.exp(),

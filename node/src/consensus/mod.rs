@@ -25,6 +25,7 @@ mod codec;
 mod context;
 mod core;
 mod effects;
+mod evidence;
 mod host;
 mod intake;
 mod keys;

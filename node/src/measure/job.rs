@@ -170,7 +170,7 @@ impl Job {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use assay_protocol::ids::{BlobHash, ClaimId, PeerId};
+    use assay_protocol::ids::{BlobHash, ClaimId, PeerId, RoundId};
     use assay_protocol::record::{Drafter, Recipe};
 
     fn job() -> Job {
@@ -185,7 +185,7 @@ mod tests {
             drafter: Some(("/blobs/drafter".into(), 4)),
         };
         let plan = Plan {
-            claim: ClaimId([4; 32]),
+            round: RoundId { claim: ClaimId([4; 32]), number: 1 },
             seat: PeerId([5; 32]),
             x: recipe,
             y: recipe,

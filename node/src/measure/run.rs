@@ -110,7 +110,7 @@ pub async fn run(
         measurement.environment.repeats = repeats;
         let Some(why) = disturbance(&measurement, cores) else { return Ok(measurement) };
         let time_for_another = begun.elapsed() < limits.left();
-        tracing::info!(claim = %job.plan.claim, repeats, time_for_another, "disturbed: {why}");
+        tracing::info!(round = %job.plan.round, repeats, time_for_another, "disturbed: {why}");
         if repeats == REPEATS_MAX || !time_for_another {
             return Ok(measurement);
         }
@@ -198,7 +198,7 @@ impl Worker {
         Ok(Self {
             stdin: Some(child.stdin.take().ok_or_else(closed)?),
             stdout: Some(BufReader::new(child.stdout.take().ok_or_else(closed)?)),
-            log: tokio::spawn(log(BufReader::new(stderr), job.plan.claim.to_string())),
+            log: tokio::spawn(log(BufReader::new(stderr), job.plan.round.to_string())),
             child,
         })
     }
@@ -266,11 +266,11 @@ impl Worker {
 }
 
 /// Logs a worker's standard error, within bounds, and returns its last line.
-async fn log(mut stderr: BufReader<ChildStderr>, claim: String) -> String {
+async fn log(mut stderr: BufReader<ChildStderr>, round: String) -> String {
     let (mut last, mut logged) = (String::new(), 0);
     while let Ok(Some((line, _))) = read_line(&mut stderr, LOG_BYTES_MAX).await {
         if logged < LOG_LINES_MAX {
-            tracing::info!(%claim, "worker: {line}");
+            tracing::info!(%round, "worker: {line}");
             logged += 1;
         }
         if !line.trim().is_empty() {

@@ -1,5 +1,6 @@
 //! The server: routes, who may use them, limits, stopping.
 
+use super::connections;
 use super::openai::{ApiError, chat_completions, completions};
 use super::service::Service;
 use crate::api::guard;
@@ -11,7 +12,6 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::serve::{ListenerExt, serve as serve_http};
 use futures::StreamExt;
 use serde_json::{Value, json};
 use std::fmt;
@@ -108,7 +108,7 @@ pub fn router(service: Arc<Service>, access: Access) -> Router {
 ///
 /// # Errors
 ///
-/// When the listener fails.
+/// When the engine's thread ended in a panic.
 pub async fn serve(
     listener: TcpListener,
     service: Arc<Service>,
@@ -117,17 +117,13 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
     at_once: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let listener = listener.tap_io(|connection| {
-        // Tokens are small and shall not wait for more; a system that refuses merely sends later.
-        let _ = connection.set_nodelay(true);
-    });
     let stopping = Arc::clone(&service);
-    let server = serve_http(listener, router(service, access)).with_graceful_shutdown(async move {
+    let server = connections::answer(listener, router(service, access), async move {
         stop.await;
         stopping.stop();
     });
     let drained = async {
-        server.await?;
+        server.await;
         let ended = tokio::task::spawn_blocking(move || engine.join()).await;
         match ended {
             Ok(Ok(())) => Ok(()),

@@ -16,6 +16,7 @@
 
 pub mod assemble;
 pub mod chat;
+mod connections;
 pub mod defaults;
 pub mod grammar;
 mod http;

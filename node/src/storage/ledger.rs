@@ -1,7 +1,7 @@
 //! Blocks with their certificates, and the secrets of unfinished claims, in sled.
 
 use assay_proto::{decode_canonical, limits, v1};
-use assay_protocol::ids::ClaimId;
+use assay_protocol::ids::{ClaimId, RoundId};
 use assay_protocol::measurement::Measurement;
 use assay_protocol::peer::Secret;
 use assay_protocol::record::Opening;
@@ -35,7 +35,7 @@ pub struct Store {
 /// A secret as it is stored.
 #[derive(Serialize, Deserialize)]
 enum StoredSecret {
-    Measurement { claim: ClaimId, salt: [u8; 32], measurement: Box<Measurement> },
+    Measurement { round: RoundId, salt: [u8; 32], measurement: Box<Measurement> },
     Result(Opening),
 }
 
@@ -94,31 +94,35 @@ impl Store {
     ///
     /// [`StoreError`].
     pub fn put_secret(&self, secret: &Secret) -> Result<(), StoreError> {
-        let (claim, kind, stored) = match secret {
-            Secret::Measurement { claim, salt, measurement } => (
-                *claim,
-                b'm',
+        let (key, stored) = match secret {
+            Secret::Measurement { round, salt, measurement } => (
+                measurement_key(*round),
                 StoredSecret::Measurement {
-                    claim: *claim,
+                    round: *round,
                     salt: *salt,
                     measurement: measurement.clone(),
                 },
             ),
-            Secret::Result(opening) => (opening.claim, b'r', StoredSecret::Result(opening.clone())),
+            Secret::Result(opening) => {
+                (result_key(opening.claim), StoredSecret::Result(opening.clone()))
+            }
         };
-        let bytes = serde_json::to_vec(&stored).map_err(|e| damaged(claim, &e))?;
-        self.secrets.insert(secret_key(claim, kind), bytes)?;
+        let bytes = serde_json::to_vec(&stored).map_err(|e| StoreError::Damaged {
+            what: "a secret".to_owned(),
+            reason: e.to_string(),
+        })?;
+        self.secrets.insert(key, bytes)?;
         self.secrets.flush()?;
         Ok(())
     }
 
-    /// Removes the measurement of a claim that is settled.
+    /// Removes the measurement of a round that is settled.
     ///
     /// # Errors
     ///
     /// [`StoreError::Database`].
-    pub fn forget_measurement(&self, claim: ClaimId) -> Result<(), StoreError> {
-        self.secrets.remove(secret_key(claim, b'm'))?;
+    pub fn forget_measurement(&self, round: RoundId) -> Result<(), StoreError> {
+        self.secrets.remove(measurement_key(round))?;
         Ok(())
     }
 
@@ -128,7 +132,7 @@ impl Store {
     ///
     /// [`StoreError::Database`].
     pub fn forget_result(&self, claim: ClaimId) -> Result<(), StoreError> {
-        self.secrets.remove(secret_key(claim, b'r'))?;
+        self.secrets.remove(result_key(claim))?;
         Ok(())
     }
 
@@ -146,8 +150,8 @@ impl Store {
                 reason: e.to_string(),
             })?;
             secrets.push(match stored {
-                StoredSecret::Measurement { claim, salt, measurement } => {
-                    Secret::Measurement { claim, salt, measurement }
+                StoredSecret::Measurement { round, salt, measurement } => {
+                    Secret::Measurement { round, salt, measurement }
                 }
                 StoredSecret::Result(opening) => Secret::Result(opening),
             });
@@ -156,14 +160,12 @@ impl Store {
     }
 }
 
-fn secret_key(claim: ClaimId, kind: u8) -> Vec<u8> {
-    let mut key = claim.to_vec();
-    key.push(kind);
-    key
+fn measurement_key(round: RoundId) -> Vec<u8> {
+    [&round.to_bytes(), b"m".as_slice()].concat()
 }
 
-fn damaged(claim: ClaimId, error: &serde_json::Error) -> StoreError {
-    StoreError::Damaged { what: format!("secret of claim {claim}"), reason: error.to_string() }
+fn result_key(claim: ClaimId) -> Vec<u8> {
+    [&claim.0, b"r".as_slice()].concat()
 }
 
 #[cfg(test)]

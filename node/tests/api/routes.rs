@@ -24,6 +24,34 @@ async fn status_ledger_peers_and_genesis_describe_the_node() {
 }
 
 #[tokio::test]
+async fn members_are_listed_and_statements_need_the_token() {
+    let site = Site::new(World::lively(1_000_000).0);
+    let members = site.json("/api/members").await;
+    let members = members.as_array().unwrap();
+    assert_eq!(members.len(), 7);
+    assert!(members.iter().all(|row| row["membership"] == "founder" && row["validator"] == true));
+    assert!(members[0]["standing"].as_u64() >= members[6]["standing"].as_u64());
+
+    let say = |json: serde_json::Value, token: &'static str| {
+        request("POST", "/api/statements")
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "application/json")
+            .body(Body::from(json.to_string()))
+            .unwrap()
+    };
+    let leave = json!({ "kind": "leave" });
+    assert_eq!(site.send(say(leave.clone(), "wrong")).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(site.send(say(leave, TOKEN)).await.status(), StatusCode::CREATED);
+    let disclose = json!({ "kind": "disclose", "text": "a trick" });
+    let answer = site.send(say(disclose, TOKEN)).await;
+    assert_eq!(answer.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(text(answer).await.contains("cannot spare it"));
+    for bad in [json!({}), json!({ "kind": "reign" }), json!({ "kind": "vouch", "peer": "x" })] {
+        assert!(site.send(say(bad, TOKEN)).await.status().is_client_error());
+    }
+}
+
+#[tokio::test]
 async fn claims_come_newest_first_and_in_parts() {
     let (world, ids) = World::lively(1_000_000);
     let site = Site::new(world);
@@ -51,7 +79,7 @@ async fn a_claim_carries_its_raw_samples_and_lineage() {
     assert_eq!(child["claim"]["lossless"], false);
     assert_eq!(child["claim"]["author_ratio_ppm"], 1_600_000);
     assert_eq!(child["lineage"]["ancestors"][0]["claim"], ids[0].to_string());
-    assert_eq!(child["ledger"]["verdict"]["gates"].as_array().unwrap().len(), 8);
+    assert_eq!(child["verdict"]["gates"].as_array().unwrap().len(), 8);
     for seat in child["seats"].as_array().unwrap().iter().take(5) {
         assert_eq!(seat["stage"], "revealed");
         assert_eq!(seat["samples"]["pairs"].as_array().unwrap().len(), 12);
@@ -99,7 +127,7 @@ async fn the_table_as_csv_is_quoted_and_harmless() {
     let lines: Vec<&str> = csv.trim_end().split("\r\n").collect();
     assert_eq!(lines.len(), 10);
     let columns = lines[0].split(',').count();
-    assert_eq!(columns, 20);
+    assert_eq!(columns, 27);
     assert!(lines[1].contains("\"'=HYPERLINK(\"\"http://x\"\",\"\"y\"\")\""), "{}", lines[1]);
     assert!(csv.contains("\"<script>alert(1)</script>\"\" onload=x"));
     assert!(csv.contains(",accepted,true,1.30"));

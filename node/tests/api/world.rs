@@ -1,13 +1,14 @@
 //! A ledger made to order, and a daemon that shows it.
 
 use assay_node::api::{
-    ClaimAccepted, ClaimRequest, MeasuringLock, PeerRow, Status, SubmitError, View,
+    ClaimAccepted, ClaimRequest, MeasuringLock, PeerRow, Said, Statement, Status, SubmitError, View,
 };
 use assay_protocol::block::Proposer;
 use assay_protocol::genesis::{
-    Challenge, CommitteeRules, Genesis, MeasurementRules, Member, PromptPool, SignificanceRules,
+    Challenge, CommitteeRules, Genesis, MeasurementRules, Member, MembershipRules, PromptPool,
+    Quorum, SignificanceRules,
 };
-use assay_protocol::ids::{BlobHash, ClaimId, PeerId};
+use assay_protocol::ids::{BlobHash, ClaimId, PeerId, RecordId, RoundId};
 use assay_protocol::measurement::{ArmReport, Environment, Measurement, Pair, Score, token_digest};
 use assay_protocol::plan::{Arm, Plan};
 use assay_protocol::randomness::{evaluate, vrf_keypair, vrf_public};
@@ -63,6 +64,7 @@ fn genesis(time_ms: u64) -> Genesis {
             seats: 5,
             reserves: 1,
             quorum: 3,
+            frontier: Quorum { seats: 5, quorum: 3 },
             seal_ms: 600_000,
             reveal_ms: 60_000,
             measuring_max: 1,
@@ -80,6 +82,13 @@ fn genesis(time_ms: u64) -> Genesis {
             eta_ppm: 10_000,
             tau_ppm: 10_000,
             tau_df: 20,
+        },
+        membership: MembershipRules {
+            epoch_blocks: 100,
+            vouches_per_epoch: 2,
+            vouch_standing_min: 5,
+            probation_rounds: 2,
+            gain_per_epoch_max: 4,
         },
     }
 }
@@ -158,17 +167,23 @@ impl World {
     /// Orders blocks until the claim has its committee.
     pub(crate) fn draw(&mut self, claim: ClaimId) {
         for _ in 0..2 {
-            if self.state.claim(claim).unwrap().committee.seats.is_empty() {
+            if self.state.claim(claim).unwrap().latest().unwrap().committee.seats.is_empty() {
                 self.block(&[]);
             }
         }
     }
 
+    /// The claim's latest round.
+    fn round(&self, claim: ClaimId) -> RoundId {
+        self.state.claim(claim).unwrap().latest().unwrap().id(claim)
+    }
+
     fn measurements(&self, claim: ClaimId, truth: Truth) -> Vec<(usize, Measurement)> {
         let claim = self.state.claim(claim).unwrap();
-        let seats = claim.committee.seats.iter().map(|seat| {
+        let round = claim.latest().unwrap();
+        let seats = round.committee.seats.iter().map(|seat| {
             let index = (0..NAMES.len()).find(|index| peer(*index) == *seat).unwrap();
-            (index, measurement(&self.state.plan(claim, *seat).unwrap(), index, truth))
+            (index, measurement(&self.state.plan(claim, round, *seat).unwrap(), index, truth))
         });
         seats.collect()
     }
@@ -176,8 +191,9 @@ impl World {
     /// Lets the first `count` seats seal.
     pub(crate) fn seal(&mut self, claim: ClaimId, truth: Truth, count: usize) {
         for (index, measurement) in self.measurements(claim, truth).into_iter().take(count) {
-            let commitment = reveal_seal(claim, peer(index), &[9; 32], &measurement);
-            let record = self.sign(index, Body::Seal(Seal { claim, commitment }));
+            let round = self.round(claim);
+            let commitment = reveal_seal(round, peer(index), &[9; 32], &measurement);
+            let record = self.sign(index, Body::Seal(Seal { round, commitment }));
             self.block(&[record]);
         }
     }
@@ -185,7 +201,7 @@ impl World {
     /// Lets the first `count` seats reveal.
     pub(crate) fn reveal(&mut self, claim: ClaimId, truth: Truth, count: usize) {
         for (index, measurement) in self.measurements(claim, truth).into_iter().take(count) {
-            let reveal = Reveal { claim, salt: [9; 32], measurement };
+            let reveal = Reveal { round: self.round(claim), salt: [9; 32], measurement };
             let record = self.sign(index, Body::Reveal(Box::new(reveal)));
             self.block(&[record]);
         }
@@ -193,9 +209,11 @@ impl World {
 
     /// The whole life of a claim.
     pub(crate) fn settle(&mut self, claim: ClaimId, truth: Truth) {
-        self.draw(claim);
-        self.seal(claim, truth, 5);
-        self.reveal(claim, truth, 5);
+        while self.state.claim(claim).unwrap().is_open() {
+            self.draw(claim);
+            self.seal(claim, truth, 5);
+            self.reveal(claim, truth, 5);
+        }
     }
 
     /// Lets the author open its result.
@@ -401,6 +419,13 @@ impl View for Daemon {
             self.submitted.lock().unwrap().push(request);
             Ok(ClaimAccepted { claim: ClaimId([0xaa; 32]), ratio_ppm, own_verdict: None })
         })
+    }
+
+    fn say(&self, statement: Statement) -> Result<Said, SubmitError> {
+        match statement {
+            Statement::Leave => Ok(Said { record: RecordId([6; 32]) }),
+            _ => Err(SubmitError::Refused("the network cannot spare it".to_owned())),
+        }
     }
 
     fn export(&self) -> BoxStream<'static, io::Result<Bytes>> {

@@ -2,7 +2,7 @@
 
 use assay_kernels::{Checkpoint, embedded_drafter_files, embedded_files, heldout_text, quantize};
 use assay_node::measure::{self, Job, MeasureError, Options, RecipeFiles};
-use assay_protocol::ids::{BlobHash, ClaimId, PeerId};
+use assay_protocol::ids::{BlobHash, ClaimId, PeerId, RoundId};
 use assay_protocol::measurement::Measurement;
 use assay_protocol::plan::{Arm, Plan};
 use assay_protocol::record::Recipe;
@@ -64,7 +64,7 @@ impl Bench {
     pub(crate) fn job(&self, x: RecipeFiles, y: RecipeFiles) -> Job {
         let recipe = Recipe { checkpoint: BlobHash([1; 32]), bundle: None, drafter: None };
         let plan = Plan {
-            claim: ClaimId([7; 32]),
+            round: RoundId { claim: ClaimId([7; 32]), number: 1 },
             seat: PeerId([8; 32]),
             x: recipe,
             y: recipe,

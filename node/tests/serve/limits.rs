@@ -96,6 +96,21 @@ fn a_server_that_stops_answers_what_was_asked() {
 }
 
 #[test]
+fn half_a_request_does_not_hold_up_the_end() {
+    let mut server = Server::start(&checkpoint(), slow());
+    let connect = || TcpStream::connect(server.url.trim_start_matches("http://")).unwrap();
+    let (mut half, mut silent) = (connect(), connect());
+    half.write_all(b"POST /v1/completions HTTP/1.1\r\nHost: local").unwrap();
+    assert_eq!(server.complete("long", json!({"max_tokens": 3})).status, 200);
+    server.join();
+    for connection in [&mut half, &mut silent] {
+        // The server has closed it, whatever it said before.
+        let _ = connection.read_to_end(&mut Vec::new());
+    }
+    assert!(TcpStream::connect(server.url.trim_start_matches("http://")).is_err());
+}
+
+#[test]
 fn an_engine_that_fails_or_ends_is_told() {
     let model = Scripted::new(&[("breaks", FAILS), ("bursts", PANICS)]);
     let server = Server::start(&checkpoint(), model);

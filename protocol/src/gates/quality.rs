@@ -140,6 +140,12 @@ pub fn perplexity_parent(evidence: &[Evidence<'_>]) -> Option<f64> {
     perplexity(evidence, |pair| pair.parent.nll_micronats)
 }
 
+/// Perplexity of the base checkpoint over the same tokens.
+#[must_use]
+pub fn perplexity_base(evidence: &[Evidence<'_>]) -> Option<f64> {
+    perplexity(evidence, |pair| pair.base_nll_micronats)
+}
+
 #[allow(clippy::cast_precision_loss)]
 fn perplexity(evidence: &[Evidence<'_>], nll: impl Fn(&ResolvedPair) -> u64) -> Option<f64> {
     let pairs = evidence.iter().flat_map(Evidence::pairs);

@@ -1,106 +1,210 @@
 //! What time and randomness change at the end of every block: draws, deadlines, verdicts.
 
-use super::{ClaimState, Phase, State};
-use crate::draw;
+use super::{ClaimState, FRONTIER_ROUNDS_MAX, Phase, Purpose, Round, State};
+use crate::draw::{self, Committee};
 use crate::gates::Evidence;
-use crate::ids::ClaimId;
+use crate::ids::{ClaimId, RoundId};
 use crate::verdict::{Outcome, Verdict, decide};
 use std::sync::Arc;
 
-/// Blocks between docketing and the beacon that is used for it.
+/// Blocks between opening a round and the beacon that is used for it.
 pub(crate) const BEACON_DELAY: u64 = 2;
 
+/// What a deadline or a complete set of answers does to a round.
+enum Move {
+    /// The silent seats' places go to this many reserves.
+    CallReserves(usize),
+    /// Seats that sealed show their measurements.
+    Reveal,
+    /// The verdict is due.
+    Settle,
+}
+
+/// What a round's verdict means for its claim.
+enum Step {
+    /// An independent committee measures again.
+    Confirm,
+    /// The claim becomes an entry by the verdict of this round.
+    Enter(u32),
+}
+
 impl State {
-    /// Moves every open claim on to the block at `height` and `time_ms`, whose beacon is set.
+    /// Moves every open round on to the block at `height` and `time_ms`, whose beacon is set.
     pub(crate) fn advance(&mut self, height: u64, time_ms: u64) {
-        for id in self.docket.clone() {
-            let Some(claim) = self.claims.get(&id) else { continue };
-            let mut claim = ClaimState::clone(claim);
-            if claim.beacon.is_none() && height >= claim.docketed_at + BEACON_DELAY {
-                claim.beacon = Some(self.beacon);
-            }
-            match claim.phase {
-                Phase::Docketed => self.draw_committee(&mut claim, time_ms),
-                Phase::Sealing { .. } => self.advance_sealing(&mut claim, height, time_ms),
-                Phase::Revealing { until_ms } => {
-                    let all = claim.seals.keys().all(|seat| claim.reveals.contains_key(seat));
-                    if all || time_ms >= until_ms {
-                        self.settle(&mut claim, height);
-                    }
+        self.settled.clear();
+        self.drop_lapsed_vouches(height);
+        let waiting = self.docket.clone();
+        for id in waiting {
+            self.fix_beacon(id, height);
+            match self.next_move(id, time_ms) {
+                None => {}
+                Some(Move::CallReserves(count)) => {
+                    self.change_open_round(id, |round| round.reserves_called = count);
                 }
-                Phase::Settled => {}
+                Some(Move::Reveal) => {
+                    let until_ms = time_ms.saturating_add(self.genesis.committee.reveal_ms);
+                    self.change_open_round(id, |round| round.phase = Phase::Revealing { until_ms });
+                }
+                Some(Move::Settle) => self.settle(id, height),
             }
-            self.claims.insert(id, Arc::new(claim));
         }
+        self.fill_places(time_ms);
         let open = |id: &ClaimId| self.claims.get(id).is_some_and(|claim| claim.is_open());
         self.docket = self.docket.iter().copied().filter(open).collect();
     }
 
-    fn draw_committee(&self, claim: &mut ClaimState, time_ms: u64) {
-        let Some(beacon) = claim.beacon else { return };
-        let rules = &self.genesis.committee;
-        let measured = self.docket().filter(|open| open.phase != Phase::Docketed).count();
-        if measured >= usize::try_from(rules.measuring_max).unwrap_or(usize::MAX) {
-            return;
-        }
-        let seats = usize::try_from(rules.seats).unwrap_or(usize::MAX);
-        let reserves = usize::try_from(rules.reserves).unwrap_or(usize::MAX);
-        let candidates = self.candidates(claim.author);
-        claim.committee = draw::committee(beacon, claim.id, &candidates, seats, reserves);
-        claim.phase = Phase::Sealing {
-            reserves_at_ms: time_ms.saturating_add(rules.seal_ms / 2),
-            until_ms: time_ms.saturating_add(rules.seal_ms),
-        };
-    }
-
-    fn advance_sealing(&mut self, claim: &mut ClaimState, height: u64, time_ms: u64) {
-        let Phase::Sealing { reserves_at_ms, until_ms } = claim.phase else { return };
-        let rules = &self.genesis.committee;
-        let seats = claim.committee.seats.len();
-        let quorum = usize::try_from(rules.quorum).unwrap_or(usize::MAX);
-        let overdue = time_ms >= until_ms;
-        if claim.seals.len() >= seats || (overdue && claim.seals.len() >= quorum) {
-            claim.phase = Phase::Revealing { until_ms: time_ms.saturating_add(rules.reveal_ms) };
-        } else if overdue {
-            self.settle(claim, height);
-        } else if time_ms >= reserves_at_ms && claim.reserves_called == 0 {
-            let silent = seats - claim.seals.len().min(seats);
-            claim.reserves_called = silent.min(claim.committee.reserves.len());
+    fn change_open_round(&mut self, id: ClaimId, change: impl FnOnce(&mut Round)) {
+        if let Some(round) = self.claim(id).and_then(ClaimState::open_round_id) {
+            self.change_round(round, change);
         }
     }
 
-    fn settle(&mut self, claim: &mut ClaimState, height: u64) {
-        let verdict = self.verdict(claim);
-        // A seat is credited for showing its measurement and charged for a promise not kept; when
-        // nobody settled anything, the network and not the seat may be at fault.
-        for seat in claim.active_seats().collect::<Vec<_>>() {
-            let Some(member) = self.members.get_mut(&seat) else { continue };
-            if claim.reveals.contains_key(&seat) {
-                member.standing = member.standing.saturating_add(1);
-            } else if verdict.outcome != Outcome::Inconclusive {
-                member.standing = member.standing.saturating_sub(1).max(1);
+    fn fix_beacon(&mut self, id: ClaimId, height: u64) {
+        let beacon = self.beacon;
+        let waits = self.claim(id).and_then(ClaimState::open_round).is_some_and(|round| {
+            round.beacon.is_none() && height >= round.opened_at.saturating_add(BEACON_DELAY)
+        });
+        if waits {
+            self.change_open_round(id, |round| round.beacon = Some(beacon));
+        }
+    }
+
+    fn next_move(&self, id: ClaimId, time_ms: u64) -> Option<Move> {
+        let claim = self.claim(id)?;
+        let round = claim.open_round()?;
+        match round.phase {
+            Phase::Docketed | Phase::Settled => None,
+            Phase::Sealing { reserves_at_ms, until_ms } => {
+                let (sealed, seats) = (round.seals.len(), round.committee.seats.len());
+                let quorum = self.quorum(claim, round).quorum;
+                let quorum = usize::try_from(quorum).unwrap_or(usize::MAX);
+                let overdue = time_ms >= until_ms;
+                if sealed >= seats || (overdue && sealed >= quorum) {
+                    Some(Move::Reveal)
+                } else if overdue {
+                    Some(Move::Settle)
+                } else if time_ms >= reserves_at_ms && round.reserves_called == 0 {
+                    let silent = seats - sealed.min(seats);
+                    let reserves = round.committee.reserves.len();
+                    (reserves > 0).then_some(Move::CallReserves(silent.min(reserves)))
+                } else {
+                    None
+                }
+            }
+            Phase::Revealing { until_ms } => {
+                let all = round.seals.keys().all(|seat| round.reveals.contains_key(seat));
+                (all || time_ms >= until_ms).then_some(Move::Settle)
             }
         }
-        claim.verdict = Some(verdict);
-        claim.settled_at = Some(height);
-        claim.phase = Phase::Settled;
-        self.remember("settled", claim);
     }
 
-    /// The verdict on a claim's revealed measurements, computed afresh from the raw data.
+    /// Draws committees for waiting rounds while there are free places.
+    fn fill_places(&mut self, time_ms: u64) {
+        let places = usize::try_from(self.genesis.committee.measuring_max).unwrap_or(usize::MAX);
+        loop {
+            let measured =
+                self.open_rounds().filter(|(_, round)| round.phase != Phase::Docketed).count();
+            if measured >= places {
+                return;
+            }
+            let waiting = |round: &Round| round.phase == Phase::Docketed && round.beacon.is_some();
+            let next = self.open_rounds().find(|(_, round)| waiting(round));
+            let Some(id) = next.map(|(claim, _)| claim.id) else { return };
+            let committee = self.draw_committee(id).unwrap_or_default();
+            let (rules, pairs) = (&self.genesis.committee, self.genesis.measurement.pairs);
+            let phase = Phase::Sealing {
+                reserves_at_ms: time_ms.saturating_add(rules.seal_ms / 2),
+                until_ms: time_ms.saturating_add(rules.seal_ms),
+            };
+            self.change_open_round(id, |round| {
+                round.committee = committee;
+                round.pairs = pairs;
+                round.phase = phase;
+            });
+        }
+    }
+
+    fn draw_committee(&self, id: ClaimId) -> Option<Committee> {
+        let claim = self.claim(id)?;
+        let round = claim.open_round()?;
+        let seats = usize::try_from(self.quorum(claim, round).seats).unwrap_or(usize::MAX);
+        let reserves = self.genesis.committee.reserves;
+        let reserves = usize::try_from(reserves).unwrap_or(usize::MAX);
+        let candidates = self.candidates(claim, &[claim.author]);
+        Some(draw::committee(round.beacon?, round.id(id), &candidates, seats, reserves))
+    }
+
+    fn settle(&mut self, id: ClaimId, height: u64) {
+        let Some((claim, round)) = self.claim(id).and_then(|c| Some((c, c.open_round()?))) else {
+            return;
+        };
+        let (round_id, verdict) = (round.id(id), self.verdict(claim, round));
+        self.change_open_round(id, |round| {
+            round.verdict = Some(verdict);
+            round.settled_at = Some(height);
+            round.phase = Phase::Settled;
+        });
+        self.settled.push(round_id);
+        self.account_for_seats(round_id);
+        match self.next_step(round_id) {
+            Step::Confirm => self.open_round_of(id, Purpose::Frontier, height),
+            Step::Enter(number) => self.enter(id, number, height),
+        }
+        self.remember("settled", id);
+    }
+
+    /// What a round's verdict means for its claim.
+    fn next_step(&self, id: RoundId) -> Step {
+        let Some((claim, round)) = self.round(id) else { return Step::Enter(id.number) };
+        let Some(verdict) = &round.verdict else { return Step::Enter(id.number) };
+        match (round.purpose, verdict.outcome) {
+            (Purpose::First, Outcome::Accepted) if self.would_lead(claim, verdict) => Step::Confirm,
+            (Purpose::Frontier, Outcome::Inconclusive) => {
+                match Self::frontier_rounds(claim) < FRONTIER_ROUNDS_MAX {
+                    true => Step::Confirm,
+                    // The first committee's word stays, unconfirmed: it cannot lead a track.
+                    false => Step::Enter(1),
+                }
+            }
+            _ => Step::Enter(id.number),
+        }
+    }
+
+    /// Opens the next round of a claim, behind all that wait already.
+    pub(super) fn open_round_of(&mut self, id: ClaimId, purpose: Purpose, height: u64) {
+        let Some(claim) = self.claims.get_mut(&id).map(Arc::make_mut) else { return };
+        let Some(last) = claim.latest().map(|round| round.number) else { return };
+        claim.rounds.push(Round::opened(last.saturating_add(1), purpose, height));
+        self.docket.retain(|waiting| *waiting != id);
+        self.docket.push(id);
+    }
+
+    /// Makes a claim an entry by the verdict of one of its rounds.
+    fn enter(&mut self, id: ClaimId, decided_by: u32, height: u64) {
+        let Some(claim) = self.claims.get_mut(&id).map(Arc::make_mut) else { return };
+        claim.decided_by = Some(decided_by);
+        claim.settled_at = Some(height);
+        self.entries.push(id);
+        let ratio = self.claim(id).and_then(|claim| self.standing_of(claim));
+        if let Some(claim) = self.claims.get_mut(&id).map(Arc::make_mut) {
+            claim.ratio_to_base_ppm = ratio.map(|(_, point)| point.ratio_ppm);
+        }
+    }
+
+    /// The verdict on a round's revealed measurements, computed afresh from the raw data.
     #[must_use]
-    pub fn verdict(&self, claim: &ClaimState) -> Verdict {
-        let plans: Vec<_> = claim
+    pub fn verdict(&self, claim: &ClaimState, round: &Round) -> Verdict {
+        let plans: Vec<_> = round
             .reveals
             .iter()
             .filter_map(|(seat, measurement)| {
-                self.plan(claim, *seat).map(|plan| (*seat, plan, measurement))
+                self.plan(claim, round, *seat).map(|plan| (*seat, plan, measurement))
             })
             .collect();
         let evidence: Vec<_> = plans
             .iter()
             .map(|(seat, plan, measurement)| (*seat, Evidence { plan, measurement }))
             .collect();
-        decide(&self.genesis, &evidence)
+        decide(&self.genesis, self.quorum(claim, round), &evidence)
     }
 }

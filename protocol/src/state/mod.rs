@@ -1,146 +1,30 @@
 //! The ledger's state: a pure function of genesis and blocks.
 
 mod advance;
+mod claim;
+mod disclosure;
+mod membership;
+mod ranking;
 mod records;
+mod round;
+mod standing;
 
-use crate::draw::{Candidate, Committee};
-use crate::genesis::Genesis;
-use crate::ids::{Beacon, BlockHash, ClaimId, NetworkId, PeerId, RecipeId, hash_parts};
-use crate::measurement::Measurement;
+pub use claim::ClaimState;
+pub use disclosure::{DISCLOSURES_PER_CLAIM_MAX, Disclosed};
+pub use membership::{Admission, MemberState, Membership, PendingVouch};
+pub use ranking::FRONTIER_ROUNDS_MAX;
+pub use round::{Phase, Purpose, Round};
+
+use crate::draw::Candidate;
+use crate::genesis::{Genesis, Quorum};
+use crate::ids::{
+    Beacon, BlockHash, ClaimId, NetworkId, PeerId, RecipeId, RecordId, RoundId, hash_parts,
+};
 use crate::merkle::Frontier;
 use crate::plan::{Plan, Subject, plan};
-use crate::record::{Claim, Opening, Recipe};
-use crate::verdict::{Outcome, Verdict};
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use crate::record::Recipe;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-/// Where a claim is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase", tag = "phase")]
-pub enum Phase {
-    /// Waits for its beacon and for a free place.
-    Docketed,
-    /// Seats measure and seal.
-    Sealing {
-        /// When reserves are called.
-        reserves_at_ms: u64,
-        /// When sealing ends.
-        until_ms: u64,
-    },
-    /// Seats that sealed reveal.
-    Revealing {
-        /// When revealing ends.
-        until_ms: u64,
-    },
-    /// The verdict stands.
-    Settled,
-}
-
-/// A claim and everything the ledger knows about it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ClaimState {
-    /// Its id.
-    pub id: ClaimId,
-    /// Who made it.
-    pub author: PeerId,
-    /// The recipe claimed to be fast.
-    pub recipe: Recipe,
-    /// What it is compared with.
-    pub parent: ClaimId,
-    /// The author's sealed result.
-    #[serde(serialize_with = "serialize_hash")]
-    pub result_seal: [u8; 32],
-    /// The author's line for people.
-    pub summary: String,
-    /// The block that docketed it.
-    pub docketed_at: u64,
-    /// Randomness fixed two blocks later.
-    pub beacon: Option<Beacon>,
-    /// Where it is in its life.
-    #[serde(flatten)]
-    pub phase: Phase,
-    /// Who measures it.
-    pub committee: Committee,
-    /// How many reserves were called.
-    pub reserves_called: usize,
-    /// Seals by seat.
-    #[serde(serialize_with = "serialize_hashes")]
-    pub seals: BTreeMap<PeerId, [u8; 32]>,
-    /// Measurements by seat.
-    pub reveals: BTreeMap<PeerId, Measurement>,
-    /// The decision.
-    pub verdict: Option<Verdict>,
-    /// The block that settled it.
-    pub settled_at: Option<u64>,
-    /// The author's own result, once opened.
-    pub opening: Option<Opening>,
-}
-
-fn serialize_hash<S: serde::Serializer>(hash: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&hex::encode(hash))
-}
-
-fn serialize_hashes<S: serde::Serializer>(
-    hashes: &BTreeMap<PeerId, [u8; 32]>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(hashes.iter().map(|(peer, hash)| (peer, hex::encode(hash))))
-}
-
-impl ClaimState {
-    fn docketed(id: ClaimId, author: PeerId, claim: Claim, height: u64) -> Self {
-        Self {
-            id,
-            author,
-            recipe: claim.recipe,
-            parent: claim.parent,
-            result_seal: claim.result_seal,
-            summary: claim.summary,
-            docketed_at: height,
-            beacon: None,
-            phase: Phase::Docketed,
-            committee: Committee::default(),
-            reserves_called: 0,
-            seals: BTreeMap::new(),
-            reveals: BTreeMap::new(),
-            verdict: None,
-            settled_at: None,
-            opening: None,
-        }
-    }
-
-    /// Whether the claim waits for anything.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.phase != Phase::Settled
-    }
-
-    /// What became of it, once settled.
-    #[must_use]
-    pub fn outcome(&self) -> Option<Outcome> {
-        self.verdict.as_ref().map(|verdict| verdict.outcome)
-    }
-
-    /// The peers that may seal now: the seats and the reserves called so far.
-    pub fn active_seats(&self) -> impl Iterator<Item = PeerId> + '_ {
-        let reserves = self.committee.reserves.iter().take(self.reserves_called);
-        self.committee.seats.iter().chain(reserves).copied()
-    }
-}
-
-/// A member as the ledger knows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct MemberState {
-    /// A name for people.
-    pub name: String,
-    /// Who runs the peer.
-    pub operator: String,
-    /// Its key for verifiable random outputs.
-    pub vrf: PeerId,
-    /// Its record of useful work.
-    pub standing: u64,
-}
 
 /// Everything that the ledger decided so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,11 +38,20 @@ pub struct State {
     pub(crate) beacon: Beacon,
     /// All records ever ordered.
     pub(crate) index: Frontier,
-    pub(crate) members: BTreeMap<PeerId, MemberState>,
+    /// Everyone who is or was a member.
+    pub(crate) members: BTreeMap<PeerId, Arc<MemberState>>,
+    /// Vouches not accepted yet, by newcomer.
+    pub(crate) vouches: BTreeMap<PeerId, PendingVouch>,
+    /// Tricks told of. The history covers them.
+    pub(crate) disclosures: BTreeMap<RecordId, Arc<Disclosed>>,
     pub(crate) claims: BTreeMap<ClaimId, Arc<ClaimState>>,
     pub(crate) recipes: BTreeMap<RecipeId, ClaimId>,
-    /// Open claims in the order docketed.
+    /// Claims with an open round, in the order these were opened.
     pub(crate) docket: Vec<ClaimId>,
+    /// Rounds that the last block settled.
+    pub(crate) settled: Vec<RoundId>,
+    /// Entries in the order in which they were settled.
+    pub(crate) entries: Vec<ClaimId>,
     /// Hash chain over everything settled, so that the state root need not walk it.
     pub(crate) history: [u8; 32],
 }
@@ -167,15 +60,6 @@ impl State {
     /// The state before the first block.
     #[must_use]
     pub fn new(genesis: Genesis) -> Self {
-        let members = genesis.members.iter().map(|member| {
-            let state = MemberState {
-                name: member.name.clone(),
-                operator: member.operator.clone(),
-                vrf: member.vrf,
-                standing: u64::from(member.standing),
-            };
-            (member.peer, state)
-        });
         Self {
             network: genesis.network(),
             base_claim: genesis.base_claim(),
@@ -184,10 +68,14 @@ impl State {
             time_ms: genesis.time_ms,
             beacon: genesis.first_beacon(),
             index: Frontier::default(),
-            members: members.collect(),
+            members: membership::founders(&genesis),
+            vouches: BTreeMap::new(),
+            disclosures: BTreeMap::new(),
             claims: BTreeMap::new(),
             recipes: BTreeMap::from([(genesis.challenge.base.id(), genesis.base_claim())]),
             docket: Vec::new(),
+            settled: Vec::new(),
+            entries: Vec::new(),
             history: hash_parts("assay history v1", &[]),
             genesis: Arc::new(genesis),
         }
@@ -246,21 +134,32 @@ impl State {
         self.claims.get(&id).map(AsRef::as_ref)
     }
 
-    /// The claims not settled yet, in the order docketed.
+    /// The claims with an open round, in the order these were opened.
     pub fn docket(&self) -> impl Iterator<Item = &ClaimState> {
         self.docket.iter().filter_map(|id| self.claim(*id))
     }
 
-    /// The members by key.
-    #[must_use]
-    pub fn members(&self) -> &BTreeMap<PeerId, MemberState> {
-        &self.members
+    /// The entries, whatever became of them, in the order in which they were settled.
+    pub fn entries(&self) -> impl Iterator<Item = &ClaimState> {
+        self.entries.iter().filter_map(|id| self.claim(*id))
     }
 
-    /// The validators of the next height with their powers.
+    /// The open rounds with their claims, in the order opened.
+    pub fn open_rounds(&self) -> impl Iterator<Item = (&ClaimState, &Round)> {
+        self.docket().filter_map(|claim| claim.open_round().map(|round| (claim, round)))
+    }
+
+    /// The rounds that the last block settled.
     #[must_use]
-    pub fn validators(&self) -> BTreeMap<PeerId, u64> {
-        self.members.keys().map(|peer| (*peer, 1)).collect()
+    pub fn settled_rounds(&self) -> &[RoundId] {
+        &self.settled
+    }
+
+    /// One round with its claim.
+    #[must_use]
+    pub fn round(&self, id: RoundId) -> Option<(&ClaimState, &Round)> {
+        let claim = self.claim(id.claim)?;
+        claim.round(id.number).map(|round| (claim, round))
     }
 
     /// The recipe behind a claim id, the base's included.
@@ -272,12 +171,13 @@ impl State {
         self.claim(id).map(|claim| claim.recipe)
     }
 
-    /// What `seat` has to measure for a claim whose beacon is fixed.
+    /// What `seat` has to measure in a round whose committee is drawn.
     #[must_use]
-    pub fn plan(&self, claim: &ClaimState, seat: PeerId) -> Option<Plan> {
+    pub fn plan(&self, claim: &ClaimState, round: &Round, seat: PeerId) -> Option<Plan> {
         let subject = Subject {
-            beacon: claim.beacon?,
-            claim: claim.id,
+            beacon: round.beacon?,
+            round: round.id(claim.id),
+            pairs: round.pairs,
             parent: self.recipe(claim.parent)?,
             child: claim.recipe,
         };
@@ -288,10 +188,10 @@ impl State {
     /// awaited or a deadline has passed.
     #[must_use]
     pub fn wants_block(&self, now_ms: u64) -> bool {
-        self.docket().any(|claim| match claim.phase {
-            Phase::Docketed => claim.beacon.is_none(),
+        self.open_rounds().any(|(_, round)| match round.phase {
+            Phase::Docketed => round.beacon.is_none(),
             Phase::Sealing { reserves_at_ms, until_ms } => {
-                let calls = claim.reserves_called == 0 && !claim.committee.reserves.is_empty();
+                let calls = round.reserves_called == 0 && !round.committee.reserves.is_empty();
                 now_ms >= until_ms || (calls && now_ms >= reserves_at_ms)
             }
             Phase::Revealing { until_ms } => now_ms >= until_ms,
@@ -314,10 +214,6 @@ impl State {
     /// header carries.
     #[must_use]
     pub fn root(&self) -> [u8; 32] {
-        let members = self.members.iter().flat_map(|(peer, member)| {
-            peer.0.into_iter().chain(member.standing.to_le_bytes()).collect::<Vec<u8>>()
-        });
-        let members: Vec<u8> = members.collect();
         let open: Vec<u8> = self.docket().flat_map(claim_digest).collect();
         hash_parts(
             "assay state v1",
@@ -325,28 +221,52 @@ impl State {
                 &self.height.to_le_bytes(),
                 &self.time_ms.to_le_bytes(),
                 &self.beacon.0,
-                &members,
+                &self.membership_digest(),
                 &open,
                 &self.history,
             ],
         )
     }
 
-    fn remember(&mut self, event: &'static str, claim: &ClaimState) {
-        let digest = claim_digest(claim);
+    /// Binds a claim's present state into the history.
+    fn remember(&mut self, event: &'static str, id: ClaimId) {
+        let Some(digest) = self.claim(id).map(claim_digest) else { return };
         self.history = hash_parts("assay history v1", &[&self.history, event.as_bytes(), &digest]);
     }
 
-    /// The members that may be drawn for a claim, by rising id: all but the author's operator.
-    fn candidates(&self, author: PeerId) -> Vec<Candidate> {
-        let operator = self.members.get(&author).map(|member| &member.operator);
-        let members = self.members.iter().filter(|(_, member)| Some(&member.operator) != operator);
-        members
+    /// Seats and quorum of a round. A round that may overturn an entry is held by no fewer than the
+    /// committee that made it.
+    #[must_use]
+    pub fn quorum(&self, claim: &ClaimState, round: &Round) -> Quorum {
+        let rules = &self.genesis.committee;
+        let confirms = match round.purpose {
+            Purpose::First => false,
+            Purpose::Frontier => true,
+            Purpose::Challenge { .. } | Purpose::Audit => claim.is_confirmed(),
+        };
+        if confirms { rules.frontier } else { rules.first() }
+    }
+
+    /// The members that may be drawn for a round, by rising id: those with a weight, but none of
+    /// `excluded` operators. Operators who held a seat in an earlier round of the claim come last.
+    fn candidates(&self, claim: &ClaimState, excluded: &[PeerId]) -> Vec<Candidate> {
+        let operators = |peers: Vec<PeerId>| -> BTreeSet<&str> {
+            let members = peers.iter().filter_map(|peer| self.members.get(peer));
+            members.map(|member| member.operator.as_str()).collect()
+        };
+        let excluded = operators(excluded.to_vec());
+        let earlier = claim.rounds.iter().flat_map(Round::active_seats).collect();
+        let sat_before = operators(earlier);
+        self.members
+            .iter()
+            .filter(|(_, member)| !excluded.contains(member.operator.as_str()))
             .map(|(peer, member)| Candidate {
                 peer: *peer,
                 operator: member.operator.clone(),
-                weight: member.standing,
+                weight: self.draw_weight(*peer),
+                sat_before: sat_before.contains(member.operator.as_str()),
             })
+            .filter(|candidate| candidate.weight > 0)
             .collect()
     }
 }

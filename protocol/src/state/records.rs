@@ -1,8 +1,8 @@
 //! What each kind of record changes, and when it is refused.
 
-use super::{ClaimState, Phase, State};
+use super::{ClaimState, Phase, Round, State};
 use crate::error::Reject;
-use crate::ids::{ClaimId, PeerId};
+use crate::ids::{ClaimId, PeerId, RoundId};
 use crate::measurement::Measurement;
 use crate::record::{Body, Claim, Opening, Record, Reveal, Seal, opening_seal, reveal_seal};
 use crate::verdict::Outcome;
@@ -15,14 +15,22 @@ impl State {
     ///
     /// [`Reject`]; the state is then unchanged.
     pub(crate) fn apply_record(&mut self, record: &Record, height: u64) -> Result<(), Reject> {
-        if !self.members.contains_key(&record.author) {
-            return Err(Reject::NotMember(record.author));
+        let author = record.author;
+        // Joining is the one thing that a stranger may say.
+        if self.active_member(author).is_none() && !matches!(record.body, Body::Join(_)) {
+            return Err(Reject::NotMember(author));
         }
         match &record.body {
             Body::Claim(claim) => self.apply_claim(record, claim, height),
             Body::Seal(seal) => self.apply_seal(record.author, seal),
             Body::Reveal(reveal) => self.apply_reveal(record.author, reveal),
             Body::Opening(opening) => self.apply_opening(record.author, opening),
+            Body::Vouch(vouch) => self.apply_vouch(author, record.id, vouch, height),
+            Body::Join(join) => self.apply_join(author, join, height),
+            Body::Leave(leave) => self.apply_leave(author, *leave),
+            Body::Equivocation(proof) => self.end_key(proof.culprit(), height),
+            Body::DoubleVote(proof) => self.end_key(proof.validator, height),
+            Body::Disclosure(told) => self.apply_disclosure(record, told, height),
         }
     }
 
@@ -36,7 +44,9 @@ impl State {
         if !parent_stands {
             return Err(Reject::Parent(claim.parent));
         }
-        let same = |open: &&ClaimState| open.author == record.author && open.parent == claim.parent;
+        let same = |open: &&ClaimState| {
+            !open.is_entry() && open.author == record.author && open.parent == claim.parent
+        };
         if let Some(open) = self.docket().find(same) {
             return Err(Reject::OpenClaim(open.id));
         }
@@ -53,37 +63,39 @@ impl State {
     }
 
     fn apply_seal(&mut self, author: PeerId, seal: &Seal) -> Result<(), Reject> {
-        let claim = self.open_claim(seal.claim)?;
+        let (_, round) = self.open_round(seal.round)?;
         // Asked first, because a repeated record never applies again while the others may.
-        if claim.seals.contains_key(&author) {
+        if round.seals.contains_key(&author) {
             return Err(Reject::Repeated(author));
         }
-        if !matches!(claim.phase, Phase::Sealing { .. }) {
-            return Err(Reject::Phase { claim: seal.claim, what: "seal" });
+        if !matches!(round.phase, Phase::Sealing { .. }) {
+            return Err(Reject::Phase { claim: seal.round.claim, what: "seal" });
         }
-        if !claim.active_seats().any(|seat| seat == author) {
+        if !round.seats(author) {
             return Err(Reject::NotSeated(author));
         }
-        Arc::make_mut(claim).seals.insert(author, seal.commitment);
+        self.change_round(seal.round, |round| {
+            round.seals.insert(author, seal.commitment);
+        });
         Ok(())
     }
 
     fn apply_reveal(&mut self, author: PeerId, reveal: &Reveal) -> Result<(), Reject> {
-        let claim = self.open_claim(reveal.claim)?;
-        if claim.reveals.contains_key(&author) {
+        let (claim, round) = self.open_round(reveal.round)?;
+        if round.reveals.contains_key(&author) {
             return Err(Reject::Repeated(author));
         }
-        if !matches!(claim.phase, Phase::Revealing { .. }) {
-            return Err(Reject::Phase { claim: reveal.claim, what: "reveal" });
+        if !matches!(round.phase, Phase::Revealing { .. }) {
+            return Err(Reject::Phase { claim: reveal.round.claim, what: "reveal" });
         }
-        let sealed = *claim.seals.get(&author).ok_or(Reject::NotSeated(author))?;
-        if reveal_seal(reveal.claim, author, &reveal.salt, &reveal.measurement) != sealed {
+        let sealed = *round.seals.get(&author).ok_or(Reject::NotSeated(author))?;
+        if reveal_seal(reveal.round, author, &reveal.salt, &reveal.measurement) != sealed {
             return Err(Reject::SealBroken(author));
         }
-        let claim = Arc::clone(claim);
-        self.check_plan(&claim, author, &reveal.measurement)?;
-        let claim = self.open_claim(reveal.claim)?;
-        Arc::make_mut(claim).reveals.insert(author, reveal.measurement.clone());
+        self.check_plan(claim, round, author, &reveal.measurement)?;
+        self.change_round(reveal.round, |round| {
+            round.reveals.insert(author, reveal.measurement.clone());
+        });
         Ok(())
     }
 
@@ -93,7 +105,7 @@ impl State {
         if claim.author != author {
             return Err(Reject::NotSeated(author));
         }
-        if claim.phase != Phase::Settled {
+        if !claim.is_entry() {
             return Err(Reject::Phase { claim: id, what: "opening" });
         }
         if claim.opening.is_some() {
@@ -104,8 +116,7 @@ impl State {
             return Err(Reject::SealBroken(author));
         }
         Arc::make_mut(claim).opening = Some(opening.clone());
-        let claim = Arc::clone(claim);
-        self.remember("opening", &claim);
+        self.remember("opening", id);
         Ok(())
     }
 
@@ -113,11 +124,12 @@ impl State {
     fn check_plan(
         &self,
         claim: &ClaimState,
+        round: &Round,
         seat: PeerId,
         measurement: &Measurement,
     ) -> Result<(), Reject> {
         let broken = |reason: &str| Err(Reject::Plan(reason.to_owned()));
-        let Some(plan) = self.plan(claim, seat) else {
+        let Some(plan) = self.plan(claim, round, seat) else {
             return broken("no plan was drawn");
         };
         let prompts: Vec<u32> = measurement.pairs.iter().map(|pair| pair.prompt).collect();
@@ -125,7 +137,7 @@ impl State {
             return broken("other prompts than those drawn");
         }
         let rules = &self.genesis.measurement;
-        let pairs = u64::from(rules.pairs);
+        let pairs = u64::from(round.pairs);
         let decoded = pairs.saturating_mul(u64::from(rules.decode_tokens));
         let scored = pairs.saturating_mul(u64::from(self.genesis.challenge.pool.scored_tokens));
         for arm in [&measurement.x, &measurement.y] {
@@ -142,7 +154,17 @@ impl State {
         Ok(())
     }
 
-    fn open_claim(&mut self, id: ClaimId) -> Result<&mut Arc<ClaimState>, Reject> {
-        self.claims.get_mut(&id).ok_or(Reject::UnknownClaim(id))
+    /// The round that a seal or reveal is for.
+    fn open_round(&self, id: RoundId) -> Result<(&ClaimState, &Round), Reject> {
+        let claim = self.claim(id.claim).ok_or(Reject::UnknownClaim(id.claim))?;
+        let round = claim.round(id.number).ok_or(Reject::UnknownRound(id))?;
+        if round.is_open() { Ok((claim, round)) } else { Err(Reject::RoundOver(id)) }
+    }
+
+    pub(super) fn change_round(&mut self, id: RoundId, change: impl FnOnce(&mut Round)) {
+        let claim = self.claims.get_mut(&id.claim).map(Arc::make_mut);
+        if let Some(round) = claim.and_then(|claim| claim.round_mut(id.number)) {
+            change(round);
+        }
     }
 }

@@ -8,7 +8,7 @@ use assay_kernels::{Checkpoint, embedded_drafter_files, embedded_files, heldout_
 use assay_node::measure::{self, Job, MeasureError, Options, RecipeFiles, lock};
 use assay_protocol::gates::{Evidence, Gate, GateResult};
 use assay_protocol::genesis::Genesis;
-use assay_protocol::ids::{Beacon, BlobHash, ClaimId, PeerId};
+use assay_protocol::ids::{Beacon, BlobHash, ClaimId, PeerId, RoundId};
 use assay_protocol::manifest::blob_hash;
 use assay_protocol::measurement::Measurement;
 use assay_protocol::plan::{Arm, Plan, Subject, plan};
@@ -270,7 +270,7 @@ impl Workbench {
             .iter()
             .map(|(plan, measurement)| (plan.seat, Evidence { plan, measurement }))
             .collect();
-        Ok(Found::Verdict(Box::new(decide(&genesis, &evidence))))
+        Ok(Found::Verdict(Box::new(decide(&genesis, genesis.committee.first(), &evidence))))
     }
 
     /// Completes when somebody pressed Ctrl-C.
@@ -290,7 +290,8 @@ impl Workbench {
         beacon[..8].copy_from_slice(&self.seed.to_le_bytes());
         let subject = Subject {
             beacon: Beacon(beacon),
-            claim: ClaimId(child.id().0),
+            round: RoundId { claim: ClaimId(child.id().0), number: 1 },
+            pairs: genesis.measurement.pairs,
             parent: recipe(&case.parent)?,
             child,
         };

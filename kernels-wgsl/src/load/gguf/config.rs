@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::load::Tensor;
 use serde_json::{Map, Value, json};
 
+const ARCHITECTURE: &str = "general.architecture";
 const LAYERS_MAX: usize = 1024;
 const WIDTH_MAX: usize = 1 << 19;
 const HEADS_MAX: usize = 1024;
@@ -46,6 +47,14 @@ pub(super) struct Model {
     pub(super) generation: Vec<u8>,
 }
 
+/// What a drafter's file says it is.
+const DRAFTER: &str = "gemma4-assistant";
+
+/// Whether the file holds a drafter.
+pub(super) fn is_drafter(gguf: &Gguf) -> Result<bool> {
+    Ok(gguf.metadata.string(ARCHITECTURE)? == Some(DRAFTER))
+}
+
 /// Reads the configuration of a target model.
 pub(super) fn model(gguf: &Gguf) -> Result<Model> {
     let keys = Keys::new(gguf, &["gemma4", "gemma3"])?;
@@ -67,9 +76,9 @@ pub(super) fn model(gguf: &Gguf) -> Result<Model> {
     Ok(Model { config, json, generation: generation.into() })
 }
 
-/// Configuration of a drafter.
-pub(super) fn drafter(gguf: &Gguf) -> Result<DrafterConfig> {
-    let keys = Keys::new(gguf, &["gemma4-assistant"])?;
+/// Configuration of a drafter, and `config.json`.
+pub(super) fn drafter(gguf: &Gguf) -> Result<(Vec<u8>, DrafterConfig)> {
+    let keys = Keys::new(gguf, &[DRAFTER])?;
     let mut layers = keys.read_layers()?;
     layers.shared = keys.layers;
     let text = keys.text(&layers)?;
@@ -79,7 +88,7 @@ pub(super) fn drafter(gguf: &Gguf) -> Result<DrafterConfig> {
         ("backbone_hidden_size".to_string(), json!(backbone)),
         ("text_config".to_string(), Value::Object(text)),
     ]);
-    Ok(parse(top, DrafterConfig::parse)?.1)
+    parse(top, DrafterConfig::parse)
 }
 
 fn parse<T>(keys: Map<String, Value>, read: fn(&[u8]) -> Result<T>) -> Result<(Vec<u8>, T)> {
@@ -90,13 +99,16 @@ fn parse<T>(keys: Map<String, Value>, read: fn(&[u8]) -> Result<T>) -> Result<(V
 
 impl<'a> Keys<'a> {
     fn new(gguf: &'a Gguf, known: &[&str]) -> Result<Self> {
-        let name = "general.architecture";
-        let found = gguf.metadata.string(name)?;
-        let arch = found.ok_or_else(|| gguf.metadata.error(name, "is missing"))?;
+        let found = gguf.metadata.string(ARCHITECTURE)?;
+        let arch = found.ok_or_else(|| gguf.metadata.error(ARCHITECTURE, "is missing"))?;
         if !known.contains(&arch) {
             return Err(Error::Unsupported {
                 what: format!("{}: architecture `{arch}`", gguf.metadata.file()),
-                hint: format!("expected {} here", known.join(" or ")),
+                hint: match (arch, known) {
+                    (DRAFTER, _) => "that is a drafter; give it as --draft beside its model".into(),
+                    (_, [DRAFTER]) => format!("a drafter has {DRAFTER}; give a model as --model"),
+                    _ => format!("expected {} here", known.join(" or ")),
+                },
             });
         }
         let layers = gguf.metadata.required(&format!("{arch}.block_count"), 1..=LAYERS_MAX)?;

@@ -98,9 +98,14 @@ impl Gguf {
         vocabulary::tokenizer(&self.metadata)
     }
 
-    /// Geometry and tensors of a drafter.
-    pub(crate) fn drafter(self) -> Result<(DrafterConfig, BTreeMap<String, Tensor>)> {
-        let config = config::drafter(&self)?;
-        Ok((config, names::drafter(self)))
+    /// Whether the file holds a drafter.
+    pub(crate) fn is_drafter(&self) -> Result<bool> {
+        config::is_drafter(self)
+    }
+
+    /// Geometry and tensors of a drafter, and its `config.json`.
+    pub(crate) fn drafter(self) -> Result<(DrafterConfig, BTreeMap<String, Tensor>, Bytes)> {
+        let (json, config) = config::drafter(&self)?;
+        Ok((config, names::drafter(self), Bytes::owned(json)))
     }
 }

@@ -3,8 +3,9 @@
 use super::format::{duration, millionths, percent, quoted, ratio, significant, summary};
 use super::home::{key, perplexity, speed, standing, tokens};
 use super::plot::{Mark, Scale, from_ppm};
+use super::rounds::{rank, rounds};
 use super::{Snapshot, badge, document};
-use crate::api::entry::{Entry, PairRow, SeatRow};
+use crate::api::entry::{Entry, PairRow, RoundEntry, SeatRow};
 use assay_protocol::gates::{Gate, GateResult};
 use assay_protocol::ids::BlobHash;
 use assay_protocol::record::Recipe;
@@ -17,6 +18,7 @@ pub(in crate::api) fn entry(snapshot: &Snapshot, entry: &Entry) -> Markup {
     let main = html! {
         nav.trail aria-label="Where you are" { a href="/#claims" { "Claims" } " / " (row.id.short()) }
         (verdict(snapshot, entry))
+        (rounds(entry))
         (samples(snapshot, entry))
         (gates(entry))
         (seats(entry))
@@ -43,8 +45,10 @@ fn verdict(snapshot: &Snapshot, entry: &Entry) -> Markup {
             dl.figures.large {
                 div { dt { "Outcome" } dd { (standing(snapshot, row)) } }
                 div { dt { "Speed, × parent" } dd { (speed(row.ratio.as_ref())) } }
+                div { dt { "Speed, × base" } dd { (rank(row)) } }
                 div { dt { "Author's own figure" } dd { (own_result(entry)) } }
                 div { dt { "Perplexity, parent → child" } dd { (perplexity(row)) } }
+                div { dt { "KL to base, nat" } dd { (divergence(row.kl_micronats)) } }
                 div { dt { "Tokens" } dd { (tokens(row.lossless)) } }
                 div { dt { "Forged quorum" } dd { (forged(snapshot, entry)) } }
             }
@@ -55,6 +59,13 @@ fn verdict(snapshot: &Snapshot, entry: &Entry) -> Markup {
                 }
             }
         }
+    }
+}
+
+fn divergence(kl_micronats: Option<u64>) -> Markup {
+    match kl_micronats {
+        Some(kl) => html! { (format!("{:.6}", from_ppm(kl))) },
+        None => html! { span.muted.none { "–" } },
     }
 }
 
@@ -83,7 +94,7 @@ fn own_result(entry: &Entry) -> Markup {
 /// How likely dishonest seats alone make a quorum.
 fn forged(snapshot: &Snapshot, entry: &Entry) -> Markup {
     let assumed = snapshot.state.genesis().committee.assumed_dishonest_ppm;
-    match &entry.ledger.verdict {
+    match entry.verdict.as_ref() {
         Some(verdict) => {
             let probability = verdict.forged_quorum_ppb as f64 / 1e7;
             html! {
@@ -100,7 +111,7 @@ fn samples(snapshot: &Snapshot, entry: &Entry) -> Markup {
     let needed = 1.0 + from_ppm(rules.eta_ppm);
     let measured: Vec<_> =
         entry.seats.iter().filter_map(|seat| seat.samples.as_ref().map(|s| (seat, s))).collect();
-    let pooled = entry.claim.ratio.as_ref();
+    let pooled = entry.verdict.as_ref().and_then(|verdict| verdict.ratio.as_ref());
     let dots = measured.iter().flat_map(|(_, s)| s.pairs.iter().map(|pair| pair.ratio));
     let ends = pooled.into_iter().flat_map(|e| [e.low_ppm, e.high_ppm]).map(from_ppm);
     let scale = Scale::over(dots.chain(ends).chain([needed]));
@@ -138,7 +149,7 @@ fn samples(snapshot: &Snapshot, entry: &Entry) -> Markup {
 }
 
 fn pooled_line(scale: Scale, needed: f64, entry: &Entry, pooled: &Estimate) -> Markup {
-    let mark = Mark::of(entry.claim.outcome);
+    let mark = Mark::of(entry.verdict.as_ref().map(|verdict| verdict.outcome));
     html! {
         li.pooled {
             span.name { "Pooled" }
@@ -159,7 +170,7 @@ fn spoken(seat: &SeatRow, pairs: &[PairRow]) -> String {
 }
 
 fn gates(entry: &Entry) -> Markup {
-    let results = entry.ledger.verdict.as_ref().map(|v| v.gates.as_slice()).unwrap_or_default();
+    let results = entry.verdict.as_ref().map(|v| v.gates.as_slice()).unwrap_or_default();
     html! {
         section #gates data-live aria-labelledby="gates-title" {
             h2 #gates-title { "Gates" }
@@ -225,33 +236,44 @@ fn seats(entry: &Entry) -> Markup {
     html! {
         section #seats data-live aria-labelledby="seats-title" {
             h2 #seats-title { "Seats" }
-            @if entry.seats.is_empty() {
+            @if entry.rounds.iter().all(|round| round.seats.is_empty()) {
                 p.empty {
                     "No committee yet. It is drawn from the beacon that the ledger fixes two blocks "
                     "after docketing."
                 }
             } @else {
-                div.scroll tabindex="0" role="region" aria-labelledby="seats-title" {
-                    table.seats-table {
-                        thead {
-                            tr {
-                                th scope="col" { "Seat" }
-                                th.number scope="col" { "Standing" }
-                                th scope="col" { "State" }
-                                th.number scope="col" { "Parent, tok/s" }
-                                th.number scope="col" { "Child, tok/s" }
-                                th.number scope="col" { "Memory, GB/s" }
-                                th.number scope="col" { "Load, before → after" }
-                                th scope="col" { "Adapter" }
-                            }
-                        }
-                        tbody { @for seat in &entry.seats { (seat_line(seat)) } }
-                    }
-                }
-                @for seat in &entry.seats {
-                    @if let Some(samples) = &seat.samples { (pairs(seat, &samples.pairs)) }
+                @for round in entry.rounds.iter().filter(|round| !round.seats.is_empty()) {
+                    (seats_of(entry, round))
                 }
             }
+        }
+    }
+}
+
+fn seats_of(entry: &Entry, round: &RoundEntry) -> Markup {
+    html! {
+        @if entry.rounds.len() > 1 {
+            h3 { "Round " (round.row.number) ", " (round.row.purpose.word()) }
+        }
+        div.scroll tabindex="0" role="region" aria-labelledby="seats-title" {
+            table.seats-table {
+                thead {
+                    tr {
+                        th scope="col" { "Seat" }
+                        th.number scope="col" { "Standing" }
+                        th scope="col" { "State" }
+                        th.number scope="col" { "Parent, tok/s" }
+                        th.number scope="col" { "Child, tok/s" }
+                        th.number scope="col" { "Memory, GB/s" }
+                        th.number scope="col" { "Load, before → after" }
+                        th scope="col" { "Adapter" }
+                    }
+                }
+                tbody { @for seat in &round.seats { (seat_line(seat)) } }
+            }
+        }
+        @for seat in &round.seats {
+            @if let Some(samples) = &seat.samples { (pairs(round, seat, &samples.pairs)) }
         }
     }
 }
@@ -294,9 +316,9 @@ fn seat_line(seat: &SeatRow) -> Markup {
     }
 }
 
-fn pairs(seat: &SeatRow, pairs: &[PairRow]) -> Markup {
+fn pairs(round: &RoundEntry, seat: &SeatRow, pairs: &[PairRow]) -> Markup {
     html! {
-        details id={ "pairs-" (seat.seat.peer.short()) } {
+        details id={ "pairs-" (round.row.number) "-" (seat.seat.peer.short()) } {
             summary { "Raw pairs of " (quoted(&seat.seat.name)) " (" (pairs.len()) ")" }
             div.scroll {
                 table {
@@ -404,6 +426,7 @@ fn reproduce(snapshot: &Snapshot, entry: &Entry) -> Markup {
     let genesis = snapshot.state.genesis();
     let rules = &genesis.measurement;
     let pool = &genesis.challenge.pool;
+    let shown = entry.ledger.shown();
     html! {
         section #reproduce data-live aria-labelledby="reproduce-title" {
             h2 #reproduce-title { "Reproduce" }
@@ -415,13 +438,13 @@ fn reproduce(snapshot: &Snapshot, entry: &Entry) -> Markup {
                 "assay ledger export --out ledger.bin\nassay audit ledger.bin --genesis genesis.json"
             } }
             p {
-                "Measure it yourself: each seat decoded " (rules.pairs) " prompts of "
+                "Measure it yourself: each seat decoded " (shown.map_or(rules.pairs, |round| round.pairs.max(1))) " prompts of "
                 (pool.prompt_tokens) " tokens, " (rules.decode_tokens) " tokens each, by parent and "
                 "child in ABBA order, and had " (duration(genesis.committee.seal_ms)) " to seal. "
-                @match entry.ledger.beacon {
+                @match shown.and_then(|round| round.beacon) {
                     Some(beacon) => {
                         "The prompts follow from beacon " code title=(beacon) { (beacon.short()) }
-                        ", the claim and the seat's key, over the pool "
+                        ", the round and the seat's key, over the pool "
                         (blob(Some(pool.text), "")) "."
                     }
                     None => { "The prompts are drawn when the beacon is fixed." }

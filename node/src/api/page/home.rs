@@ -9,7 +9,7 @@ use crate::api::claims::{ClaimRow, outcome_word, rows};
 use crate::api::entry::{SeatStage, seats};
 use crate::api::view::PeerRow;
 use assay_protocol::ids::PeerId;
-use assay_protocol::state::{ClaimState, MemberState, Phase};
+use assay_protocol::state::{ClaimState, MemberState, Phase, Round};
 use assay_protocol::verdict::{Estimate, Outcome};
 use maud::{Markup, html};
 
@@ -233,7 +233,7 @@ fn spoken(row: &ClaimRow, estimate: &Estimate) -> String {
 }
 
 fn docket(snapshot: &Snapshot) -> Markup {
-    let open: Vec<&ClaimState> = snapshot.state.docket().collect();
+    let open: Vec<(&ClaimState, &Round)> = snapshot.state.open_rounds().collect();
     html! {
         section #docket data-live aria-labelledby="docket-title" {
             h2 #docket-title { "Docket " span.muted { (open.len()) } }
@@ -244,13 +244,13 @@ fn docket(snapshot: &Snapshot) -> Markup {
                 }
             }
             ol.docket {
-                @for claim in open { (waiting(snapshot, claim)) }
+                @for (claim, round) in open { (waiting(snapshot, claim, round)) }
             }
         }
     }
 }
 
-fn waiting(snapshot: &Snapshot, claim: &ClaimState) -> Markup {
+fn waiting(snapshot: &Snapshot, claim: &ClaimState, round: &Round) -> Markup {
     let row = ClaimRow::new(&snapshot.state, claim);
     let progress = &row.progress;
     let at = match row.phase {
@@ -272,6 +272,9 @@ fn waiting(snapshot: &Snapshot, claim: &ClaimState) -> Markup {
         li {
             p.name {
                 a.id href={ "/claims/" (row.id) } { (row.id.short()) } " " (summary(&row.summary))
+                @if round.number > 1 {
+                    " " span.muted { (round.purpose.word()) " round " (round.number) }
+                }
             }
             ol.steps {
                 @for (index, step) in steps.iter().enumerate() {
@@ -279,24 +282,24 @@ fn waiting(snapshot: &Snapshot, claim: &ClaimState) -> Markup {
                     li class=(class) aria-current=[(index == at).then_some("step")] { (step) }
                 }
             }
-            p.sub { (what_next(snapshot, claim)) }
-            @if at > 0 { (seat_list(snapshot, claim)) }
+            p.sub { (what_next(snapshot, round)) }
+            @if at > 0 { (seat_list(snapshot, claim, round)) }
         }
     }
 }
 
-/// What a claim on the docket waits for.
-fn what_next(snapshot: &Snapshot, claim: &ClaimState) -> Markup {
+/// What an open round waits for.
+fn what_next(snapshot: &Snapshot, round: &Round) -> Markup {
     let moment = |until_ms| moment(snapshot.now_ms, until_ms);
-    match claim.phase {
-        Phase::Docketed if claim.beacon.is_none() => html! {
-            "Waits for its beacon, two blocks after block " (claim.docketed_at) "."
+    match round.phase {
+        Phase::Docketed if round.beacon.is_none() => html! {
+            "Waits for its beacon, two blocks after block " (round.opened_at) "."
         },
-        Phase::Docketed => html! { "Waits until the claim before it is settled." },
+        Phase::Docketed => html! { "Waits until a measuring place is free." },
         Phase::Sealing { reserves_at_ms, until_ms } => html! {
-            @if claim.reserves_called > 0 {
-                (count(claim.reserves_called, "reserve", "reserves")) " called. "
-            } @else if reserves_at_ms > snapshot.now_ms && !claim.committee.reserves.is_empty() {
+            @if round.reserves_called > 0 {
+                (count(round.reserves_called, "reserve", "reserves")) " called. "
+            } @else if reserves_at_ms > snapshot.now_ms && !round.committee.reserves.is_empty() {
                 "Reserves are called " (moment(reserves_at_ms)) ". "
             }
             "Sealing ends " (moment(until_ms)) "."
@@ -306,8 +309,8 @@ fn what_next(snapshot: &Snapshot, claim: &ClaimState) -> Markup {
     }
 }
 
-fn seat_list(snapshot: &Snapshot, claim: &ClaimState) -> Markup {
-    let seats = seats(&snapshot.state, claim);
+fn seat_list(snapshot: &Snapshot, claim: &ClaimState, round: &Round) -> Markup {
+    let seats = seats(&snapshot.state, claim, round);
     html! {
         ul.seats {
             @for seat in seats.iter().filter(|seat| seat.stage != SeatStage::Uncalled) {
@@ -318,7 +321,13 @@ fn seat_list(snapshot: &Snapshot, claim: &ClaimState) -> Markup {
 }
 
 fn members(snapshot: &Snapshot, peers: Option<&[PeerRow]>) -> Markup {
-    let mut members: Vec<(&PeerId, &MemberState)> = snapshot.state.members().iter().collect();
+    let mut members: Vec<(&PeerId, &MemberState)> = snapshot
+        .state
+        .members()
+        .iter()
+        .filter(|(_, member)| member.is_active())
+        .map(|(peer, member)| (peer, member.as_ref()))
+        .collect();
     members.sort_by(|(_, a), (_, b)| b.standing.cmp(&a.standing).then(a.name.cmp(&b.name)));
     html! {
         section #members data-live aria-labelledby="members-title" {
@@ -352,8 +361,8 @@ fn member_line(
 ) -> Markup {
     let own = || snapshot.state.claims().filter(move |claim| claim.author == peer);
     let accepted = own().filter(|claim| claim.outcome() == Some(Outcome::Accepted)).count();
-    let attested =
-        snapshot.state.claims().filter(|claim| claim.reveals.contains_key(&peer)).count();
+    let rounds = snapshot.state.claims().flat_map(|claim| &claim.rounds);
+    let attested = rounds.filter(|round| round.reveals.contains_key(&peer)).count();
     html! {
         tr {
             th scope="row" {

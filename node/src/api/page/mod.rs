@@ -4,6 +4,7 @@ mod entry;
 mod format;
 mod home;
 mod plot;
+mod rounds;
 
 pub(super) use entry::entry;
 pub(super) use home::home;

@@ -49,6 +49,8 @@ pub struct SynthArgs {
 }
 
 fn like(text: &str) -> Result<Like, String> {
+    // The mixture of experts is published with its active parameters in its name.
+    let text = if text.eq_ignore_ascii_case("26b-a4b") { "26b" } else { text };
     let found = Like::ALL.into_iter().find(|(_, name)| name.eq_ignore_ascii_case(text));
     found.map(|(like, _)| like).ok_or_else(|| {
         let names: Vec<&str> = Like::ALL.iter().map(|(_, name)| *name).collect();

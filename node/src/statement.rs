@@ -1,0 +1,53 @@
+//! What an operator says in the node's name about who takes part.
+
+use crate::api::{Said, Statement, SubmitError};
+use crate::author::Author;
+use assay_protocol::ids::PeerId;
+use assay_protocol::membership::{Disclosure, Leave, Vouch};
+use assay_protocol::peer::Input;
+use assay_protocol::pool::applies;
+use assay_protocol::record::Body;
+use assay_protocol::state::State;
+use assay_protocol::wire;
+use prost::Message;
+
+impl Author {
+    /// Signs and publishes a statement, if the ledger would take it as it stands.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError::Refused`] with the ledger's reason.
+    pub fn say(&self, statement: Statement) -> Result<Said, SubmitError> {
+        let me = PeerId(self.key.verifying_key().to_bytes());
+        let state = self.ledger.state();
+        let body = body(&state, me, statement)?;
+        let record = wire::sign(state.network(), &self.key, body);
+        let refused = |reason: String| SubmitError::Refused(reason);
+        // The network refuses malformed fields at its door; the operator is told before that.
+        wire::open(state.network(), &record.signed.encode_to_vec())
+            .and_then(|record| applies(&state, &record))
+            .map_err(|reject| refused(reject.to_string()))?;
+        let id = record.id;
+        self.ledger.step(Input::Own(Box::new(record)));
+        Ok(Said { record: id })
+    }
+}
+
+fn body(state: &State, me: PeerId, statement: Statement) -> Result<Body, SubmitError> {
+    Ok(match statement {
+        Statement::Vouch { peer, operator, name } => {
+            let epoch = state.epoch_of(state.height() + 1);
+            Body::Vouch(Vouch { peer, operator, name, epoch })
+        }
+        Statement::Leave => {
+            let member = state.active_member(me);
+            let member = member.ok_or_else(|| {
+                SubmitError::Refused("this node is not a member of the network".to_owned())
+            })?;
+            Body::Leave(Leave { joined_at: member.joined_at() })
+        }
+        Statement::Disclose { claim, text, evidence } => {
+            Body::Disclosure(Disclosure { claim, text, evidence })
+        }
+    })
+}

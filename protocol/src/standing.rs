@@ -1,0 +1,409 @@
+//! Standing: a peer's record of useful, honest work, as an integer that a person can add up.
+//!
+//! Standing is the start value plus the points of every event. What an event is worth is the table
+//! of [`Rule::delta`]; what it was worth in fact can be less, because standing never falls below 1
+//! while the key is a member, and because gains are capped per epoch. A [`Tally`] keeps both the
+//! number of events and the points that counted, so that start + Σ points is the standing exactly.
+//!
+//! No good conduct buys a trick: [`Rule::is_misbehaviour`] costs more than an epoch can bring
+//! ([`GAIN_PER_EPOCH_LIMIT`] bounds what a genesis may allow), stops all gains for a whole epoch
+//! after it, and a seat that was caught is not drawn in that time.
+
+use crate::gates::PPM;
+use crate::genesis::SignificanceRules;
+use crate::ids::ClaimId;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
+
+/// Most points per epoch that a genesis may let a peer gain: less than any misbehaviour costs.
+pub const GAIN_PER_EPOCH_LIMIT: u32 = 4;
+/// Events of a peer that the state remembers one by one, the latest.
+pub const EVENTS_MAX: usize = 16;
+
+/// Why standing changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// A seat's measurement lies within the quorum's range.
+    InRange,
+    /// A seat's measurement lies further off than noise explains.
+    Outlier,
+    /// A seat did not show a measurement although the claim was decided.
+    NoShow,
+    /// A seat found a gain where there is none: it copied or guessed.
+    NullTrap,
+    /// A challenge that the new measurement did not bear out.
+    FailedChallenge,
+    /// A key that this member vouched for was caught.
+    VoucheeCaught,
+    /// A key that this member vouched for was ended.
+    VoucheeEnded,
+    /// The key contradicted itself and is ended.
+    Ended,
+}
+
+impl Rule {
+    /// All rules, in the order in which they are listed for people.
+    pub const ALL: [Self; 8] = [
+        Self::InRange,
+        Self::Outlier,
+        Self::NoShow,
+        Self::NullTrap,
+        Self::FailedChallenge,
+        Self::VoucheeCaught,
+        Self::VoucheeEnded,
+        Self::Ended,
+    ];
+
+    /// What an event is worth before floor and cap; `None` takes everything.
+    ///
+    /// Absence costs what attendance brings, so that coming and going by turns gains nothing. An
+    /// outlier costs twice that, so that a coin-tossing seat loses. A caught seat loses more than
+    /// any epoch brings; whoever vouched answers with half of it, and with all of it when the key
+    /// had to be ended. A failed challenge costs the measurements it took a little.
+    #[must_use]
+    pub fn delta(self) -> Option<i64> {
+        match self {
+            Self::InRange => Some(1),
+            Self::Outlier => Some(-2),
+            Self::NoShow | Self::FailedChallenge => Some(-1),
+            Self::NullTrap | Self::VoucheeEnded => Some(-10),
+            Self::VoucheeCaught => Some(-5),
+            Self::Ended => None,
+        }
+    }
+
+    /// Whether the rule punishes dishonesty rather than bad luck.
+    #[must_use]
+    pub fn is_misbehaviour(self) -> bool {
+        matches!(self, Self::NullTrap | Self::VoucheeCaught | Self::VoucheeEnded | Self::Ended)
+    }
+
+    /// The rule in a few words.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::InRange => "measured within the quorum's range",
+            Self::Outlier => "measured further off than noise explains",
+            Self::NoShow => "held a seat and showed nothing",
+            Self::NullTrap => "found a gain in a null claim",
+            Self::FailedChallenge => "challenged an entry that stood",
+            Self::VoucheeCaught => "vouched for a key that was caught",
+            Self::VoucheeEnded => "vouched for a key that was ended",
+            Self::Ended => "contradicted itself: key ended",
+        }
+    }
+}
+
+/// How many standard deviations from the middle of its round a seat's mean may lie. Means of a
+/// dozen pairs have heavier tails than the normal distribution and the middle is itself an
+/// estimate; five leaves an honest seat less than one chance in a thousand of being called an
+/// outlier.
+pub const OUTLIER_SIGMAS: f64 = 5.0;
+
+/// How a seat's measurement lies among those of its round. Logarithms of child over parent speed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct SeatFit {
+    /// Mean log ratio of its pairs.
+    pub mean: f64,
+    /// Standard deviation of its pairs.
+    pub sigma: f64,
+    /// Pairs.
+    pub pairs: usize,
+    /// Median of all seats' means. The median and not the pooled mean, because an outlier among
+    /// three seats pulls the mean a third of the way and would make outliers of the honest.
+    pub middle: f64,
+    /// Largest distance from the middle that noise explains: [`OUTLIER_SIGMAS`] · √(τ² + σ²/n),
+    /// with τ as the genesis assumes it and not as these seats show it, which an outlier inflates.
+    pub reach: f64,
+    /// Whether the mean lies within that reach.
+    pub in_range: bool,
+}
+
+/// How each seat's log ratios lie among the others'. Seats without pairs are left out.
+#[must_use]
+#[allow(clippy::cast_precision_loss)]
+pub fn fit<K: Copy>(rules: &SignificanceRules, seats: &[(K, Vec<f64>)]) -> Vec<(K, SeatFit)> {
+    let moments: Vec<(K, f64, f64, usize)> = seats
+        .iter()
+        .filter(|(_, logs)| !logs.is_empty())
+        .map(|(key, logs)| {
+            let n = logs.len() as f64;
+            let mean = logs.iter().sum::<f64>() / n;
+            let squares: f64 = logs.iter().map(|log| (log - mean) * (log - mean)).sum();
+            (*key, mean, libm::sqrt(squares / (n - 1.0).max(1.0)), logs.len())
+        })
+        .collect();
+    let mut means: Vec<f64> = moments.iter().map(|(_, mean, _, _)| *mean).collect();
+    means.sort_by(f64::total_cmp);
+    let upper = means.get(means.len() / 2).copied().unwrap_or(0.0);
+    let lower = means.get(means.len().saturating_sub(1) / 2).copied().unwrap_or(0.0);
+    let middle = f64::midpoint(lower, upper);
+    let tau = rules.tau_ppm as f64 / PPM;
+    moments
+        .into_iter()
+        .map(|(key, mean, sigma, pairs)| {
+            let reach = OUTLIER_SIGMAS * libm::sqrt(tau * tau + sigma * sigma / pairs as f64);
+            let in_range = libm::fabs(mean - middle) <= reach;
+            (key, SeatFit { mean, sigma, pairs, middle, reach, in_range })
+        })
+        .collect()
+}
+
+/// When and over what something happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Occasion {
+    /// Height of the block.
+    pub height: u64,
+    /// The claim it was about, if any.
+    pub claim: Option<ClaimId>,
+    /// The round of the claim, if any.
+    pub round: Option<u32>,
+}
+
+/// One change of standing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandingEvent {
+    /// When and over what.
+    #[serde(flatten)]
+    pub occasion: Occasion,
+    /// Why.
+    pub rule: Rule,
+    /// The points that counted, after floor and cap.
+    pub delta: i64,
+}
+
+/// Events of one rule.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// How many.
+    pub count: u64,
+    /// The points that counted.
+    pub points: i64,
+}
+
+/// The numbers that a genesis sets for standing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Blocks of an epoch.
+    pub epoch_blocks: u64,
+    /// Most points that a peer gains in an epoch.
+    pub gain_per_epoch: u32,
+}
+
+/// One peer's standing with everything that it is derived from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    start: u64,
+    tallies: BTreeMap<Rule, Tally>,
+    recent: VecDeque<StandingEvent>,
+    epoch: u64,
+    gained: u32,
+    /// Height until which nothing is gained, after misbehaviour.
+    frozen_until: u64,
+    /// Height until which the peer is not drawn, after being caught.
+    suspended_until: u64,
+    ended: bool,
+}
+
+impl Account {
+    /// A fresh account; standing starts at 1 at least.
+    #[must_use]
+    pub fn new(start: u64) -> Self {
+        Self {
+            start: start.max(1),
+            tallies: BTreeMap::new(),
+            recent: VecDeque::new(),
+            epoch: 0,
+            gained: 0,
+            frozen_until: 0,
+            suspended_until: 0,
+            ended: false,
+        }
+    }
+
+    /// What the account started from.
+    #[must_use]
+    pub fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// Start plus the points of every rule.
+    #[must_use]
+    pub fn standing(&self) -> u64 {
+        let points: i64 = self.tallies.values().map(|tally| tally.points).sum();
+        self.start.saturating_add_signed(points)
+    }
+
+    /// Events and points by rule; rules without events are left out.
+    #[must_use]
+    pub fn tallies(&self) -> &BTreeMap<Rule, Tally> {
+        &self.tallies
+    }
+
+    /// The latest events, oldest first.
+    pub fn recent(&self) -> impl Iterator<Item = &StandingEvent> {
+        self.recent.iter()
+    }
+
+    /// Whether the peer is kept from being drawn at `height`.
+    #[must_use]
+    pub fn is_suspended(&self, height: u64) -> bool {
+        self.ended || height < self.suspended_until
+    }
+
+    /// The height from which the peer may be drawn again, if it is suspended at `height`.
+    #[must_use]
+    pub fn suspended_until(&self, height: u64) -> Option<u64> {
+        (height < self.suspended_until).then_some(self.suspended_until)
+    }
+
+    /// Books one event and returns the points that counted.
+    pub fn book(&mut self, rule: Rule, occasion: Occasion, limits: Limits) -> i64 {
+        let epoch = occasion.height.checked_div(limits.epoch_blocks).unwrap_or(0);
+        if epoch != self.epoch {
+            self.epoch = epoch;
+            self.gained = 0;
+        }
+        let standing = i64::try_from(self.standing()).unwrap_or(i64::MAX);
+        let delta = match rule.delta() {
+            _ if self.ended => 0,
+            None => -standing,
+            Some(loss) if loss < 0 => loss.max(1 - standing),
+            Some(_) if occasion.height < self.frozen_until => 0,
+            Some(gain) => gain.min(i64::from(limits.gain_per_epoch.saturating_sub(self.gained))),
+        };
+        if let Ok(gain) = u32::try_from(delta) {
+            self.gained = self.gained.saturating_add(gain);
+        }
+        if rule.is_misbehaviour() {
+            let until = occasion.height.saturating_add(limits.epoch_blocks);
+            self.frozen_until = until;
+            if rule == Rule::NullTrap {
+                self.suspended_until = until;
+            }
+        }
+        self.ended |= rule == Rule::Ended;
+        let tally = self.tallies.entry(rule).or_default();
+        tally.count = tally.count.saturating_add(1);
+        tally.points = tally.points.saturating_add(delta);
+        if self.recent.len() >= EVENTS_MAX {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(StandingEvent { occasion, rule, delta });
+        delta
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LIMITS: Limits = Limits { epoch_blocks: 50, gain_per_epoch: GAIN_PER_EPOCH_LIMIT };
+
+    fn at(height: u64) -> Occasion {
+        Occasion { height, claim: None, round: None }
+    }
+
+    const NOISE: SignificanceRules =
+        SignificanceRules { alpha_ppm: 1_000, eta_ppm: 10_000, tau_ppm: 10_000, tau_df: 20 };
+
+    #[test]
+    fn an_outlier_among_three_is_the_one_that_is_off() {
+        let seat = |centre: f64| (0..12).map(|i| centre + 0.002 * f64::from(i % 3 - 1)).collect();
+        let seats = [(0, seat(0.26)), (1, seat(0.27)), (2, seat(0.60))];
+        let fits = fit(&NOISE, &seats);
+        assert_eq!(
+            fits.iter().map(|(_, fit)| fit.in_range).collect::<Vec<_>>(),
+            [true, true, false]
+        );
+        assert!((fits[0].1.middle - 0.27).abs() < 1e-12);
+        // τ = 1 % and σ/√12 below 0.05 % give a reach of 5 %.
+        assert!((fits[0].1.reach - 0.05).abs() < 1e-4, "{:?}", fits[0]);
+        let even = fit(&NOISE, &seats[1..]);
+        assert!((even[0].1.middle - 0.435).abs() < 1e-12);
+        assert!(fit::<u8>(&NOISE, &[]).is_empty());
+        assert!(fit(&NOISE, &[(1, Vec::new())]).is_empty());
+    }
+
+    #[test]
+    fn gains_stop_at_the_cap_and_resume_with_the_next_epoch() {
+        let mut account = Account::new(10);
+        for height in 1..=9 {
+            account.book(Rule::InRange, at(height), LIMITS);
+        }
+        assert_eq!(account.standing(), 14);
+        account.book(Rule::InRange, at(50), LIMITS);
+        assert_eq!(account.standing(), 15);
+        assert_eq!(account.tallies()[&Rule::InRange], Tally { count: 10, points: 5 });
+    }
+
+    #[test]
+    fn a_caught_seat_is_neither_drawn_nor_credited_for_an_epoch() {
+        let mut account = Account::new(30);
+        account.book(Rule::NullTrap, at(60), LIMITS);
+        assert_eq!(account.standing(), 20);
+        assert_eq!(account.book(Rule::InRange, at(109), LIMITS), 0);
+        assert!(account.is_suspended(109) && !account.is_suspended(110));
+        assert_eq!(account.book(Rule::InRange, at(110), LIMITS), 1);
+    }
+
+    #[test]
+    fn the_floor_is_one_and_an_ended_key_has_nothing_for_ever() {
+        let mut account = Account::new(3);
+        assert_eq!(account.book(Rule::NullTrap, at(1), LIMITS), -2);
+        assert_eq!(account.standing(), 1);
+        account.book(Rule::Ended, at(2), LIMITS);
+        account.book(Rule::InRange, at(500), LIMITS);
+        assert_eq!(account.standing(), 0);
+        assert!(account.is_suspended(1_000_000));
+    }
+
+    #[test]
+    fn every_misbehaviour_costs_more_than_an_epoch_brings() {
+        for rule in Rule::ALL.into_iter().filter(|rule| rule.is_misbehaviour()) {
+            assert!(rule.delta().is_none_or(|delta| -delta > i64::from(GAIN_PER_EPOCH_LIMIT)));
+        }
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<(usize, u64)>> {
+        proptest::collection::vec((0..Rule::ALL.len(), 0_u64..30), 0..120)
+    }
+
+    proptest! {
+        /// Whatever happens in whatever order: the sum holds, gains stay below the cap, and for a
+        /// whole epoch after misbehaviour standing stays below what it was, or at the floor and
+        /// then without a seat.
+        #[test]
+        fn no_reachable_score_offsets_a_penalty(start in 1_u64..1_000, steps in steps()) {
+            let mut account = Account::new(start);
+            let mut height = 0;
+            let mut gained = BTreeMap::<u64, i64>::new();
+            let mut caught: Vec<(u64, u64, Rule)> = Vec::new();
+            for (rule, later) in steps {
+                let rule = Rule::ALL[rule];
+                height += later;
+                let before = account.standing();
+                let delta = account.book(rule, at(height), LIMITS);
+                prop_assert_eq!(account.standing(), before.saturating_add_signed(delta));
+                if rule.is_misbehaviour() {
+                    caught.push((height, before, rule));
+                }
+                *gained.entry(height / LIMITS.epoch_blocks).or_default() += delta.max(0);
+                prop_assert!(gained.values().all(|sum| *sum <= i64::from(LIMITS.gain_per_epoch)));
+                let points: i64 = account.tallies().values().map(|tally| tally.points).sum();
+                prop_assert_eq!(account.standing(), start.saturating_add_signed(points));
+                prop_assert!(account.standing() >= 1 || account.tallies().contains_key(&Rule::Ended));
+                for (since, former, rule) in &caught {
+                    if height < since + LIMITS.epoch_blocks {
+                        let floor = *former <= 1;
+                        prop_assert!(account.standing() < *former || floor);
+                        prop_assert!(*rule != Rule::NullTrap || account.is_suspended(height));
+                    }
+                }
+            }
+            prop_assert!(account.recent().count() <= EVENTS_MAX);
+        }
+    }
+}

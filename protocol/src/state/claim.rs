@@ -1,0 +1,141 @@
+//! A claim as the ledger knows it: what was claimed, its rounds, and what became of it.
+
+use super::round::{Phase, Purpose, Round};
+use crate::ids::{ClaimId, PeerId, RoundId};
+use crate::record::{Claim, Opening, Recipe};
+use crate::verdict::{Outcome, Verdict};
+use serde::Serialize;
+
+/// A claim and everything the ledger knows about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ClaimState {
+    /// Its id.
+    pub id: ClaimId,
+    /// Who made it.
+    pub author: PeerId,
+    /// The recipe claimed to be fast.
+    pub recipe: Recipe,
+    /// What it is compared with.
+    pub parent: ClaimId,
+    /// The author's sealed result.
+    #[serde(serialize_with = "serialize_hash")]
+    pub result_seal: [u8; 32],
+    /// The author's line for people.
+    pub summary: String,
+    /// The block that docketed it.
+    pub docketed_at: u64,
+    /// The block that made it an entry.
+    pub settled_at: Option<u64>,
+    /// Its measurements, in their order. Only the last can be open.
+    pub rounds: Vec<Round>,
+    /// The round whose verdict is the entry's.
+    pub decided_by: Option<u32>,
+    /// Speed over the base recipe's, in millionths, once accepted: the product of the ledger's
+    /// ratios along the lineage.
+    pub ratio_to_base_ppm: Option<u64>,
+    /// The author's own result, once opened.
+    pub opening: Option<Opening>,
+}
+
+fn serialize_hash<S: serde::Serializer>(hash: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&hex::encode(hash))
+}
+
+impl ClaimState {
+    pub(crate) fn docketed(id: ClaimId, author: PeerId, claim: Claim, height: u64) -> Self {
+        Self {
+            id,
+            author,
+            recipe: claim.recipe,
+            parent: claim.parent,
+            result_seal: claim.result_seal,
+            summary: claim.summary,
+            docketed_at: height,
+            settled_at: None,
+            rounds: vec![Round::opened(1, Purpose::First, height)],
+            decided_by: None,
+            ratio_to_base_ppm: None,
+            opening: None,
+        }
+    }
+
+    /// One round by its number, from 1.
+    #[must_use]
+    pub fn round(&self, number: u32) -> Option<&Round> {
+        let index = usize::try_from(number).ok()?.checked_sub(1)?;
+        self.rounds.get(index)
+    }
+
+    pub(crate) fn round_mut(&mut self, number: u32) -> Option<&mut Round> {
+        let index = usize::try_from(number).ok()?.checked_sub(1)?;
+        self.rounds.get_mut(index)
+    }
+
+    /// The latest round, open or not.
+    #[must_use]
+    pub fn latest(&self) -> Option<&Round> {
+        self.rounds.last()
+    }
+
+    /// The round that waits for something.
+    #[must_use]
+    pub fn open_round(&self) -> Option<&Round> {
+        self.rounds.last().filter(|round| round.is_open())
+    }
+
+    /// The name of the open round.
+    #[must_use]
+    pub fn open_round_id(&self) -> Option<RoundId> {
+        self.open_round().map(|round| round.id(self.id))
+    }
+
+    /// Whether any measurement of the claim is under way.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.open_round().is_some()
+    }
+
+    /// Whether the claim is an entry of the ledger, whatever its outcome.
+    #[must_use]
+    pub fn is_entry(&self) -> bool {
+        self.settled_at.is_some()
+    }
+
+    /// Where the latest round is in its life.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.latest().map_or(Phase::Settled, |round| round.phase)
+    }
+
+    /// The round whose verdict is the entry's.
+    #[must_use]
+    pub fn deciding(&self) -> Option<&Round> {
+        self.decided_by.and_then(|number| self.round(number))
+    }
+
+    /// Whether an independent committee supplied the number.
+    #[must_use]
+    pub fn is_confirmed(&self) -> bool {
+        self.deciding().is_some_and(|round| round.purpose == Purpose::Frontier)
+    }
+
+    /// The round to show first: the deciding one, before there is one the latest that has a
+    /// verdict, and before any has the latest.
+    #[must_use]
+    pub fn shown(&self) -> Option<&Round> {
+        let settled = || self.rounds.iter().rev().find(|round| !round.is_open());
+        self.deciding().or_else(settled).or_else(|| self.latest())
+    }
+
+    /// The ledger's word on the claim, once it is an entry.
+    #[must_use]
+    pub fn verdict(&self) -> Option<&Verdict> {
+        self.deciding().and_then(|round| round.verdict.as_ref())
+    }
+
+    /// What became of it, once it is an entry.
+    #[must_use]
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.verdict().map(|verdict| verdict.outcome)
+    }
+}

@@ -1,0 +1,118 @@
+//! Which entries lead their tracks, and which claims must be measured again before they may.
+
+use super::{ClaimState, Purpose, State};
+use crate::frontier::{Point, Track, advances, front, product_ppm};
+use crate::ids::ClaimId;
+use crate::verdict::{Outcome, Verdict};
+
+/// Frontier rounds that a claim gets before its number stays unconfirmed.
+pub const FRONTIER_ROUNDS_MAX: usize = 2;
+
+impl State {
+    /// Speed over the base recipe's: the product of the ledger's ratios along the lineage, in
+    /// millionths, rounded down at every step. `None` for what is no accepted entry, and beyond 64
+    /// bits.
+    #[must_use]
+    pub fn ratio_to_base_ppm(&self, id: ClaimId) -> Option<u64> {
+        if id == self.base_claim {
+            return Some(Point::BASE.ratio_ppm);
+        }
+        self.claim(id).and_then(|claim| claim.ratio_to_base_ppm)
+    }
+
+    /// The track in which a claim with this verdict competes. A recipe is lossless in its track
+    /// only if it decodes the base's own checkpoint: an exact decode of another one is not what
+    /// the base recipe emits.
+    #[must_use]
+    pub fn track(&self, claim: &ClaimState, verdict: &Verdict) -> Track {
+        let base = self.genesis.challenge.base.checkpoint;
+        match verdict.lossless && claim.recipe.checkpoint == base {
+            true => Track::Lossless,
+            false => Track::Lossy,
+        }
+    }
+
+    /// Where a verdict puts a claim; `None` when a figure is missing.
+    pub(super) fn point(&self, claim: &ClaimState, verdict: &Verdict) -> Option<(Track, Point)> {
+        let parent_ppm = self.ratio_to_base_ppm(claim.parent)?;
+        let ratio_ppm = product_ppm(parent_ppm, verdict.ratio?.ppm)?;
+        let track = self.track(claim, verdict);
+        let point = match track {
+            Track::Lossless => Point::lossless(ratio_ppm),
+            Track::Lossy => Point {
+                ratio_ppm,
+                perplexity_ppm: verdict.perplexity_ratio_ppm?,
+                kl_micronats: verdict.kl_micronats?,
+            },
+        };
+        Some((track, point))
+    }
+
+    /// An entry's place in its track; `None` for what was not accepted.
+    #[must_use]
+    pub fn standing_of(&self, claim: &ClaimState) -> Option<(Track, Point)> {
+        let verdict = claim.verdict()?;
+        (verdict.outcome == Outcome::Accepted).then(|| self.point(claim, verdict)).flatten()
+    }
+
+    /// The entries that lead a track, in the order in which they got there: the published best of
+    /// the lossless track, the Pareto front of the lossy one. Only numbers that an independent
+    /// committee confirmed, and that nobody refuted since, can lead.
+    #[must_use]
+    pub fn frontier(&self, track: Track) -> Vec<(ClaimId, Point)> {
+        let entries = self.entries().filter(|claim| claim.is_confirmed());
+        let points = entries.filter_map(|claim| match self.standing_of(claim) {
+            Some((found, point)) if found == track => Some((claim.id, point)),
+            _ => None,
+        });
+        front(points, self.genesis.significance.eta_ppm)
+    }
+
+    /// Whether an entry leads a track.
+    #[must_use]
+    pub fn leads(&self, id: ClaimId, track: Track) -> bool {
+        self.frontier(track).iter().any(|(leader, _)| *leader == id)
+    }
+
+    /// Whether an accepting verdict would make the claim lead its track.
+    pub(super) fn would_lead(&self, claim: &ClaimState, verdict: &Verdict) -> bool {
+        let Some((track, point)) = self.point(claim, verdict) else { return false };
+        let front = self.frontier(track);
+        let members = front.iter().map(|(_, member)| member);
+        advances(members, &point, self.genesis.significance.eta_ppm)
+    }
+
+    /// An entry's place among the entries of its track that stand: 1 and the number of those that
+    /// are faster by more than η, so that ties share a rank. For lossy entries speed alone says
+    /// little; see [`State::frontier`].
+    #[must_use]
+    pub fn rank(&self, claim: &ClaimState) -> Option<usize> {
+        let (track, point) = self.standing_of(claim)?;
+        let eta_ppm = self.genesis.significance.eta_ppm;
+        let own = Point::lossless(point.ratio_ppm);
+        let faster = self.entries().filter(|other| match self.standing_of(other) {
+            Some((found, other)) if found == track => {
+                !own.holds_off(&Point::lossless(other.ratio_ppm), eta_ppm)
+            }
+            _ => false,
+        });
+        Some(faster.count() + 1)
+    }
+
+    /// How many seats whose measurements a round's verdict rests on had attested an earlier round
+    /// of the same claim: none where the committees were independent.
+    #[must_use]
+    pub fn sat_before(&self, claim: &ClaimState, number: u32) -> usize {
+        let Some(round) = claim.round(number) else { return 0 };
+        let before = |peer| {
+            let earlier = claim.rounds.iter().filter(|earlier| earlier.number < number);
+            earlier.flat_map(|earlier| earlier.reveals.keys()).any(|seat| *seat == peer)
+        };
+        round.reveals.keys().filter(|peer| before(**peer)).count()
+    }
+
+    /// Frontier rounds that a claim has had.
+    pub(super) fn frontier_rounds(claim: &ClaimState) -> usize {
+        claim.rounds.iter().filter(|round| round.purpose == Purpose::Frontier).count()
+    }
+}

@@ -1,0 +1,153 @@
+//! One measurement of a claim by one committee.
+
+use crate::draw::Committee;
+use crate::ids::{Beacon, ClaimId, PeerId, RecordId, RoundId};
+use crate::measurement::Measurement;
+use crate::verdict::{Outcome, Verdict};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Why a claim is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "purpose")]
+pub enum Purpose {
+    /// Nobody measured it before.
+    First,
+    /// It looks like the fastest of its track: an independent committee supplies the number.
+    Frontier,
+    /// A member doubts the entry.
+    Challenge {
+        /// Who doubts.
+        by: PeerId,
+        /// The record that says so.
+        record: RecordId,
+    },
+    /// The beacon picked the entry by lot.
+    Audit,
+}
+
+impl Purpose {
+    /// The purpose in one word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Frontier => "frontier",
+            Self::Challenge { .. } => "challenge",
+            Self::Audit => "audit",
+        }
+    }
+}
+
+/// Where a round is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "phase")]
+pub enum Phase {
+    /// Waits for its beacon and for a free place.
+    Docketed,
+    /// Seats measure and seal.
+    Sealing {
+        /// When reserves are called.
+        reserves_at_ms: u64,
+        /// When sealing ends.
+        until_ms: u64,
+    },
+    /// Seats that sealed reveal.
+    Revealing {
+        /// When revealing ends.
+        until_ms: u64,
+    },
+    /// The verdict stands.
+    Settled,
+}
+
+/// One measurement of a claim by one committee.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Round {
+    /// Its number within the claim, from 1. Seals and reveals name it, and every draw depends on
+    /// it, so that nothing said in one round means anything in another.
+    pub number: u32,
+    /// Why it is held.
+    #[serde(flatten)]
+    pub purpose: Purpose,
+    /// The block that opened it.
+    pub opened_at: u64,
+    /// Randomness fixed two blocks later.
+    pub beacon: Option<Beacon>,
+    /// Where it is in its life.
+    #[serde(flatten)]
+    pub phase: Phase,
+    /// Pairs that every seat measures; fixed with the committee, 0 before.
+    pub pairs: u32,
+    /// Who measures.
+    pub committee: Committee,
+    /// How many reserves were called.
+    pub reserves_called: usize,
+    /// Seals by seat.
+    #[serde(serialize_with = "serialize_hashes")]
+    pub seals: BTreeMap<PeerId, [u8; 32]>,
+    /// Measurements by seat.
+    pub reveals: BTreeMap<PeerId, Measurement>,
+    /// The decision.
+    pub verdict: Option<Verdict>,
+    /// The block that settled it.
+    pub settled_at: Option<u64>,
+}
+
+fn serialize_hashes<S: serde::Serializer>(
+    hashes: &BTreeMap<PeerId, [u8; 32]>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(hashes.iter().map(|(peer, hash)| (peer, hex::encode(hash))))
+}
+
+impl Round {
+    /// A round that waits for its beacon.
+    #[must_use]
+    pub(crate) fn opened(number: u32, purpose: Purpose, height: u64) -> Self {
+        Self {
+            number,
+            purpose,
+            opened_at: height,
+            beacon: None,
+            phase: Phase::Docketed,
+            pairs: 0,
+            committee: Committee::default(),
+            reserves_called: 0,
+            seals: BTreeMap::new(),
+            reveals: BTreeMap::new(),
+            verdict: None,
+            settled_at: None,
+        }
+    }
+
+    /// Its name on the ledger.
+    #[must_use]
+    pub fn id(&self, claim: ClaimId) -> RoundId {
+        RoundId { claim, number: self.number }
+    }
+
+    /// Whether it waits for anything.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.phase != Phase::Settled
+    }
+
+    /// What it decided, once settled.
+    #[must_use]
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.verdict.as_ref().map(|verdict| verdict.outcome)
+    }
+
+    /// The peers that may seal: the seats and the reserves called so far.
+    pub fn active_seats(&self) -> impl Iterator<Item = PeerId> + '_ {
+        let reserves = self.committee.reserves.iter().take(self.reserves_called);
+        self.committee.seats.iter().chain(reserves).copied()
+    }
+
+    /// Whether a seat is held by `peer`.
+    #[must_use]
+    pub fn seats(&self, peer: PeerId) -> bool {
+        self.active_seats().any(|seat| seat == peer)
+    }
+}

@@ -1,0 +1,57 @@
+//! What a settled round does to the standing of those who had a part in it.
+
+use super::{Purpose, State};
+use crate::gates::Evidence;
+use crate::ids::{PeerId, RoundId};
+use crate::standing::{Occasion, Rule, SeatFit, fit};
+use crate::verdict::Outcome;
+
+impl State {
+    /// How each revealed measurement of a round lies among the others, by seat. Empty without a
+    /// quorum, because there is then no range to lie in.
+    #[must_use]
+    pub fn seat_fits(&self, id: RoundId) -> Vec<(PeerId, SeatFit)> {
+        let Some((claim, round)) = self.round(id) else { return Vec::new() };
+        let quorum = usize::try_from(self.quorum(claim, round).quorum).unwrap_or(usize::MAX);
+        if round.reveals.len() < quorum {
+            return Vec::new();
+        }
+        let seats: Vec<(PeerId, Vec<f64>)> = round
+            .reveals
+            .iter()
+            .filter_map(|(seat, measurement)| {
+                let plan = self.plan(claim, round, *seat)?;
+                Some((*seat, Evidence { plan: &plan, measurement }.log_ratios()))
+            })
+            .collect();
+        fit(&self.genesis.significance, &seats)
+    }
+
+    /// Credits a round's seats for measuring what the others measured, and charges them for what
+    /// lies further off than noise explains and for promises not kept. When nobody decided
+    /// anything, the network and not the seat may be at fault.
+    pub(super) fn account_for_seats(&mut self, id: RoundId) {
+        let Some((claim, round)) = self.round(id) else { return };
+        if round.outcome().is_none_or(|outcome| outcome == Outcome::Inconclusive) {
+            return;
+        }
+        let mut events: Vec<(PeerId, Rule)> = self
+            .seat_fits(id)
+            .into_iter()
+            .map(|(seat, fit)| (seat, if fit.in_range { Rule::InRange } else { Rule::Outlier }))
+            .collect();
+        let silent = round.active_seats().filter(|seat| !round.reveals.contains_key(seat));
+        events.extend(silent.map(|seat| (seat, Rule::NoShow)));
+        // A challenge that finds what the entry says was for nothing.
+        if let Purpose::Challenge { by, .. } = round.purpose
+            && round.outcome() == claim.outcome()
+        {
+            events.push((by, Rule::FailedChallenge));
+        }
+        let occasion =
+            Occasion { height: self.height, claim: Some(id.claim), round: Some(id.number) };
+        for (peer, rule) in events {
+            self.book(peer, rule, occasion);
+        }
+    }
+}
