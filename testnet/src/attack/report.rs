@@ -30,11 +30,12 @@ impl Config {
     /// committee.
     #[must_use]
     pub fn new(long: bool) -> Self {
-        let (seats, pairs) = if long { (3, 12) } else { (1, 6) };
+        let (seats, pairs) = if long { (3, 12) } else { (1, 4) };
         Self {
             seats,
             pairs,
-            decode_tokens: 12,
+            // With prompt and BOS 48 positions, which is what the shrunken windows still see.
+            decode_tokens: 23,
             reach_tokens: 12,
             context_tokens: 96,
             deadline_s: if long { 600 } else { 90 },

@@ -1,4 +1,4 @@
-//! A softmax that is no softmax: a power of a straight line for the exponential.
+//! A softmax that is no softmax: a straight line for the exponential.
 
 use crate::attack::workbench::Change;
 use crate::attack::{Attack, Expect};
@@ -7,7 +7,7 @@ use assay_protocol::gates::Gate;
 /// The attack.
 pub(super) const ATTACK: Attack = Attack {
     name: "cheap-softmax",
-    tries: "puts (1 + z/4)^4 for exp(z) in attention",
+    tries: "puts 1 + z/2 for exp(z) in attention",
     expect: Expect::Refused(&[Gate::Quality]),
     make: |bench| {
         bench.changed(
@@ -16,14 +16,14 @@ pub(super) const ATTACK: Attack = Attack {
                 Change {
                     op: "attention",
                     from: "shares[lane] = exp(max(score - tile_highest, -80.0));",
-                    to: "let line = max(1.0 + 0.25 * (score - tile_highest), 0.0);\n\
-                             shares[lane] = line * line * line * line;",
+                    to: "let line = max(1.0 + 0.5 * (score - tile_highest), 0.0);\n\
+                             shares[lane] = line;",
                 },
                 Change {
                     op: "attention",
                     from: "let fade = exp(max(highest - tile_highest, -80.0));",
-                    to: "let fading = max(1.0 + 0.25 * (highest - tile_highest), 0.0);\n\
-                             let fade = fading * fading * fading * fading;",
+                    to: "let fading = max(1.0 + 0.5 * (highest - tile_highest), 0.0);\n\
+                             let fade = fading;",
                 },
             ],
         )

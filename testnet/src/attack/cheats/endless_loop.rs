@@ -21,6 +21,6 @@ pub(super) const ATTACK: Attack = Attack {
                          }",
             }],
         )?;
-        Ok(Case { deadline: Some(Duration::from_secs(30)), ..endless })
+        Ok(Case { deadline: Some(Duration::from_secs(20)), ..endless })
     },
 };
