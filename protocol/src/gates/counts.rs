@@ -63,6 +63,7 @@ pub fn repeat(evidence: &[Evidence<'_>]) -> GateResult {
 mod tests {
     use super::*;
     use crate::fixtures::Committee;
+    use crate::measurement::ArmReport;
 
     #[test]
     fn near_ties_excuse_breaks_of_identity_and_nothing_else() {
@@ -89,8 +90,9 @@ mod tests {
 
     #[test]
     fn one_break_fails_path_reach_and_repeat() {
-        let gates: [(fn(&[Evidence<'_>]) -> GateResult, fn(&mut crate::measurement::ArmReport));
-            3] = [
+        type Gate = fn(&[Evidence<'_>]) -> GateResult;
+        type Spoil = fn(&mut ArmReport);
+        let gates: [(Gate, Spoil); 3] = [
             (path, |arm| arm.path_breaks = 1),
             (reach, |arm| arm.reach_breaks = 1),
             (repeat, |arm| arm.repeat_breaks = 1),

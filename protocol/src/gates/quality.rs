@@ -233,7 +233,7 @@ mod tests {
             let mut draw = crate::draw::Draw::new("quality bound test", &[&sample.to_le_bytes()]);
             let values = (0..24).map(|_| {
                 let uniform = (draw.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
-                -(1.0 - uniform).ln()
+                -libm::log(1.0 - uniform)
             });
             missed += u64::from(Upper::of(values, DIVERGENCE).unwrap().bound(0.01) < 1.0);
         }
