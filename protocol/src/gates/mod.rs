@@ -88,6 +88,11 @@ impl<'a> Evidence<'a> {
         })
     }
 
+    /// Times of the child's decode loops, or of the parent's, in the order measured.
+    pub fn times_ns(&self, child: bool) -> impl Iterator<Item = u64> + use<'a> {
+        self.pairs().map(move |pair| if child { pair.child_ns } else { pair.parent_ns })
+    }
+
     /// Log of parent time over child time, a pair: positive means that the child is faster.
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
