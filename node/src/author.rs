@@ -3,7 +3,6 @@
 use crate::api::{ClaimAccepted, ClaimRequest, SubmitError};
 use crate::ledger::Ledger;
 use crate::seat::{OWN_ROUND, Seat};
-use assay_protocol::calibration::Calibration;
 use assay_protocol::gates::{Evidence, Gate};
 use assay_protocol::genesis::{Genesis, Quorum};
 use assay_protocol::ids::{Beacon, ClaimId, PeerId};
@@ -112,7 +111,7 @@ impl Author {
 fn own_verdict(genesis: &Genesis, me: PeerId, plan: &Plan, measurement: &Measurement) -> Verdict {
     let alone = Quorum { seats: 1, quorum: 1 };
     let name = &measurement.environment.hardware_class;
-    let class = SpeedClass { name, calibration: Calibration::default() };
+    let class = SpeedClass::unmeasured(name);
     decide(genesis, alone, &class, &[(me, Evidence { plan, measurement })])
 }
 
@@ -125,6 +124,13 @@ fn hopeless_gates(genesis: &Genesis, verdict: &Verdict) -> Vec<String> {
     let hopeless = verdict.gates.iter().filter(|gate| match gate.gate {
         // Losing identity makes a recipe lossy; whether it may be is the quality gate's matter.
         Gate::Identity => false,
+        // Its bounds are wide with one seat's prompts; the figures themselves are not.
+        Gate::Quality => {
+            let bounds = &genesis.challenge;
+            let over = |figure: Option<u64>, most| figure.is_none_or(|figure| figure > most);
+            over(verdict.kl_micronats, bounds.kl_max_micronats)
+                || over(verdict.perplexity_ratio_ppm, bounds.perplexity_ratio_max_ppm)
+        }
         Gate::Speed => !gains,
         _ => !gate.pass,
     });

@@ -1,10 +1,10 @@
 //! The verdict: a deterministic function of the revealed measurements.
 
 use crate::calibration::Calibration;
-use crate::gates::{self, Evidence, Gain, GateResult, PPM};
+use crate::gates::{self, Evidence, Flag, Gain, Gate, GateResult, PPM};
 use crate::genesis::{Genesis, Quorum};
 use crate::ids::PeerId;
-use crate::measurement::{ArmReport, Environment};
+use crate::measurement::Environment;
 use crate::statistics::binomial_at_least;
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +40,13 @@ pub struct SpeedClass<'a> {
     pub calibration: Calibration,
 }
 
-impl SpeedClass<'_> {
+impl<'a> SpeedClass<'a> {
+    /// A class of which nothing is known yet.
+    #[must_use]
+    pub fn unmeasured(name: &'a str) -> Self {
+        Self { name, calibration: Calibration::default() }
+    }
+
     /// Whether a seat may speak about the speed: its adapter is identified as one of the class, and
     /// its probes are those of the class.
     #[must_use]
@@ -82,6 +88,8 @@ pub struct Verdict {
     pub gates: Vec<GateResult>,
     /// How many of them the speed rests on: those of the claim's hardware class.
     pub timed_by: usize,
+    /// What looked impossible or evasive on some seat; refuses nothing.
+    pub flags: Vec<Flag>,
     /// Whose measurements it rests on.
     pub attested_by: Vec<PeerId>,
     /// Probability that dishonest seats alone fill the quorum, at the share that the genesis
@@ -116,13 +124,10 @@ pub fn to_ppm(value: f64) -> u64 {
 /// The child's divergence from the base per timed token, rounded up, so that only an exact zero
 /// is zero.
 fn kl_micronats(seats: &[Evidence<'_>]) -> Option<u64> {
-    let sum = |field: fn(&ArmReport) -> u64| -> u128 {
-        seats.iter().map(|seat| u128::from(field(seat.child()))).sum()
-    };
-    let nanonats = sum(|arm| arm.kl_nanonats);
-    // A sum of a few 64-bit numbers times a thousand stays far below 128 bits.
-    let divisor = sum(|arm| arm.decoded_tokens) * 1_000;
-    (divisor > 0).then(|| u64::try_from(nanonats.div_ceil(divisor)).ok()).flatten()
+    let pairs = seats.iter().flat_map(Evidence::pairs);
+    let total: u128 = pairs.map(|pair| u128::from(pair.child.kl_micronats)).sum();
+    let tokens: u128 = seats.iter().map(|seat| u128::from(seat.child().decoded_tokens)).sum();
+    (tokens > 0).then(|| u64::try_from(total.div_ceil(tokens)).ok()).flatten()
 }
 
 /// Decides a round of a committee of `size` on the revealed measurements. All of them speak about the
@@ -148,6 +153,7 @@ pub fn decide(
         kl_micronats: None,
         gates: Vec::new(),
         timed_by: 0,
+        flags: Vec::new(),
         attested_by,
         forged_quorum_ppb: to_ppm(forged * 1_000.0),
     };
@@ -170,10 +176,14 @@ pub fn decide(
         gates::reach(&seats),
         gates::shape(&seats),
         gates::physics(&seats),
-        gates::speed(&genesis.significance, gain.as_ref()),
+        match has_speed {
+            true => gates::speed(rules, gain.as_ref()),
+            false => gates::speed_pending(class.name, timed.len(), size.quorum),
+        },
         gates::repeat(&seats),
     ];
-    verdict.lossless = verdict.gates.iter().any(|g| g.gate == gates::Gate::Identity && g.pass);
+    verdict.flags = gates::flags(&seats);
+    verdict.lossless = verdict.gates.iter().any(|g| g.gate == Gate::Identity && g.pass);
     verdict.ratio = gain.map(|Gain { pooled, .. }| {
         let (low, high) = pooled.bounds(genesis.significance.alpha_ppm as f64 / PPM);
         Estimate {
@@ -182,27 +192,26 @@ pub fn decide(
             high_ppm: to_ppm(libm::exp(high)),
         }
     });
-    verdict.perplexity_parent_ppm =
-        gates::perplexity(&seats, |seat| seat.parent().nll_nanonats).map(to_ppm);
-    verdict.perplexity_child_ppm =
-        gates::perplexity(&seats, |seat| seat.child().nll_nanonats).map(to_ppm);
-    let base = gates::perplexity(&seats, |seat| seat.child().base_nll_nanonats);
-    let child = gates::perplexity(&seats, |seat| seat.child().nll_nanonats);
+    verdict.perplexity_parent_ppm = gates::perplexity_parent(&seats).map(to_ppm);
+    let (base, child) = (gates::perplexity_base(&seats), gates::perplexity_child(&seats));
+    verdict.perplexity_child_ppm = child.map(to_ppm);
     verdict.perplexity_ratio_ppm = child.zip(base).map(|(child, base)| to_ppm(child / base));
     verdict.kl_micronats = kl_micronats(&seats);
-    // Identity decides the track; a lossy recipe stands or falls by the quality gate.
-    let stands = |pending: bool| {
-        let mut gates = verdict.gates.iter();
-        gates.all(|g| match g.gate {
-            gates::Gate::Identity => true,
-            gates::Gate::Speed => pending || g.pass,
-            _ => g.pass,
-        })
-    };
-    verdict.outcome = match (stands(false), stands(!has_speed)) {
-        (true, _) => Outcome::Accepted,
-        (false, true) => Outcome::Pending,
-        (false, false) => Outcome::Refuted,
-    };
+    verdict.outcome = outcome(&verdict.gates, has_speed);
     verdict
+}
+
+/// What the gates decide together. Identity decides the track only: a lossy recipe stands or falls by
+/// the quality gate.
+fn outcome(results: &[GateResult], has_speed: bool) -> Outcome {
+    let failed = |gate: Gate| results.iter().any(|found| found.gate == gate && !found.pass);
+    let others = results.iter().filter(|g| !matches!(g.gate, Gate::Identity | Gate::Speed));
+    if !others.into_iter().all(|found| found.pass) {
+        return Outcome::Refuted;
+    }
+    match (failed(Gate::Speed), has_speed) {
+        (false, _) => Outcome::Accepted,
+        (true, true) => Outcome::Refuted,
+        (true, false) => Outcome::Pending,
+    }
 }

@@ -111,6 +111,7 @@ pub fn genesis(members: Vec<Member>) -> Genesis {
             pairs_min: 8,
             decode_tokens: 16,
             reach_tokens: 16,
+            context_tokens: 160,
         },
         significance: SignificanceRules {
             alpha_ppm: 1_000,
