@@ -92,8 +92,7 @@ impl State {
                 }
             }
             Phase::Revealing { until_ms } => {
-                let all = round.seals.keys().all(|seat| round.reveals.contains_key(seat));
-                (all || time_ms >= until_ms).then_some(Move::Settle)
+                (round.all_revealed() || time_ms >= until_ms).then_some(Move::Settle)
             }
         }
     }
@@ -121,6 +120,9 @@ impl State {
                 round.pairs = pairs;
                 round.phase = phase;
             });
+            let open = self.claim(id).and_then(|claim| Some((claim, claim.open_round()?)));
+            let shadows = open.map(|(claim, round)| self.draw_shadows(claim, round));
+            self.change_open_round(id, |round| round.shadows = shadows.unwrap_or_default());
         }
     }
 
@@ -146,6 +148,7 @@ impl State {
         });
         self.settled.push(round_id);
         self.account_for_seats(round_id);
+        self.account_for_shadows(round_id);
         match self.next_step(round_id) {
             Step::Confirm => self.open_round_of(id, Purpose::Frontier, height),
             Step::Enter(number) => self.enter(id, number, height),

@@ -4,6 +4,7 @@ mod advance;
 mod claim;
 mod disclosure;
 mod membership;
+mod probation;
 mod ranking;
 mod records;
 mod round;
@@ -12,6 +13,7 @@ mod standing;
 pub use claim::ClaimState;
 pub use disclosure::{DISCLOSURES_PER_CLAIM_MAX, Disclosed};
 pub use membership::{Admission, MemberState, Membership, PendingVouch};
+pub use probation::{SHADOWS_MAX, Shadow};
 pub use ranking::FRONTIER_ROUNDS_MAX;
 pub use round::{Phase, Purpose, Round};
 
