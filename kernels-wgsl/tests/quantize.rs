@@ -3,6 +3,7 @@
 mod common;
 
 use assay_kernels::quantize::{self, Options, Scheme};
+use assay_kernels::triage::{self, Subject};
 use assay_kernels::{Checkpoint, Path};
 use common::bits;
 use serde_json::Value;
@@ -72,6 +73,10 @@ fn gguf_files_are_converted_and_quantised() {
         let (folder, result) = written(&source, &options);
         assert!(folder.path().join("tokenizer.json").is_file());
         assert_eq!(result.config().eos, source.config().eos);
+        // Its own checker finds nothing wrong with the result.
+        let report = triage::check(Subject::Path(folder.path()), &triage::Options::default());
+        let faults = report.diagnostics.iter().filter(|d| d.severity == triage::Severity::Error);
+        assert_eq!(faults.count(), 0, "{:#?}", report.diagnostics);
         let text = "In the beginning 🦙 God created\nthe heaven";
         let ids = |c: &Checkpoint| c.tokenizer().expect("there").encode(text).expect("encodes");
         assert_eq!(ids(&result), ids(&source));

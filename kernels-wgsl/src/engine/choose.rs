@@ -20,6 +20,7 @@ impl Engine {
             return self.prefill(tokens);
         }
         self.check_tokens(tokens)?;
+        self.gpu.wait(None)?;
         let start = Instant::now();
         let last = self.fill_cache(tokens);
         self.run_round(last, 0, None)?;

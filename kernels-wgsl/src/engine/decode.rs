@@ -21,6 +21,8 @@ impl Engine {
     /// their logits; the last one takes the same single-token step that decoding takes.
     pub fn prefill(&mut self, tokens: &[u32]) -> Result<Prefill> {
         self.check_tokens(tokens)?;
+        // What was submitted before, such as a reset of a large cache, is no part of a prefill's time.
+        self.gpu.wait(None)?;
         let start = Instant::now();
         let last = self.fill_cache(tokens);
         self.begin_batch(&[last]);

@@ -208,7 +208,12 @@ impl Layout {
             "config_groups": groups,
             "ignore": self.ignored.iter().map(|name| self.full(name)).collect::<Vec<_>>(),
         });
-        top.insert("quantization_config".into(), quantisation);
+        if self.linear.is_empty() {
+            // Where everything is kept the result is a plain checkpoint.
+            top.remove("quantization_config");
+        } else {
+            top.insert("quantization_config".into(), quantisation);
+        }
         if self.untied {
             top.insert("tie_word_embeddings".into(), false.into());
             if let Some(text) = top.get_mut("text_config").and_then(Value::as_object_mut) {

@@ -39,15 +39,19 @@ Norms, routers, embeddings and the per-layer table stay as they are. So do the p
 per-layer embeddings, which suffer most, unless --per-layer-projections is given, and the output
 head unless --head is: it is then stored beside the embedding table, which keeps its type.
 
+A GGUF file is taken too. Of its block types, what stays becomes bf16, and what is quantised is
+rounded a second time: start from F32, F16 or BF16 where you can. With --keep '*' it is converted.
+
 Examples:
   assay model quantize nano ./nano-int4 --scheme int4-g32
   assay model quantize ./gemma ./gemma-q --scheme int4-g128 --head int8 --keep 'layers.0.*'
+  assay model quantize ./gemma-BF16.gguf ./gemma-q --scheme int4-g32
 
 The result is a checkpoint folder in the compressed-tensors layout. Claim it only after
 `assay ppl` and `assay bench` have shown what it costs and what it gains."
 )]
 pub struct QuantizeArgs {
-    /// Checkpoint folder, the name of an imported one, or `nano` for the one inside this program
+    /// Checkpoint folder or GGUF file, the name of an imported one, or `nano` for the one inside this program
     #[arg(value_name = "IN")]
     checkpoint: PathBuf,
     /// Folder to write; must not exist yet
@@ -75,8 +79,7 @@ pub(super) fn run(home: &Path, args: &QuantizeArgs, format: Format) -> anyhow::R
     let mut partial = out.as_os_str().to_owned();
     partial.push(".partial");
     let partial = PathBuf::from(partial);
-    let mut tensors = write(&checkpoint, args, &partial)
-        .with_context(|| format!("cannot write {}", partial.display()))?;
+    let mut tensors = write(&checkpoint, args, &partial)?;
     let result = Checkpoint::open(&partial).map_err(plain)?;
     std::fs::rename(&partial, out).with_context(|| format!("cannot write {}", out.display()))?;
     tensors.sort_by(|one, two| two.relative_error.total_cmp(&one.relative_error));
@@ -102,10 +105,11 @@ fn write(
     args: &QuantizeArgs,
     partial: &Path,
 ) -> anyhow::Result<Vec<TensorError>> {
+    let failed = || format!("cannot write {}", partial.display());
     if partial.exists() {
-        std::fs::remove_dir_all(partial)?;
+        std::fs::remove_dir_all(partial).with_context(failed)?;
     }
-    std::fs::create_dir_all(partial)?;
+    std::fs::create_dir_all(partial).with_context(failed)?;
     let options = Options {
         scheme: args.scheme,
         head: args.head,
