@@ -66,6 +66,7 @@ fn round_steps(state: &State, claim: &ClaimState, round: &Round, steps: &mut Vec
         return;
     }
     steps.push(seat_means(state, claim, round, &seats));
+    steps.extend(shadows(state, round));
     let evidence: Vec<Evidence<'_>> = seats
         .iter()
         .filter_map(|(seat, plan, _)| {
@@ -167,6 +168,24 @@ fn seat_means(
     }
     let title = format!("round {}: log ratios of the seats", round.number);
     Step::new(title, lines, json!(rows))
+}
+
+/// The newcomers beside the seats, who count for nothing here.
+fn shadows(state: &State, round: &Round) -> Option<Step> {
+    if round.shadows.is_empty() {
+        return None;
+    }
+    let lines = round.shadows.iter().map(|(peer, shadow)| {
+        let word = match (shadow.agreed, shadow.seal) {
+            (Some(true), _) => "agreed with the seats",
+            (Some(false), _) => "did not agree, and starts over",
+            (None, Some(_)) => "sealed; nothing to compare it with yet",
+            (None, None) => "did not seal in time, which costs nothing",
+        };
+        format!("{}: {word}", name_of(state, *peer))
+    });
+    let title = format!("round {}: newcomers on probation", round.number);
+    Some(Step::new(title, lines.collect(), json!(round.shadows)))
 }
 
 fn pooling(state: &State, number: u32, gain: &Gain, seats: &[(PeerId, Plan, Vec<f64>)]) -> Step {
