@@ -66,9 +66,9 @@ impl Author {
         };
 
         let salt = random().map_err(SubmitError::Unavailable)?;
-        let result_seal = opening_seal(me, request.recipe.id(), &salt, ratio_ppm);
+        let result_seal = opening_seal(me, request.recipe.id(), &salt, ratio_ppm, request.null);
         let claim = self.check(&request, parent, result_seal)?;
-        let secret = Secret::Result(Opening { claim, salt, ratio_ppm });
+        let secret = Secret::Result(Opening { claim, salt, ratio_ppm, null: request.null });
         self.ledger
             .store()
             .put_secret(&secret)

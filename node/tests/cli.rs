@@ -62,6 +62,8 @@ fn genesis(name: &str, homes: &[Home]) -> Genesis {
             reveal_ms: 1_000,
             measuring_max: 1,
             docket_max: 1,
+            open_per_operator: 1,
+            audit_ppm: 0,
             assumed_dishonest_ppm: 0,
         },
         measurement: MeasurementRules { pairs: 2, decode_tokens: 2, reach_tokens: 1 },

@@ -94,7 +94,7 @@ pub struct SignedRecord {
 /// What a peer can say on the ledger.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Record {
-    #[prost(oneof = "record::Body", tags = "1, 2, 3, 4, 20, 21, 22, 23, 24, 25")]
+    #[prost(oneof = "record::Body", tags = "1, 2, 3, 4, 5, 20, 21, 22, 23, 24, 25")]
     pub body: ::core::option::Option<record::Body>,
 }
 /// Nested message and enum types in `Record`.
@@ -109,6 +109,8 @@ pub mod record {
         Reveal(super::Reveal),
         #[prost(message, tag = "4")]
         Opening(super::Opening),
+        #[prost(message, tag = "5")]
+        Challenge(super::Challenge),
         #[prost(message, tag = "20")]
         Vouch(super::Vouch),
         #[prost(message, tag = "21")]
@@ -199,6 +201,18 @@ pub struct Opening {
     /// child speed over parent speed, in millionths
     #[prost(uint64, tag = "3")]
     pub ratio_ppm: u64,
+    /// the claim was a trap: the parent's recipe with other bytes
+    #[prost(bool, tag = "4")]
+    pub null: bool,
+}
+/// "Measure this entry again."
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Challenge {
+    #[prost(bytes = "vec", tag = "1")]
+    pub claim: ::prost::alloc::vec::Vec<u8>,
+    /// one line for people, at most 200 bytes
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
 }
 /// One seat's raw data. Arms are called X and Y; which of them is the child
 /// follows from the draw, not from the record.

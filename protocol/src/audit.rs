@@ -7,7 +7,7 @@
 use crate::genesis::Genesis;
 use crate::ids::{BlockHash, NetworkId};
 use crate::peer::{ItemError, apply_item};
-use crate::state::State;
+use crate::state::{Finding, Purpose, State};
 use assay_proto::{DecodeError, decode_canonical, limits, v1};
 use prost::Message;
 use serde::Serialize;
@@ -32,6 +32,14 @@ pub struct Checked {
     pub entries: u64,
     /// Rounds settled.
     pub rounds: u64,
+    /// Of these, second committees of claims that would lead their track.
+    pub frontier_rounds: u64,
+    /// Of these, challenges by members.
+    pub challenges: u64,
+    /// Of these, second looks by lot.
+    pub reaudits: u64,
+    /// Entries that a later round refuted.
+    pub debunked: u64,
     /// Committees drawn again.
     pub committees: u64,
     /// Seals compared with what was revealed.
@@ -146,6 +154,13 @@ impl Auditor {
             self.state.settled_rounds().iter().filter_map(|id| self.state.round(*id))
         {
             checked.rounds += 1;
+            match round.purpose {
+                Purpose::First => {}
+                Purpose::Frontier => checked.frontier_rounds += 1,
+                Purpose::Challenge { .. } => checked.challenges += 1,
+                Purpose::Audit => checked.reaudits += 1,
+            }
+            checked.debunked += u64::from(round.finding == Some(Finding::Debunked));
             checked.entries += u64::from(claim.settled_at == round.settled_at);
             checked.verdicts += 1;
             checked.committees += u64::from(!round.committee.seats.is_empty());

@@ -40,6 +40,7 @@ impl Slot {
             Body::Opening(opening) => Some(Self::Opening(opening.claim)),
             Body::Join(join) => Some(Self::Join(join.vouch)),
             Body::Claim(_)
+            | Body::Challenge(_)
             | Body::Vouch(_)
             | Body::Leave(_)
             | Body::Disclosure(_)

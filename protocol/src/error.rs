@@ -34,9 +34,39 @@ pub enum Reject {
     /// The parent is neither the base recipe nor an accepted claim.
     #[error("parent {0} is not the base recipe nor an accepted claim")]
     Parent(ClaimId),
+    /// The parent is a debunked entry, or descends from one.
+    #[error("parent {parent} cannot be built on: entry {entry} is debunked")]
+    DebunkedParent {
+        /// The parent claimed on.
+        parent: ClaimId,
+        /// The debunked entry: the parent or an ancestor of it.
+        entry: ClaimId,
+    },
+    /// The claim cannot be challenged, now or later.
+    #[error("claim {claim} cannot be challenged: {reason}")]
+    Unchallengeable {
+        /// The claim.
+        claim: ClaimId,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// The author has an undecided challenge.
+    #[error("author's challenge of claim {0} is undecided; wait for its verdict")]
+    OpenChallenge(ClaimId),
+    /// The author's standing is too low for this.
+    #[error("{peer} needs a standing of at least {needed} for this")]
+    Standing {
+        /// Who said it.
+        peer: PeerId,
+        /// Standing that it takes.
+        needed: u64,
+    },
     /// The author has an unsettled claim on the same parent.
     #[error("author has an open claim {0} on this parent; wait for its verdict")]
     OpenClaim(ClaimId),
+    /// The author's operator has too many unsettled claims.
+    #[error("the author's operator has {0} unsettled claims, the most allowed; wait for a verdict")]
+    OperatorDocketFull(usize),
     /// Too many claims wait for measurement.
     #[error("docket is full ({0} open claims); try again when one has settled")]
     DocketFull(usize),

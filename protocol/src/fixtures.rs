@@ -59,6 +59,8 @@ pub(crate) fn genesis_of(members: u8) -> Genesis {
             reveal_ms: 10_000,
             measuring_max: 1,
             docket_max: 8,
+            open_per_operator: 4,
+            audit_ppm: 0,
             assumed_dishonest_ppm: 200_000,
         },
         measurement: MeasurementRules { pairs: 8, decode_tokens: 32, reach_tokens: 32 },

@@ -39,6 +39,12 @@ impl<'a> Evidence<'a> {
         }
     }
 
+    /// Times of the child's decode loops, or of the parent's, in the order measured.
+    pub fn times_ns(&self, child: bool) -> impl Iterator<Item = u64> + 'a {
+        let x = (self.plan.child == Arm::X) == child;
+        self.measurement.pairs.iter().map(move |pair| if x { pair.x_ns } else { pair.y_ns })
+    }
+
     /// Log of parent time over child time, a pair: positive means that the child is faster.
     #[must_use]
     #[allow(clippy::cast_precision_loss)]

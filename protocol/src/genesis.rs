@@ -103,6 +103,11 @@ pub struct CommitteeRules {
     pub measuring_max: u32,
     /// Claims that may wait, measured ones included.
     pub docket_max: u32,
+    /// Claims of one operator that may wait, measured ones included.
+    pub open_per_operator: u32,
+    /// Probability that a claim which becomes an entry causes another entry to be measured again,
+    /// in millionths.
+    pub audit_ppm: u64,
     /// Share of dishonest seats that the forgery figure of an entry assumes, in millionths.
     pub assumed_dishonest_ppm: u64,
 }
@@ -118,6 +123,38 @@ pub struct Quorum {
 }
 
 impl CommitteeRules {
+    fn check(&self) -> Result<(), GenesisError> {
+        let c = self;
+        require((1..=64).contains(&c.seats), "committee.seats", "1 to 64")?;
+        require((1..=c.seats).contains(&c.quorum), "committee.quorum", "1 to committee.seats")?;
+        require((1..=64).contains(&c.frontier.seats), "committee.frontier.seats", "1 to 64")?;
+        require(
+            (1..=c.frontier.seats).contains(&c.frontier.quorum),
+            "committee.frontier.quorum",
+            "1 to committee.frontier.seats",
+        )?;
+        require(c.reserves <= 64, "committee.reserves", "at most 64")?;
+        require(
+            (1_000..=86_400_000).contains(&c.seal_ms)
+                && (1_000..=86_400_000).contains(&c.reveal_ms),
+            "committee.seal_ms",
+            "deadlines must be 1 s to 24 h",
+        )?;
+        require((1..=64).contains(&c.measuring_max), "committee.measuring_max", "1 to 64")?;
+        require((1..=1024).contains(&c.docket_max), "committee.docket_max", "1 to 1024")?;
+        require(
+            (1..=c.docket_max).contains(&c.open_per_operator),
+            "committee.open_per_operator",
+            "1 to committee.docket_max",
+        )?;
+        require(c.audit_ppm <= 1_000_000, "committee.audit_ppm", "at most 1000000")?;
+        require(
+            c.assumed_dishonest_ppm <= 500_000,
+            "committee.assumed_dishonest_ppm",
+            "at most half",
+        )
+    }
+
     /// Seats and quorum of a claim's first committee.
     #[must_use]
     pub fn first(&self) -> Quorum {
@@ -270,29 +307,7 @@ impl Genesis {
         )?;
         require((2..=4096).contains(&m.decode_tokens), "measurement.decode_tokens", "2 to 4096")?;
         require((1..=1024).contains(&m.reach_tokens), "measurement.reach_tokens", "1 to 1024")?;
-        let c = &self.committee;
-        require((1..=64).contains(&c.seats), "committee.seats", "1 to 64")?;
-        require((1..=c.seats).contains(&c.quorum), "committee.quorum", "1 to committee.seats")?;
-        require((1..=64).contains(&c.frontier.seats), "committee.frontier.seats", "1 to 64")?;
-        require(
-            (1..=c.frontier.seats).contains(&c.frontier.quorum),
-            "committee.frontier.quorum",
-            "1 to committee.frontier.seats",
-        )?;
-        require(c.reserves <= 64, "committee.reserves", "at most 64")?;
-        require(
-            (1_000..=86_400_000).contains(&c.seal_ms)
-                && (1_000..=86_400_000).contains(&c.reveal_ms),
-            "committee.seal_ms",
-            "deadlines must be 1 s to 24 h",
-        )?;
-        require((1..=64).contains(&c.measuring_max), "committee.measuring_max", "1 to 64")?;
-        require((1..=1024).contains(&c.docket_max), "committee.docket_max", "1 to 1024")?;
-        require(
-            c.assumed_dishonest_ppm <= 500_000,
-            "committee.assumed_dishonest_ppm",
-            "at most half",
-        )?;
+        self.committee.check()?;
         let s = &self.significance;
         require((1..=500_000).contains(&s.alpha_ppm), "significance.alpha_ppm", "1 to 500000")?;
         require(s.eta_ppm <= 1_000_000, "significance.eta_ppm", "at most 1000000")?;

@@ -3,19 +3,25 @@
 //! # Life of a claim
 //!
 //! ```text
-//! author   signs a Claim ──────────────► docket (phase Docketed)
-//! ledger   beacon two blocks later ────► committee drawn (phase Sealing)
-//! seat     measures, sends a Seal ─────► all seats sealed, or the deadline (phase Revealing)
+//! author   signs a Claim ──────────────► docket, round 1 (phase Docketed)
+//! ledger   beacon two blocks later ────► waits for its turn, then a committee is drawn (Sealing)
+//! seat     measures, sends a Seal ─────► all seats sealed, or the deadline (Revealing)
 //! seat     sends a Reveal ─────────────► all revealed, or the deadline
-//! state    verdict from the raw data ──► entry (phase Settled)
-//! author   opens its own sealed result
+//! state    verdict from the raw data ──► would lead its track: round 2, another committee, whose
+//!                                        number is the ledger's; otherwise an entry (Settled)
+//! author   opens its own sealed result; a null claim catches who reported a gain
+//! anyone   challenges the entry, or the beacon picks it: a further round, which may debunk it
 //! ```
+//!
+//! Every measurement is a *round* with its own beacon, committee, prompts and verdict; nothing said
+//! in one counts in another.
 //!
 //! # Map
 //!
 //! - [`wire`] is the one door: bytes become a [`record::Record`] there or are refused.
 //! - [`state::State`] is everything decided so far; [`block`] extends it, nothing else does.
 //! - [`randomness`], [`draw`] and [`plan`] turn the beacon into committees and prompts.
+//! - [`fair`] decides whose round is measured next, [`frontier`] which entries lead.
 //! - [`gates`], [`statistics`] and [`verdict`] turn raw measurements into a decision;
 //!   [`calibration`] is what rounds taught about a hardware class.
 //! - [`membership`], [`equivocation`] and [`standing`] say who takes part and with what weight.
@@ -43,6 +49,7 @@ pub mod certificate;
 pub mod draw;
 pub mod equivocation;
 pub mod error;
+pub mod fair;
 #[cfg(test)]
 mod fixtures;
 pub mod frontier;

@@ -129,6 +129,9 @@ fn may_apply_later(reject: &Reject) -> bool {
             | Reject::NotSeated(_)
             | Reject::Parent(_)
             | Reject::OpenClaim(_)
+            | Reject::OpenChallenge(_)
+            | Reject::Standing { .. }
             | Reject::DocketFull(_)
+            | Reject::OperatorDocketFull(_)
     )
 }

@@ -37,6 +37,8 @@ pub enum Body {
     Reveal(Box<Reveal>),
     /// The author's own result.
     Opening(Opening),
+    /// Doubt about an entry.
+    Challenge(Challenge),
     /// A member's word for a newcomer.
     Vouch(Vouch),
     /// A newcomer's acceptance of a vouch.
@@ -135,6 +137,19 @@ pub struct Opening {
     pub salt: [u8; 32],
     /// Child speed over parent speed as the author measured it, in millionths.
     pub ratio_ppm: u64,
+    /// Whether the claim was a trap: its recipe is its parent's with other bytes, so that a seat
+    /// which reported a gain did not measure one.
+    #[serde(default)]
+    pub null: bool,
+}
+
+/// "Measure this entry again."
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Challenge {
+    /// The entry doubted.
+    pub claim: ClaimId,
+    /// Why, in one line for people.
+    pub reason: String,
 }
 
 /// The commitment of a seat to `measurement`, bound to round and seat so that it can neither be
@@ -150,9 +165,15 @@ pub fn reveal_seal(
     hash_parts("assay measurement seal v2", &[&round.to_bytes(), &seat.0, salt, &bytes])
 }
 
-/// The commitment of an author to its own result for `recipe`.
+/// The commitment of an author to its own result for `recipe`, and to whether it is a trap.
 #[must_use]
-pub fn opening_seal(author: PeerId, recipe: RecipeId, salt: &[u8; 32], ratio_ppm: u64) -> [u8; 32] {
-    let ratio = ratio_ppm.to_le_bytes();
-    hash_parts("assay author result seal v1", &[&author.0, &recipe.0, salt, &ratio])
+pub fn opening_seal(
+    author: PeerId,
+    recipe: RecipeId,
+    salt: &[u8; 32],
+    ratio_ppm: u64,
+    null: bool,
+) -> [u8; 32] {
+    let (ratio, null) = (ratio_ppm.to_le_bytes(), [u8::from(null)]);
+    hash_parts("assay author result seal v2", &[&author.0, &recipe.0, salt, &ratio, &null])
 }

@@ -57,6 +57,19 @@ pub struct Verdict {
     pub forged_quorum_ppb: u64,
 }
 
+/// Whether a seat's own pairs alone prove a gain above η, at the network's α and with the spread
+/// between seats that the class is known for. On a claim without a gain an honest seat says so with
+/// probability α.
+#[must_use]
+#[allow(clippy::cast_precision_loss)]
+pub fn reports_gain(genesis: &Genesis, seat: Evidence<'_>) -> bool {
+    let rules = &genesis.significance;
+    gates::gain(genesis, &[seat]).is_some_and(|gain| {
+        let (low, _) = gain.pooled.bounds(rules.alpha_ppm as f64 / PPM);
+        low > libm::log1p(rules.eta_ppm as f64 / PPM)
+    })
+}
+
 /// A float as whole millionths; saturates, and NaN becomes 0.
 #[must_use]
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]

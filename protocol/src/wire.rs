@@ -6,7 +6,8 @@ use crate::ids::{BlobHash, ClaimId, NetworkId, PeerId, RecordId, RoundId, hash_p
 use crate::measurement::Measurement;
 use crate::membership::{Disclosure, Join, Leave, Vouch};
 use crate::record::{
-    Body, Claim, DRAFT_LEN_MAX, Drafter, Opening, Recipe, Record, Reveal, SUMMARY_BYTES_MAX, Seal,
+    Body, Challenge, Claim, DRAFT_LEN_MAX, Drafter, Opening, Recipe, Record, Reveal,
+    SUMMARY_BYTES_MAX, Seal,
 };
 use assay_proto::{decode_canonical, limits, v1};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
@@ -120,6 +121,11 @@ fn body_to_proto(body: &Body) -> v1::Record {
             claim: opening.claim.to_vec(),
             salt: opening.salt.to_vec(),
             ratio_ppm: opening.ratio_ppm,
+            null: opening.null,
+        }),
+        Body::Challenge(challenge) => Wire::Challenge(v1::Challenge {
+            claim: challenge.claim.to_vec(),
+            reason: challenge.reason.clone(),
         }),
         Body::Vouch(vouch) => Wire::Vouch(vouch.to_proto()),
         Body::Join(join) => Wire::Join(join.to_proto()),
@@ -145,6 +151,11 @@ fn read_body(network: NetworkId, record: v1::Record) -> Result<Body, Reject> {
             claim: ClaimId(bytes32("claim", &opening.claim)?),
             salt: bytes32("salt", &opening.salt)?,
             ratio_ppm: opening.ratio_ppm,
+            null: opening.null,
+        })),
+        Some(Wire::Challenge(challenge)) => Ok(Body::Challenge(Challenge {
+            claim: ClaimId(bytes32("claim", &challenge.claim)?),
+            reason: read_line("reason", challenge.reason)?,
         })),
         Some(Wire::Vouch(vouch)) => Vouch::from_proto(vouch).map(Body::Vouch),
         Some(Wire::Join(join)) => Join::from_proto(&join).map(Body::Join),
@@ -160,17 +171,22 @@ fn read_body(network: NetworkId, record: v1::Record) -> Result<Body, Reject> {
 
 fn read_claim(claim: v1::Claim) -> Result<Claim, Reject> {
     let recipe = claim.recipe.ok_or_else(|| field("recipe", "missing".to_owned()))?;
-    let summary = claim.summary;
-    if summary.len() > SUMMARY_BYTES_MAX || summary.chars().any(char::is_control) {
-        let reason = format!("at most {SUMMARY_BYTES_MAX} bytes without control characters");
-        return Err(field("summary", reason));
-    }
+    let summary = read_line("summary", claim.summary)?;
     Ok(Claim {
         recipe: read_recipe(&recipe)?,
         parent: ClaimId(bytes32("parent", &claim.parent)?),
         result_seal: bytes32("result_seal", &claim.result_seal)?,
         summary,
     })
+}
+
+/// One line for people.
+fn read_line(name: &'static str, line: String) -> Result<String, Reject> {
+    if line.len() > SUMMARY_BYTES_MAX || line.chars().any(char::is_control) {
+        let reason = format!("at most {SUMMARY_BYTES_MAX} bytes without control characters");
+        return Err(field(name, reason));
+    }
+    Ok(line)
 }
 
 fn read_recipe(recipe: &v1::Recipe) -> Result<Recipe, Reject> {

@@ -102,6 +102,8 @@ pub fn genesis(members: Vec<Member>) -> Genesis {
             reveal_ms: 60_000,
             measuring_max: 1,
             docket_max: 32,
+            open_per_operator: 4,
+            audit_ppm: 0,
             assumed_dishonest_ppm: 200_000,
         },
         measurement: MeasurementRules { pairs: 12, decode_tokens: 16, reach_tokens: 16 },

@@ -2,7 +2,7 @@
 
 use assay_protocol::frontier::Track;
 use assay_protocol::ids::{ClaimId, PeerId};
-use assay_protocol::state::{ClaimState, Phase, Purpose, Round, State};
+use assay_protocol::state::{ClaimState, Debunked, Finding, Phase, Purpose, Round, State};
 use assay_protocol::verdict::{Estimate, Outcome};
 use serde::{Deserialize, Serialize};
 
@@ -74,7 +74,11 @@ pub struct RoundRow {
     pub progress: Progress,
     /// Whose measurements its verdict rests on.
     pub attested_by: Vec<Named>,
-    /// How many of them had attested an earlier round of the claim.
+    /// Seats that reported a gain in an opened null claim.
+    pub caught: Vec<Named>,
+    /// What the round says about the entry, if it was held to look at one again.
+    pub finding: Option<Finding>,
+    /// How many of those who attested had attested an earlier round of the claim.
     pub sat_before: usize,
     /// Height of the block that opened it.
     pub opened_at: u64,
@@ -94,6 +98,8 @@ impl RoundRow {
             pairs: round.pairs,
             progress: Progress::new(state, claim, round),
             attested_by: attested.iter().map(|peer| Named::new(state, *peer)).collect(),
+            caught: round.caught.iter().map(|peer| Named::new(state, *peer)).collect(),
+            finding: round.finding,
             sat_before: state.sat_before(claim, round.number),
             opened_at: round.opened_at,
             settled_at: round.settled_at,
@@ -133,6 +139,12 @@ pub struct ClaimRow {
     pub leads: bool,
     /// Whether an independent second committee supplied the number.
     pub confirmed: bool,
+    /// How a later round refuted the entry.
+    pub debunked: Option<Debunked>,
+    /// The debunked entry that this claim builds on.
+    pub descends_from_debunked: Option<ClaimId>,
+    /// Whether the author had hidden no gain in it, once opened.
+    pub null: Option<bool>,
     /// KL(base || child) per token, in millionths of a nat.
     pub kl_micronats: Option<u64>,
     /// Perplexity over the base checkpoint's, in millionths.
@@ -176,6 +188,9 @@ impl ClaimRow {
             rank: state.rank(claim),
             leads: track.is_some_and(|track| state.leads(claim.id, track)),
             confirmed: claim.is_confirmed(),
+            debunked: claim.debunked,
+            descends_from_debunked: claim.descends_from_debunked,
+            null: claim.opening.as_ref().map(|opening| opening.null),
             kl_micronats: verdict.and_then(|v| v.kl_micronats),
             perplexity_ratio_ppm: verdict.and_then(|v| v.perplexity_ratio_ppm),
             perplexity_parent_ppm: verdict.and_then(|v| v.perplexity_parent_ppm),

@@ -5,7 +5,8 @@ use std::fmt::Write;
 
 const HEADER: &str = "id,summary,author,author_name,parent,phase,outcome,lossless,ratio,ratio_low,\
      ratio_high,author_ratio,perplexity_parent,perplexity_child,seats,sealed,revealed,attested_by,\
-     docketed_at,settled_at,track,ratio_to_base,rank,leads,confirmed,kl_nat,rounds";
+     docketed_at,settled_at,track,ratio_to_base,rank,leads,confirmed,kl_nat,rounds,\
+     debunked_at,descends_from_debunked,null";
 
 /// The table with its header line; lines end with CR LF.
 pub(super) fn table(rows: &[ClaimRow]) -> String {
@@ -48,6 +49,9 @@ fn line(row: &ClaimRow) -> String {
         row.confirmed.to_string(),
         millionths(row.kl_micronats),
         row.rounds.len().to_string(),
+        row.debunked.map(|debunked| debunked.height.to_string()).unwrap_or_default(),
+        row.descends_from_debunked.map(|entry| entry.to_string()).unwrap_or_default(),
+        row.null.map(|null| null.to_string()).unwrap_or_default(),
     ];
     fields.join(",")
 }

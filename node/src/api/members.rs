@@ -42,6 +42,13 @@ pub enum Statement {
     },
     /// Leave the network.
     Leave,
+    /// Doubt an entry: a fresh committee measures it again.
+    Challenge {
+        /// The entry.
+        claim: ClaimId,
+        /// Why, in one line.
+        reason: String,
+    },
     /// Tell of a trick.
     Disclose {
         /// The claim that uses it, if one does.

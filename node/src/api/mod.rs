@@ -7,7 +7,7 @@
 //! GET  /api/claims           GET /api/claims.csv           GET  /api/claims/{id}
 //! GET  /api/ledger           GET /api/ledger/export        GET  /api/members
 //! GET  /api/explain/{id}     where a claim's or peer's numbers come from
-//! POST /api/claims           POST /api/statements          both with the token
+//! GET  /api/cost             POST /api/claims              POST /api/statements, with the token
 //! ```
 //!
 //! The daemon implements [`View`] and calls [`serve`]; nothing here changes anything except through
@@ -32,7 +32,7 @@ mod reply;
 mod routes;
 mod view;
 
-pub use claims::{ClaimRow, Named, Progress};
+pub use claims::{ClaimRow, Named, Progress, RoundRow};
 pub use guard::{TOKEN_CHARS_MIN, Token, TokenError};
 pub use live::LIVE_CLIENTS_MAX;
 pub use members::{MemberRow, Said, Statement};
@@ -89,6 +89,7 @@ fn routes(shared: &Arc<Shared>) -> Router {
         .route("/api/claims", get(routes::claims_json).merge(submit))
         .route("/api/claims.csv", get(routes::claims_csv))
         .route("/api/claims/{id}", get(routes::claim_json))
+        .route("/api/cost", get(routes::cost))
         .route("/api/ledger", get(routes::ledger))
         .route("/api/explain/{id}", get(routes::explain))
         .route("/api/members", get(routes::members))

@@ -7,7 +7,7 @@ use super::page::{self, Snapshot};
 use super::reply::{fault, html};
 use super::view::{ClaimRequest, SubmitError};
 use super::{Shared, csv};
-use assay_protocol::ids::BlockHash;
+use assay_protocol::ids::{BlockHash, ClaimId};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
@@ -77,7 +77,8 @@ pub(super) async fn not_found(State(shared): App, uri: Uri) -> Response {
         return fault(
             StatusCode::NOT_FOUND,
             "no such address; there are /api/status, /api/peers, /api/genesis, /api/claims, \
-             /api/claims.csv, /api/claims/ID, /api/explain/ID, /api/members, /api/ledger and /api/ledger/export",
+             /api/claims.csv, /api/claims/ID, /api/cost, /api/explain/ID, /api/members, \
+             /api/ledger and /api/ledger/export",
         );
     }
     let page = page::not_found(&snapshot(&shared), "There is nothing at this address.");
@@ -165,6 +166,23 @@ pub(super) async fn claim_json(State(shared): App, Path(id): Path<String>) -> Re
     match claims::find(&state, &id) {
         Ok(claim) => Json(Entry::new(&state, claim)).into_response(),
         Err(message) => fault(StatusCode::NOT_FOUND, &message),
+    }
+}
+
+/// What a claim would be built on.
+#[derive(Deserialize)]
+pub(super) struct On {
+    /// The parent; none means the base recipe.
+    parent: Option<ClaimId>,
+}
+
+pub(super) async fn cost(State(shared): App, on: Result<Query<On>, QueryRejection>) -> Response {
+    match on {
+        Ok(Query(on)) => {
+            let state = shared.view.state();
+            Json(state.estimated_cost(on.parent.unwrap_or(state.base_claim()))).into_response()
+        }
+        Err(rejection) => fault(rejection.status(), &rejection.body_text()),
     }
 }
 

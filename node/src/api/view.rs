@@ -141,6 +141,9 @@ pub struct ClaimRequest {
     /// measures it first.
     #[serde(default)]
     pub ratio_ppm: Option<u64>,
+    /// Seal that the claim is a trap: its recipe is its parent's with other bytes.
+    #[serde(default)]
+    pub null: bool,
     /// Publish although the own measurement says that a committee would refute the claim.
     #[serde(default)]
     pub insist: bool,

@@ -127,6 +127,18 @@ fn audit(auditor: &mut Auditor, reader: &mut impl Read) -> std::io::Result<Resul
     })
 }
 
+fn rounds(checked: &Checked) -> String {
+    format!(
+        "{} of {} entries: {} confirming, {} challenging, {} by lot; {} debunked",
+        checked.rounds,
+        checked.entries,
+        checked.frontier_rounds,
+        checked.challenges,
+        checked.reaudits,
+        checked.debunked
+    )
+}
+
 fn table(report: &AuditReport) -> String {
     let checked = &report.checked;
     let counts = fields(&[
@@ -136,7 +148,7 @@ fn table(report: &AuditReport) -> String {
         ("beacon", format!("{} random outputs", checked.random_outputs)),
         ("committees", format!("{} drawn again", checked.committees)),
         ("seals", format!("{} opened", checked.seals)),
-        ("rounds", format!("{} of {} entries", checked.rounds, checked.entries)),
+        ("rounds", rounds(checked)),
         ("verdicts", format!("{} computed again from raw samples", checked.verdicts)),
         ("time", format!("{:.2} s", report.seconds)),
     ]);

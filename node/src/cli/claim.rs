@@ -1,8 +1,9 @@
 //! `assay claim`: make a claim, look at claims.
 
 use super::client::Client;
+use super::member;
 use super::output::{Format, fields, print, table};
-use crate::api::{ClaimAccepted, ClaimRequest, ClaimRow, Claims};
+use crate::api::{ClaimAccepted, ClaimRequest, ClaimRow, Claims, Statement};
 use crate::embedded::Embedded;
 use crate::home::Home;
 use crate::storage::Blobs;
@@ -10,6 +11,7 @@ use anyhow::Context;
 use assay_protocol::ids::{BlobHash, ClaimId};
 use assay_protocol::manifest::Kind;
 use assay_protocol::record::{Drafter, Recipe};
+use assay_protocol::state::Cost;
 use assay_protocol::verdict::{Estimate, Outcome, to_ppm};
 use indicatif::ProgressBar;
 use std::path::Path;
@@ -24,6 +26,28 @@ const MEASURE_TIMEOUT: Duration = Duration::from_secs(3_600);
 pub enum ClaimCommand {
     /// Measure a recipe against its parent and claim that it is faster
     New(NewArgs),
+    /// Claim the parent's recipe under other bytes, to see which seats report a gain
+    #[command(after_help = "The claim looks like any other until its author opens it after the \
+verdict. Write a summary that says nothing of it.
+
+Example:
+  assay claim null --parent 3fa9c0d1… --summary 'retuned workgroups'")]
+    Null(NullArgs),
+    /// Have an accepted claim measured again by a fresh committee
+    #[command(
+        after_help = "If the new measurement refutes the claim it is marked as debunked, with \
+all that descends from it. If it does not, the challenge costs a point of standing.
+
+Example:
+  assay claim challenge 3fa9c0d1… --reason 'no gain on this machine'"
+    )]
+    Challenge {
+        /// The claim's id
+        claim: ClaimId,
+        /// One line that says why
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
     /// List the claims on the ledger
     List,
     /// Print everything about one claim
@@ -68,6 +92,17 @@ pub struct NewArgs {
     insist: bool,
 }
 
+/// Arguments of `assay claim null`.
+#[derive(Debug, clap::Args)]
+pub struct NullArgs {
+    /// The claim whose recipe to copy; the base recipe without this
+    #[arg(long, value_name = "CLAIM")]
+    parent: Option<ClaimId>,
+    /// One line, as an ordinary claim would have
+    #[arg(long, value_name = "TEXT")]
+    summary: String,
+}
+
 /// Runs `assay claim …`.
 ///
 /// # Errors
@@ -76,9 +111,34 @@ pub struct NewArgs {
 pub fn run(home: &Path, command: ClaimCommand, format: Format) -> anyhow::Result<()> {
     match command {
         ClaimCommand::New(args) => new(home, args, format),
+        ClaimCommand::Null(args) => null(home, args, format),
+        ClaimCommand::Challenge { claim, reason } => {
+            member::say(home, &Statement::Challenge { claim, reason }, format, "challenge")
+        }
         ClaimCommand::List => list(home, format),
         ClaimCommand::Show { claim } => show(home, &claim, format),
     }
+}
+
+fn null(home: &Path, args: NullArgs, format: Format) -> anyhow::Result<()> {
+    let client = Client::find(home, MEASURE_TIMEOUT)?;
+    let home = Home::open(home)?;
+    let blobs = Blobs::open(&home.path().join("blobs"), u64::MAX)?;
+    let request = ClaimRequest {
+        recipe: super::null::recipe(&client, &blobs, args.parent)?,
+        parent: args.parent,
+        ratio_ppm: Some(1_000_000),
+        null: true,
+        insist: true,
+        summary: args.summary,
+    };
+    let accepted: ClaimAccepted = client.post("/api/claims", &request)?;
+    print(format, &accepted, |accepted| {
+        fields(&[
+            ("claim", accepted.claim.to_string()),
+            ("own ratio", "null (sealed until the verdict)".to_owned()),
+        ])
+    })
 }
 
 fn new(home: &Path, args: NewArgs, format: Format) -> anyhow::Result<()> {
@@ -99,9 +159,11 @@ fn new(home: &Path, args: NewArgs, format: Format) -> anyhow::Result<()> {
         recipe,
         parent: args.parent,
         ratio_ppm: args.ratio.map(to_ppm),
+        null: false,
         insist: args.insist,
         summary: args.summary,
     };
+    tell_cost(&client, args.parent)?;
     let spinner = ProgressBar::new_spinner();
     spinner.enable_steady_tick(Duration::from_millis(200));
     spinner.set_message("measuring child and parent on this machine, then publishing");
@@ -115,6 +177,21 @@ fn new(home: &Path, args: NewArgs, format: Format) -> anyhow::Result<()> {
         };
         fields(&[("claim", accepted.claim.to_string()), ("own ratio", ratio)])
     })
+}
+
+/// Says on stderr what the claim will cost the network, before anything is measured.
+fn tell_cost(client: &Client, parent: Option<ClaimId>) -> anyhow::Result<()> {
+    let query = parent.map(|parent| format!("?parent={parent}")).unwrap_or_default();
+    let cost: Cost = client.get(&format!("/api/cost{query}"))?;
+    let time = match cost.total_ns {
+        Some(ns) => format!("about {:.1} s of timed decoding in all", millionths(ns / 1_000)),
+        None => "how long is not known before anything of its lineage was measured".to_owned(),
+    };
+    eprintln!(
+        "cost: {} seats, {} pairs each, {} timed tokens a seat; {time}",
+        cost.seats, cost.pairs, cost.tokens
+    );
+    Ok(())
 }
 
 /// A manifest from what the user typed: `nano`, a hash, or a folder to import.
@@ -205,6 +282,15 @@ fn verdict_text(claim: &ClaimRow) -> String {
     .to_owned();
     if claim.leads {
         text.push_str(", leads its track");
+    }
+    if claim.debunked.is_some() {
+        text.push_str(", debunked");
+    }
+    if claim.descends_from_debunked.is_some() {
+        text.push_str(", on a debunked entry");
+    }
+    if claim.null == Some(true) {
+        text.push_str(", null");
     }
     text
 }

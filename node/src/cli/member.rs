@@ -74,7 +74,12 @@ pub fn disclose(home: &Path, args: DiscloseArgs, format: Format) -> anyhow::Resu
     say(home, &Statement::Disclose { claim, text, evidence }, format, "disclosure")
 }
 
-fn say(home: &Path, statement: &Statement, format: Format, word: &str) -> anyhow::Result<()> {
+pub(super) fn say(
+    home: &Path,
+    statement: &Statement,
+    format: Format,
+    word: &str,
+) -> anyhow::Result<()> {
     let said: Said = Client::find(home, TIMEOUT)?.post("/api/statements", statement)?;
     print(format, &said, |said| fields(&[(word, said.record.to_string())]))
 }

@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn what_is_stored_reads_back_after_reopening() {
         let folder = tempfile::tempdir().unwrap();
-        let opening = Opening { claim: ClaimId([1; 32]), salt: [2; 32], ratio_ppm: 3 };
+        let opening = Opening { claim: ClaimId([1; 32]), salt: [2; 32], ratio_ppm: 3, null: false };
         let item =
             v1::LedgerItem { block: None, certificate: Some(v1::CommitCertificate::default()) };
         {

@@ -170,7 +170,7 @@ async fn the_table_as_csv_is_quoted_and_harmless() {
     let lines: Vec<&str> = csv.trim_end().split("\r\n").collect();
     assert_eq!(lines.len(), 10);
     let columns = lines[0].split(',').count();
-    assert_eq!(columns, 27);
+    assert_eq!(columns, 30);
     assert!(lines[1].contains("\"'=HYPERLINK(\"\"http://x\"\",\"\"y\"\")\""), "{}", lines[1]);
     assert!(csv.contains("\"<script>alert(1)</script>\"\" onload=x"));
     assert!(csv.contains(",accepted,true,1.30"));

@@ -69,6 +69,8 @@ fn genesis(time_ms: u64) -> Genesis {
             reveal_ms: 60_000,
             measuring_max: 1,
             docket_max: 16,
+            open_per_operator: 4,
+            audit_ppm: 0,
             assumed_dishonest_ppm: 200_000,
         },
         measurement: MeasurementRules { pairs: 12, decode_tokens: 64, reach_tokens: 32 },
@@ -151,7 +153,7 @@ impl World {
         own_ppm: u64,
     ) -> ClaimId {
         let parent = parent.unwrap_or_else(|| self.state.base_claim());
-        let result_seal = opening_seal(peer(author), recipe.id(), &[7; 32], own_ppm);
+        let result_seal = opening_seal(peer(author), recipe.id(), &[7; 32], own_ppm, false);
         let summary = summary.to_owned();
         let record = self.sign(author, Body::Claim(Claim { recipe, parent, result_seal, summary }));
         let id = ClaimId(record.id.0);
@@ -213,7 +215,7 @@ impl World {
 
     /// Lets the author open its result.
     pub(crate) fn open(&mut self, author: usize, claim: ClaimId, ratio_ppm: u64) {
-        let opening = Opening { claim, salt: [7; 32], ratio_ppm };
+        let opening = Opening { claim, salt: [7; 32], ratio_ppm, null: false };
         let record = self.sign(author, Body::Opening(opening));
         self.block(&[record]);
     }

@@ -5,7 +5,7 @@ use crate::error::Reject;
 use crate::fixtures::{self, key};
 use crate::ids::{ClaimId, PeerId, RoundId};
 use crate::peer::Heard;
-use crate::record::{Body, Claim, Opening, Record, Reveal, Seal, reveal_seal};
+use crate::record::{Body, Challenge, Claim, Opening, Record, Reveal, Seal, reveal_seal};
 use crate::state::State;
 use crate::wire;
 use prost::Message;
@@ -87,7 +87,8 @@ fn records_read_back_what_was_signed() {
             salt: [4; 32],
             measurement: fixtures::measurement(&plan, 1.1),
         })),
-        Body::Opening(Opening { claim: ClaimId([2; 32]), salt: [5; 32], ratio_ppm: 7 }),
+        Body::Opening(Opening { claim: ClaimId([2; 32]), salt: [5; 32], ratio_ppm: 7, null: true }),
+        Body::Challenge(Challenge { claim: ClaimId([2; 32]), reason: "slower".to_owned() }),
     ];
     for body in bodies {
         let record: Record = wire::sign(network, &key(1), body);

@@ -44,16 +44,6 @@ impl World {
         wire::sign(self.state().network(), &key(number), body)
     }
 
-    fn say(&mut self, number: u8, body: Body) {
-        let record = self.sign(number, body);
-        self.input(number.into(), Input::Own(Box::new(record)));
-    }
-
-    /// What the ledger would answer to a statement.
-    fn refusal(&self, number: u8, body: Body) -> Option<Reject> {
-        applies(self.state(), &self.sign(number, body)).err()
-    }
-
     fn membership(&self, number: u8) -> Membership {
         self.state().members()[&peer(number)].membership
     }
@@ -264,8 +254,9 @@ fn a_seat_that_seals_twice_ends_its_key_and_its_seat_counts_as_silent() {
 #[test]
 fn whoever_vouched_for_an_ended_key_answers_for_it() {
     let mut world = World::with_newcomer(|_, _| None);
-    let result =
-        |ratio_ppm| Body::Opening(Opening { claim: ClaimId([1; 32]), salt: [1; 32], ratio_ppm });
+    let result = |ratio_ppm| {
+        Body::Opening(Opening { claim: ClaimId([1; 32]), salt: [1; 32], ratio_ppm, null: false })
+    };
     let proof = Equivocation::between(&world.sign(5, result(1)), &world.sign(5, result(2)));
     world.say(2, Body::Equivocation(Box::new(proof.clone().unwrap())));
     world.run(3);

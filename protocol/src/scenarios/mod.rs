@@ -1,8 +1,11 @@
 //! Whole lives of claims, played by peers without any network.
 
 mod audit;
+mod docket;
 mod door;
+mod doubt;
 mod frontier;
 mod life;
 mod membership;
+mod trap;
 mod world;

@@ -3,6 +3,7 @@
 use crate::audit::{Auditor, Fault, export_header};
 use crate::block::{Proposer, header_hash};
 use crate::certificate::{Slot, VoteKind, vote_bytes};
+use crate::error::Reject;
 use crate::fixtures::{self, key};
 use crate::genesis::Genesis;
 use crate::ids::ClaimId;
@@ -10,6 +11,7 @@ use crate::measurement::Measurement;
 use crate::membership::Join;
 use crate::peer::{Effect, Input, Peer, Secret};
 use crate::plan::Plan;
+use crate::pool::applies;
 use crate::randomness::{evaluate, vrf_keypair, vrf_public};
 use crate::record::{Body, Claim, Opening, Recipe, opening_seal};
 use crate::state::State;
@@ -60,17 +62,28 @@ impl World {
     }
 
     pub(super) fn claim_on(&mut self, parent: ClaimId, author: u8, recipe: Recipe) -> ClaimId {
+        self.submit(parent, author, recipe, false)
+    }
+
+    /// Signs a claim; the author knows whether it is a trap.
+    pub(super) fn submit(
+        &mut self,
+        parent: ClaimId,
+        author: u8,
+        recipe: Recipe,
+        null: bool,
+    ) -> ClaimId {
         let network = self.peers[0].network();
         let (salt, ratio_ppm) = ([author; 32], 1_500_000);
         let me = fixtures::peer(author);
-        let result_seal = opening_seal(me, recipe.id(), &salt, ratio_ppm);
+        let result_seal = opening_seal(me, recipe.id(), &salt, ratio_ppm, null);
         let summary = "faster".to_owned();
         let body = Body::Claim(Claim { recipe, parent, result_seal, summary });
         let record = wire::sign(network, &key(author), body);
         let claim = ClaimId(record.id.0);
         self.input(
             author.into(),
-            Input::Restore(Secret::Result(Opening { claim, salt, ratio_ppm })),
+            Input::Restore(Secret::Result(Opening { claim, salt, ratio_ppm, null })),
         );
         self.input(author.into(), Input::Own(Box::new(record)));
         claim
@@ -146,6 +159,18 @@ impl World {
         }
         let heads: BTreeSet<_> = self.peers.iter().map(|peer| peer.state().head()).collect();
         assert_eq!(heads.len(), 1);
+    }
+
+    /// Says something in a peer's name, whether or not the ledger takes it.
+    pub(super) fn say(&mut self, author: u8, body: Body) {
+        let record = wire::sign(self.peers[0].network(), &key(author), body);
+        self.input(author.into(), Input::Own(Box::new(record)));
+    }
+
+    /// What the ledger would answer.
+    pub(super) fn refusal(&self, author: u8, body: Body) -> Option<Reject> {
+        let record = wire::sign(self.peers[0].network(), &key(author), body);
+        applies(self.state(), &record).err()
     }
 
     pub(super) fn state(&self) -> &State {

@@ -1,7 +1,6 @@
 //! What time and randomness change at the end of every block: draws, deadlines, verdicts.
 
 use super::{ClaimState, FRONTIER_ROUNDS_MAX, Phase, Purpose, Round, State};
-use crate::draw::{self, Committee};
 use crate::gates::Evidence;
 use crate::ids::{ClaimId, RoundId};
 use crate::verdict::{Outcome, Verdict, decide};
@@ -26,6 +25,10 @@ enum Step {
     Confirm,
     /// The claim becomes an entry by the verdict of this round.
     Enter(u32),
+    /// The entry's number is this round's from here on.
+    Promote(u32),
+    /// The entry is upheld or refuted.
+    Conclude,
 }
 
 impl State {
@@ -45,12 +48,26 @@ impl State {
                     let until_ms = time_ms.saturating_add(self.genesis.committee.reveal_ms);
                     self.change_open_round(id, |round| round.phase = Phase::Revealing { until_ms });
                 }
-                Some(Move::Settle) => self.settle(id, height),
+                Some(Move::Settle) => self.settle(id, height, time_ms),
             }
         }
-        self.fill_places(time_ms);
         let open = |id: &ClaimId| self.claims.get(id).is_some_and(|claim| claim.is_open());
         self.docket = self.docket.iter().copied().filter(open).collect();
+        for id in self.entered_at(height) {
+            self.draw_audit(id, height);
+        }
+        self.fill_places(time_ms);
+    }
+
+    /// The claims that the block at `height` made entries.
+    fn entered_at(&self, height: u64) -> Vec<ClaimId> {
+        let entered = |claim: &&ClaimState| claim.settled_at == Some(height);
+        self.settled
+            .iter()
+            .filter_map(|id| self.claim(id.claim))
+            .filter(entered)
+            .map(|c| c.id)
+            .collect()
     }
 
     fn change_open_round(&mut self, id: ClaimId, change: impl FnOnce(&mut Round)) {
@@ -97,46 +114,7 @@ impl State {
         }
     }
 
-    /// Draws committees for waiting rounds while there are free places.
-    fn fill_places(&mut self, time_ms: u64) {
-        let places = usize::try_from(self.genesis.committee.measuring_max).unwrap_or(usize::MAX);
-        loop {
-            let measured =
-                self.open_rounds().filter(|(_, round)| round.phase != Phase::Docketed).count();
-            if measured >= places {
-                return;
-            }
-            let waiting = |round: &Round| round.phase == Phase::Docketed && round.beacon.is_some();
-            let next = self.open_rounds().find(|(_, round)| waiting(round));
-            let Some(id) = next.map(|(claim, _)| claim.id) else { return };
-            let committee = self.draw_committee(id).unwrap_or_default();
-            let (rules, pairs) = (&self.genesis.committee, self.genesis.measurement.pairs);
-            let phase = Phase::Sealing {
-                reserves_at_ms: time_ms.saturating_add(rules.seal_ms / 2),
-                until_ms: time_ms.saturating_add(rules.seal_ms),
-            };
-            self.change_open_round(id, |round| {
-                round.committee = committee;
-                round.pairs = pairs;
-                round.phase = phase;
-            });
-            let open = self.claim(id).and_then(|claim| Some((claim, claim.open_round()?)));
-            let shadows = open.map(|(claim, round)| self.draw_shadows(claim, round));
-            self.change_open_round(id, |round| round.shadows = shadows.unwrap_or_default());
-        }
-    }
-
-    fn draw_committee(&self, id: ClaimId) -> Option<Committee> {
-        let claim = self.claim(id)?;
-        let round = claim.open_round()?;
-        let seats = usize::try_from(self.quorum(claim, round).seats).unwrap_or(usize::MAX);
-        let reserves = self.genesis.committee.reserves;
-        let reserves = usize::try_from(reserves).unwrap_or(usize::MAX);
-        let candidates = self.candidates(claim, &[claim.author]);
-        Some(draw::committee(round.beacon?, round.id(id), &candidates, seats, reserves))
-    }
-
-    fn settle(&mut self, id: ClaimId, height: u64) {
+    fn settle(&mut self, id: ClaimId, height: u64, time_ms: u64) {
         let Some((claim, round)) = self.claim(id).and_then(|c| Some((c, c.open_round()?))) else {
             return;
         };
@@ -147,11 +125,15 @@ impl State {
             round.phase = Phase::Settled;
         });
         self.settled.push(round_id);
+        self.charge_time(round_id, time_ms);
         self.account_for_seats(round_id);
         self.account_for_shadows(round_id);
-        match self.next_step(round_id) {
+        let step = self.next_step(round_id);
+        match step {
             Step::Confirm => self.open_round_of(id, Purpose::Frontier, height),
             Step::Enter(number) => self.enter(id, number, height),
+            Step::Promote(number) => self.promote(id, number),
+            Step::Conclude => self.conclude_doubt(round_id, height),
         }
         self.remember("settled", id);
     }
@@ -161,6 +143,8 @@ impl State {
         let Some((claim, round)) = self.round(id) else { return Step::Enter(id.number) };
         let Some(verdict) = &round.verdict else { return Step::Enter(id.number) };
         match (round.purpose, verdict.outcome) {
+            (Purpose::Frontier, Outcome::Accepted) if claim.is_entry() => Step::Promote(id.number),
+            (Purpose::Frontier, _) if claim.is_entry() => Step::Conclude,
             (Purpose::First, Outcome::Accepted) if self.would_lead(claim, verdict) => Step::Confirm,
             (Purpose::Frontier, Outcome::Inconclusive) => {
                 match Self::frontier_rounds(claim) < FRONTIER_ROUNDS_MAX {
@@ -169,6 +153,7 @@ impl State {
                     false => Step::Enter(1),
                 }
             }
+            (Purpose::Challenge { .. } | Purpose::Audit, _) => Step::Conclude,
             _ => Step::Enter(id.number),
         }
     }

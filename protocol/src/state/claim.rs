@@ -1,5 +1,6 @@
 //! A claim as the ledger knows it: what was claimed, its rounds, and what became of it.
 
+use super::doubt::Debunked;
 use super::round::{Phase, Purpose, Round};
 use crate::ids::{ClaimId, PeerId, RoundId};
 use crate::record::{Claim, Opening, Recipe};
@@ -33,6 +34,10 @@ pub struct ClaimState {
     /// Speed over the base recipe's, in millionths, once accepted: the product of the ledger's
     /// ratios along the lineage.
     pub ratio_to_base_ppm: Option<u64>,
+    /// How a later round refuted the entry, which stays, marked.
+    pub debunked: Option<Debunked>,
+    /// The debunked entry that this claim builds on.
+    pub descends_from_debunked: Option<ClaimId>,
     /// The author's own result, once opened.
     pub opening: Option<Opening>,
 }
@@ -55,6 +60,8 @@ impl ClaimState {
             rounds: vec![Round::opened(1, Purpose::First, height)],
             decided_by: None,
             ratio_to_base_ppm: None,
+            debunked: None,
+            descends_from_debunked: None,
             opening: None,
         }
     }
@@ -111,6 +118,14 @@ impl ClaimState {
     #[must_use]
     pub fn deciding(&self) -> Option<&Round> {
         self.decided_by.and_then(|number| self.round(number))
+    }
+
+    /// Whether it is an accepted entry that nobody refuted, itself or below it.
+    #[must_use]
+    pub fn stands(&self) -> bool {
+        self.outcome() == Some(Outcome::Accepted)
+            && self.debunked.is_none()
+            && self.descends_from_debunked.is_none()
     }
 
     /// Whether an independent committee supplied the number.

@@ -3,21 +3,27 @@
 mod advance;
 mod claim;
 mod disclosure;
+mod doubt;
 mod membership;
+mod places;
 mod probation;
 mod ranking;
 mod records;
 mod round;
 mod standing;
+mod trap;
 
 pub use claim::ClaimState;
 pub use disclosure::{DISCLOSURES_PER_CLAIM_MAX, Disclosed};
+pub use doubt::{CHALLENGER_STANDING_MIN, Debunked, ROUNDS_MAX};
 pub use membership::{Admission, MemberState, Membership, PendingVouch};
+pub use places::Cost;
 pub use probation::{SHADOWS_MAX, Shadow};
 pub use ranking::FRONTIER_ROUNDS_MAX;
-pub use round::{Phase, Purpose, Round};
+pub use round::{Finding, Phase, Purpose, Round};
 
 use crate::draw::Candidate;
+use crate::fair::Shares;
 use crate::genesis::{Genesis, Quorum};
 use crate::ids::{
     Beacon, BlockHash, ClaimId, NetworkId, PeerId, RecipeId, RecordId, RoundId, hash_parts,
@@ -54,6 +60,8 @@ pub struct State {
     pub(crate) settled: Vec<RoundId>,
     /// Entries in the order in which they were settled.
     pub(crate) entries: Vec<ClaimId>,
+    /// How much of the committees' time each operator had.
+    pub(crate) shares: Shares,
     /// Hash chain over everything settled, so that the state root need not walk it.
     pub(crate) history: [u8; 32],
 }
@@ -78,6 +86,7 @@ impl State {
             docket: Vec::new(),
             settled: Vec::new(),
             entries: Vec::new(),
+            shares: Shares::default(),
             history: hash_parts("assay history v1", &[]),
             genesis: Arc::new(genesis),
         }
@@ -151,6 +160,12 @@ impl State {
         self.docket().filter_map(|claim| claim.open_round().map(|round| (claim, round)))
     }
 
+    /// How much of the committees' time each operator had.
+    #[must_use]
+    pub fn shares(&self) -> &Shares {
+        &self.shares
+    }
+
     /// The rounds that the last block settled.
     #[must_use]
     pub fn settled_rounds(&self) -> &[RoundId] {
@@ -217,6 +232,8 @@ impl State {
     #[must_use]
     pub fn root(&self) -> [u8; 32] {
         let open: Vec<u8> = self.docket().flat_map(claim_digest).collect();
+        // Serialising plain structs with string keys cannot fail.
+        let shares = serde_json::to_vec(&self.shares).unwrap_or_default();
         hash_parts(
             "assay state v1",
             &[
@@ -225,6 +242,7 @@ impl State {
                 &self.beacon.0,
                 &self.membership_digest(),
                 &open,
+                &shares,
                 &self.history,
             ],
         )

@@ -1,9 +1,10 @@
 //! Which entries lead their tracks, and which claims must be measured again before they may.
 
-use super::{ClaimState, Purpose, State};
+use super::{ClaimState, Purpose, ROUNDS_MAX, State};
 use crate::frontier::{Point, Track, advances, front, product_ppm};
 use crate::ids::ClaimId;
 use crate::verdict::{Outcome, Verdict};
+use std::sync::Arc;
 
 /// Frontier rounds that a claim gets before its number stays unconfirmed.
 pub const FRONTIER_ROUNDS_MAX: usize = 2;
@@ -60,7 +61,7 @@ impl State {
     /// committee confirmed, and that nobody refuted since, can lead.
     #[must_use]
     pub fn frontier(&self, track: Track) -> Vec<(ClaimId, Point)> {
-        let entries = self.entries().filter(|claim| claim.is_confirmed());
+        let entries = self.entries().filter(|claim| claim.stands() && claim.is_confirmed());
         let points = entries.filter_map(|claim| match self.standing_of(claim) {
             Some((found, point)) if found == track => Some((claim.id, point)),
             _ => None,
@@ -76,6 +77,9 @@ impl State {
 
     /// Whether an accepting verdict would make the claim lead its track.
     pub(super) fn would_lead(&self, claim: &ClaimState, verdict: &Verdict) -> bool {
+        if claim.descends_from_debunked.is_some() {
+            return false;
+        }
         let Some((track, point)) = self.point(claim, verdict) else { return false };
         let front = self.frontier(track);
         let members = front.iter().map(|(_, member)| member);
@@ -87,10 +91,11 @@ impl State {
     /// little; see [`State::frontier`].
     #[must_use]
     pub fn rank(&self, claim: &ClaimState) -> Option<usize> {
-        let (track, point) = self.standing_of(claim)?;
+        let (track, point) = self.standing_of(claim).filter(|_| claim.stands())?;
         let eta_ppm = self.genesis.significance.eta_ppm;
         let own = Point::lossless(point.ratio_ppm);
-        let faster = self.entries().filter(|other| match self.standing_of(other) {
+        let standing = self.entries().filter(|other| other.stands());
+        let faster = standing.filter(|other| match self.standing_of(other) {
             Some((found, other)) if found == track => {
                 !own.holds_off(&Point::lossless(other.ratio_ppm), eta_ppm)
             }
@@ -109,6 +114,43 @@ impl State {
             earlier.flat_map(|earlier| earlier.reveals.keys()).any(|seat| *seat == peer)
         };
         round.reveals.keys().filter(|peer| before(**peer)).count()
+    }
+
+    /// After a leader fell, the best of those whose number nobody confirmed because it did not lead
+    /// is measured again, so that the track does not stay empty.
+    pub(super) fn confirm_runner_up(&mut self, height: u64) {
+        let runners_up = self.entries().filter(|claim| {
+            claim.stands()
+                && !claim.is_confirmed()
+                && !claim.is_open()
+                && claim.rounds.len() < ROUNDS_MAX
+                && claim.verdict().is_some_and(|verdict| self.would_lead(claim, verdict))
+        });
+        let best = runners_up.max_by_key(|claim| claim.ratio_to_base_ppm).map(|claim| claim.id);
+        if let Some(id) = best {
+            self.open_round_of(id, Purpose::Frontier, height);
+            self.remember("runner-up", id);
+        }
+    }
+
+    /// Takes an entry's number from a confirming round, and what is built on it along.
+    pub(super) fn promote(&mut self, id: ClaimId, number: u32) {
+        if let Some(claim) = self.claims.get_mut(&id).map(Arc::make_mut) {
+            claim.decided_by = Some(number);
+        }
+        let mut order: Vec<(u64, ClaimId)> =
+            self.entries().map(|claim| (claim.docketed_at, claim.id)).collect();
+        // A child is docketed after its parent became an entry, so that one pass suffices.
+        order.sort_unstable();
+        for (_, id) in order {
+            let ratio = self.claim(id).and_then(|claim| self.standing_of(claim));
+            let ratio_ppm = ratio.map(|(_, point)| point.ratio_ppm);
+            if self.claim(id).is_some_and(|claim| claim.ratio_to_base_ppm != ratio_ppm)
+                && let Some(claim) = self.claims.get_mut(&id).map(Arc::make_mut)
+            {
+                claim.ratio_to_base_ppm = ratio_ppm;
+            }
+        }
     }
 
     /// Frontier rounds that a claim has had.

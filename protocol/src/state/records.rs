@@ -25,6 +25,7 @@ impl State {
             Body::Seal(seal) => self.apply_seal(record.author, seal),
             Body::Reveal(reveal) => self.apply_reveal(record.author, reveal),
             Body::Opening(opening) => self.apply_opening(record.author, opening),
+            Body::Challenge(challenge) => self.apply_challenge(record, challenge, height),
             Body::Vouch(vouch) => self.apply_vouch(author, record.id, vouch, height),
             Body::Join(join) => self.apply_join(author, join, height),
             Body::Leave(leave) => self.apply_leave(author, *leave),
@@ -39,6 +40,9 @@ impl State {
         if let Some(docketed) = self.recipes.get(&recipe) {
             return Err(Reject::RecipeDocketed { recipe, claim: *docketed });
         }
+        if let Some(entry) = self.debunked_root(claim.parent) {
+            return Err(Reject::DebunkedParent { parent: claim.parent, entry });
+        }
         let parent_stands = claim.parent == self.base_claim
             || self.claim(claim.parent).and_then(ClaimState::outcome) == Some(Outcome::Accepted);
         if !parent_stands {
@@ -50,7 +54,14 @@ impl State {
         if let Some(open) = self.docket().find(same) {
             return Err(Reject::OpenClaim(open.id));
         }
-        let waiting = self.docket.len();
+        let limit = usize::try_from(self.genesis.committee.open_per_operator).unwrap_or(usize::MAX);
+        let operator = self.operator(record.author);
+        let own =
+            self.docket().filter(|open| !open.is_entry() && self.operator(open.author) == operator);
+        if own.count() >= limit {
+            return Err(Reject::OperatorDocketFull(limit));
+        }
+        let waiting = self.docket().filter(|open| !open.is_entry()).count();
         if waiting >= usize::try_from(self.genesis.committee.docket_max).unwrap_or(usize::MAX) {
             return Err(Reject::DocketFull(waiting));
         }
@@ -109,11 +120,15 @@ impl State {
         if claim.opening.is_some() {
             return Err(Reject::Repeated(author));
         }
-        let seal = opening_seal(author, claim.recipe.id(), &opening.salt, opening.ratio_ppm);
+        let Opening { salt, ratio_ppm, null, .. } = opening;
+        let seal = opening_seal(author, claim.recipe.id(), salt, *ratio_ppm, *null);
         if seal != claim.result_seal {
             return Err(Reject::SealBroken(author));
         }
         Arc::make_mut(claim).opening = Some(opening.clone());
+        if opening.null {
+            self.spring_trap(id);
+        }
         self.remember("opening", id);
         Ok(())
     }

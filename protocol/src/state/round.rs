@@ -62,6 +62,18 @@ pub enum Phase {
     Settled,
 }
 
+/// What a challenge or an audit says about an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Finding {
+    /// The entry stands.
+    Upheld,
+    /// The entry is refuted.
+    Debunked,
+    /// Too few seats revealed a measurement.
+    Undecided,
+}
+
 /// One measurement of a claim by one committee.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Round {
@@ -80,6 +92,8 @@ pub struct Round {
     pub phase: Phase,
     /// Pairs that every seat measures; fixed with the committee, 0 before.
     pub pairs: u32,
+    /// When its committee was drawn.
+    pub drawn_at_ms: Option<u64>,
     /// Who measures.
     pub committee: Committee,
     /// How many reserves were called.
@@ -95,6 +109,11 @@ pub struct Round {
     pub verdict: Option<Verdict>,
     /// The block that settled it.
     pub settled_at: Option<u64>,
+    /// Seats that reported a gain where the author had hidden none: noted when a null claim is
+    /// opened.
+    pub caught: Vec<PeerId>,
+    /// What it says about the entry, if it was held to look at one again.
+    pub finding: Option<Finding>,
 }
 
 fn serialize_hashes<S: serde::Serializer>(
@@ -115,6 +134,7 @@ impl Round {
             beacon: None,
             phase: Phase::Docketed,
             pairs: 0,
+            drawn_at_ms: None,
             committee: Committee::default(),
             reserves_called: 0,
             seals: BTreeMap::new(),
@@ -122,6 +142,8 @@ impl Round {
             shadows: BTreeMap::new(),
             verdict: None,
             settled_at: None,
+            caught: Vec::new(),
+            finding: None,
         }
     }
 

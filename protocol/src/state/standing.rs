@@ -1,6 +1,6 @@
 //! What a settled round does to the standing of those who had a part in it.
 
-use super::{Purpose, State};
+use super::State;
 use crate::gates::Evidence;
 use crate::ids::{PeerId, RoundId};
 use crate::standing::{Occasion, Rule, SeatFit, fit};
@@ -31,7 +31,7 @@ impl State {
     /// lies further off than noise explains and for promises not kept. When nobody decided
     /// anything, the network and not the seat may be at fault.
     pub(super) fn account_for_seats(&mut self, id: RoundId) {
-        let Some((claim, round)) = self.round(id) else { return };
+        let Some((_, round)) = self.round(id) else { return };
         if round.outcome().is_none_or(|outcome| outcome == Outcome::Inconclusive) {
             return;
         }
@@ -42,16 +42,15 @@ impl State {
             .collect();
         let silent = round.active_seats().filter(|seat| !round.reveals.contains_key(seat));
         events.extend(silent.map(|seat| (seat, Rule::NoShow)));
-        // A challenge that finds what the entry says was for nothing.
-        if let Purpose::Challenge { by, .. } = round.purpose
-            && round.outcome() == claim.outcome()
-        {
-            events.push((by, Rule::FailedChallenge));
+        for (peer, rule) in events {
+            self.book_for(peer, rule, id);
         }
+    }
+
+    /// Books an event that a round gave occasion to.
+    pub(super) fn book_for(&mut self, peer: PeerId, rule: Rule, id: RoundId) {
         let occasion =
             Occasion { height: self.height, claim: Some(id.claim), round: Some(id.number) };
-        for (peer, rule) in events {
-            self.book(peer, rule, occasion);
-        }
+        self.book(peer, rule, occasion);
     }
 }

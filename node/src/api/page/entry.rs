@@ -4,7 +4,7 @@ use super::disclosures::disclosures;
 use super::format::{duration, millionths, percent, quoted, ratio, significant, summary};
 use super::home::{key, perplexity, speed, standing, tokens};
 use super::plot::{Mark, Scale, from_ppm};
-use super::rounds::{rank, rounds};
+use super::rounds::{aftermath, rank, rounds};
 use super::{Snapshot, badge, document};
 use crate::api::entry::{Entry, PairRow, RoundEntry, SeatRow};
 use assay_protocol::gates::{Gate, GateResult};
@@ -54,6 +54,7 @@ fn verdict(snapshot: &Snapshot, entry: &Entry) -> Markup {
                 div { dt { "Tokens" } dd { (tokens(row.lossless)) } }
                 div { dt { "Forged quorum" } dd { (forged(snapshot, entry)) } }
             }
+            (aftermath(row))
             @if row.outcome == Some(Outcome::Inconclusive) {
                 p {
                     "Too few seats revealed: " (row.progress.revealed) " of the "

@@ -7,7 +7,7 @@ use super::plot::Mark;
 use crate::api::claims::{ClaimRow, RoundRow, outcome_word, phase_word};
 use crate::api::entry::Entry;
 use assay_protocol::frontier::Track;
-use assay_protocol::state::{Phase, Purpose};
+use assay_protocol::state::{Finding, Phase, Purpose};
 use maud::{Markup, html};
 
 /// The table of all rounds.
@@ -44,7 +44,10 @@ fn line(round: &RoundRow) -> Markup {
             td { (reason(round)) }
             td {
                 @match round.outcome {
-                    Some(outcome) => (badge(Mark::of(Some(outcome)), outcome_word(outcome))),
+                    Some(outcome) => {
+                        (badge(Mark::of(Some(outcome)), outcome_word(outcome)))
+                        (finding(round))
+                    }
                     None => (badge(Mark::of(None), phase_word(round.phase))),
                 }
             }
@@ -78,6 +81,38 @@ pub(super) fn rank(row: &ClaimRow) -> Markup {
                 (Track::Lossy, false) => { "behind the Pareto front" }
             }
             @if !row.confirmed { ", by one committee" }
+        }
+    }
+}
+
+/// What a round says about the entry, and whom it caught.
+fn finding(round: &RoundRow) -> Markup {
+    html! {
+        @match round.finding {
+            Some(Finding::Upheld) => span.sub { "the entry stands" },
+            Some(Finding::Debunked) => span.sub { "the entry is refuted" },
+            Some(Finding::Undecided) => span.sub { "nothing decided" },
+            None => {}
+        }
+        @for seat in &round.caught {
+            span.sub { "caught: " span title=(seat.peer) { (quoted(&seat.name)) } }
+        }
+    }
+}
+
+/// What happened to an entry after it was made.
+pub(super) fn aftermath(row: &ClaimRow) -> Markup {
+    html! {
+        @if let Some(debunked) = row.debunked {
+            p { strong { "Debunked" } " by round " (debunked.round) " in block " (debunked.height) ". "
+                "The entry stays as it was made; nothing can be built on it." }
+        }
+        @if let Some(entry) = row.descends_from_debunked {
+            p { strong { "Descends from a debunked entry" } ", "
+                a.id href={ "/claims/" (entry) } { (entry.short()) } "." }
+        }
+        @if row.null == Some(true) {
+            p { "A null claim: its author hid no gain in it, to see who reports one." }
         }
     }
 }
