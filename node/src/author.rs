@@ -133,6 +133,13 @@ fn hopeless_gates(genesis: &Genesis, verdict: &Verdict) -> Vec<String> {
     let hopeless = verdict.gates.iter().filter(|gate| match gate.gate {
         // Losing identity makes a recipe lossy; whether it may be is the quality gate's matter.
         Gate::Identity => false,
+        // Its bounds are wide with one seat's prompts; the figures themselves are not.
+        Gate::Quality => {
+            let bounds = &genesis.challenge;
+            let over = |figure: Option<u64>, most| figure.is_none_or(|figure| figure > most);
+            over(verdict.kl_micronats, bounds.kl_max_micronats)
+                || over(verdict.perplexity_ratio_ppm, bounds.perplexity_ratio_max_ppm)
+        }
         Gate::Speed => !gains,
         _ => !gate.pass,
     });

@@ -65,7 +65,12 @@ fn genesis(name: &str, homes: &[Home]) -> Genesis {
             audit_ppm: 0,
             assumed_dishonest_ppm: 0,
         },
-        measurement: MeasurementRules { pairs: 2, decode_tokens: 2, reach_tokens: 1 },
+        measurement: MeasurementRules {
+            pairs: 2,
+            decode_tokens: 4,
+            reach_tokens: 1,
+            context_tokens: 1,
+        },
         significance: SignificanceRules { alpha_ppm: 1_000, eta_ppm: 0, tau_ppm: 1, tau_df: 1 },
         membership: MembershipRules {
             epoch_blocks: 100,

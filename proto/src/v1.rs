@@ -243,6 +243,26 @@ pub struct Pair {
     pub x_tokens: ::prost::alloc::vec::Vec<u8>,
     #[prost(bytes = "vec", tag = "5")]
     pub y_tokens: ::prost::alloc::vec::Vec<u8>,
+    #[prost(message, optional, tag = "6")]
+    pub x_score: ::core::option::Option<Score>,
+    #[prost(message, optional, tag = "7")]
+    pub y_score: ::core::option::Option<Score>,
+    /// the base checkpoint's negative log-likelihood of the scored tokens
+    #[prost(uint64, tag = "8")]
+    pub base_nll_micronats: u64,
+}
+/// How close one arm came to the base checkpoint on one prompt.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Score {
+    /// KL(base || arm) over the timed tokens, summed
+    #[prost(uint64, tag = "1")]
+    pub kl_micronats: u64,
+    /// timed tokens where arm and base agree on the argmax
+    #[prost(uint32, tag = "2")]
+    pub agreements: u32,
+    /// negative log-likelihood of the scored tokens, summed
+    #[prost(uint64, tag = "3")]
+    pub nll_micronats: u64,
 }
 /// Counts and sums over everything an arm decoded in this measurement.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -256,21 +276,15 @@ pub struct ArmReport {
     /// tokens of held-out text scored by forced decode
     #[prost(uint64, tag = "3")]
     pub scored_tokens: u64,
-    /// their negative log-likelihood, summed
-    #[prost(uint64, tag = "4")]
-    pub nll_nanonats: u64,
-    /// KL(base || arm) over the timed tokens, summed
-    #[prost(uint64, tag = "5")]
-    pub kl_nanonats: u64,
-    /// timed tokens where arm and base agree on the argmax
-    #[prost(uint64, tag = "6")]
-    pub agreements: u64,
     /// timed tokens the built-in bundle would not have emitted
     #[prost(uint64, tag = "7")]
     pub identity_breaks: u64,
     /// of the breaks, those excused by a near-tie
     #[prost(uint64, tag = "8")]
     pub near_ties: u64,
+    /// timed tokens that are not the argmax of the arm's own logits
+    #[prost(uint64, tag = "4")]
+    pub choice_breaks: u64,
     /// positions where prefill and decode disagree beyond a near-tie
     #[prost(uint64, tag = "9")]
     pub path_breaks: u64,
@@ -280,6 +294,9 @@ pub struct ArmReport {
     /// tokens that differed when a prompt was decoded again
     #[prost(uint64, tag = "11")]
     pub repeat_breaks: u64,
+    /// tokens decoded again
+    #[prost(uint64, tag = "5")]
+    pub repeat_positions: u64,
     #[prost(uint64, tag = "12")]
     pub nonfinite_logits: u64,
     /// digest of layers, widths, window, vocabulary
@@ -288,13 +305,10 @@ pub struct ArmReport {
     /// weight bytes read per decoded token
     #[prost(uint64, tag = "14")]
     pub bytes_per_token: u64,
-    /// the base checkpoint's negative log-likelihood of the scored tokens
-    #[prost(uint64, tag = "17")]
-    pub base_nll_nanonats: u64,
-    /// positions of random token ids, forced
+    /// forced positions behind a long context, text and random token ids
     #[prost(uint64, tag = "15")]
     pub reach_positions: u64,
-    /// of those, logits not finite or a normaliser far from the built-in one
+    /// of those, logits or a normaliser far from the built-in kernels'
     #[prost(uint64, tag = "16")]
     pub reach_breaks: u64,
 }

@@ -1,12 +1,13 @@
 //! A small network for tests: five members, a base recipe, measurements made to order.
 
+use crate::gates::Evidence;
 use crate::genesis::{
     Challenge, CommitteeRules, Genesis, MeasurementRules, Member, MembershipRules, PromptPool,
     Quorum, SignificanceRules,
 };
-use crate::ids::{BlobHash, PeerId};
-use crate::measurement::{ArmReport, Environment, Measurement, Pair, token_digest};
-use crate::plan::{Arm, Plan};
+use crate::ids::{Beacon, BlobHash, ClaimId, PeerId, RoundId};
+use crate::measurement::{ArmReport, Environment, Measurement, Pair, Score, token_digest};
+use crate::plan::{Arm, Plan, Subject, plan};
 use crate::randomness::{vrf_keypair, vrf_public};
 use crate::record::Recipe;
 use ed25519_dalek::SigningKey;
@@ -63,7 +64,12 @@ pub(crate) fn genesis_of(members: u8) -> Genesis {
             audit_ppm: 0,
             assumed_dishonest_ppm: 200_000,
         },
-        measurement: MeasurementRules { pairs: 8, decode_tokens: 32, reach_tokens: 32 },
+        measurement: MeasurementRules {
+            pairs: 8,
+            decode_tokens: 32,
+            reach_tokens: 32,
+            context_tokens: 64,
+        },
         significance: SignificanceRules {
             alpha_ppm: 1_000,
             eta_ppm: 10_000,
@@ -90,10 +96,8 @@ pub(crate) fn arm() -> ArmReport {
         decoded_tokens: 8 * 32,
         prefill_ns: 1_000_000,
         scored_tokens: 8 * 32,
-        nll_nanonats: 8 * 32 * 3_500_000_000,
-        base_nll_nanonats: 8 * 32 * 3_500_000_000,
-        agreements: 8 * 32,
-        path_positions: 64,
+        path_positions: 8 * 32,
+        repeat_positions: 33,
         shape: [3; 32],
         bytes_per_token: 10_000_000,
         reach_positions: 32,
@@ -112,12 +116,90 @@ pub(crate) fn measurement(plan: &Plan, ratio: f64) -> Measurement {
             Arm::Y => (parent_ns, child_ns),
         };
         let tokens = token_digest(&[*prompt]);
-        Pair { prompt: *prompt, x_ns, y_ns, x_tokens: tokens, y_tokens: tokens }
+        let base_nll_micronats = 32 * 3_500_000;
+        let score = Score { kl_micronats: 0, agreements: 32, nll_micronats: base_nll_micronats };
+        Pair {
+            prompt: *prompt,
+            x_ns,
+            y_ns,
+            x_tokens: tokens,
+            y_tokens: tokens,
+            x_score: score,
+            y_score: score,
+            base_nll_micronats,
+        }
     });
     Measurement {
         pairs: pairs.collect(),
         x: arm(),
         y: arm(),
         environment: Environment { bandwidth_mb_s: 10_000, ..Environment::default() },
+    }
+}
+
+/// Three seats' plans and measurements for one claim.
+pub(crate) struct Committee {
+    pub(crate) plans: Vec<Plan>,
+    pub(crate) measurements: Vec<Measurement>,
+}
+
+impl Committee {
+    /// Seats that all measured a child `ratio` times as fast and exactly as good.
+    pub(crate) fn honest(ratio: f64) -> Self {
+        let genesis = genesis();
+        let subject = Subject {
+            beacon: Beacon([7; 32]),
+            round: RoundId { claim: ClaimId([8; 32]), number: 1 },
+            pairs: genesis.measurement.pairs,
+            parent: genesis.challenge.base,
+            child: child_recipe(9),
+        };
+        let plans: Vec<Plan> = (1..4).map(|seat| plan(&genesis, &subject, peer(seat))).collect();
+        let measurements = plans.iter().map(|plan| measurement(plan, ratio)).collect();
+        Self { plans, measurements }
+    }
+
+    pub(crate) fn seats(&self) -> usize {
+        self.plans.len()
+    }
+
+    pub(crate) fn evidence(&self) -> Vec<Evidence<'_>> {
+        let seats = self.plans.iter().zip(&self.measurements);
+        seats.map(|(plan, measurement)| Evidence { plan, measurement }).collect()
+    }
+
+    /// Changes what one seat reports of the child.
+    pub(crate) fn spoil(&mut self, seat: usize, change: impl FnOnce(&mut ArmReport)) {
+        change(child(&self.plans[seat], &mut self.measurements[seat]));
+    }
+
+    /// Changes every score of the child; the second argument is the base's NLL on that prompt.
+    pub(crate) fn rescore(&mut self, mut change: impl FnMut(&mut Score, u64)) {
+        for (plan, measurement) in self.plans.iter().zip(&mut self.measurements) {
+            rescore(plan, measurement, &mut change);
+        }
+    }
+}
+
+/// The child's report in a measurement.
+pub(crate) fn child<'a>(plan: &Plan, measurement: &'a mut Measurement) -> &'a mut ArmReport {
+    match plan.child {
+        Arm::X => &mut measurement.x,
+        Arm::Y => &mut measurement.y,
+    }
+}
+
+/// Changes every score of the child in a measurement.
+pub(crate) fn rescore(
+    plan: &Plan,
+    measurement: &mut Measurement,
+    change: &mut impl FnMut(&mut Score, u64),
+) {
+    for pair in &mut measurement.pairs {
+        let score = match plan.child {
+            Arm::X => &mut pair.x_score,
+            Arm::Y => &mut pair.y_score,
+        };
+        change(score, pair.base_nll_micronats);
     }
 }

@@ -4,6 +4,7 @@ use crate::ids::{Beacon, BlobHash, ClaimId, NetworkId, PeerId, RecipeId, hash_pa
 use crate::membership::is_name;
 use crate::record::Recipe;
 use crate::standing::GAIN_PER_EPOCH_LIMIT;
+use crate::statistics::binomial_at_least;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -170,8 +171,10 @@ pub struct MeasurementRules {
     pub pairs: u32,
     /// Tokens decoded per prompt and arm.
     pub decode_tokens: u32,
-    /// Random token ids of the reach probe.
+    /// Positions of the reach probe: half of text, half of random token ids.
     pub reach_tokens: u32,
+    /// Tokens of text before them: what the seats check of a long context.
+    pub context_tokens: u32,
 }
 
 /// When a difference counts.
@@ -307,13 +310,34 @@ impl Genesis {
         )?;
         require((2..=4096).contains(&m.decode_tokens), "measurement.decode_tokens", "2 to 4096")?;
         require((1..=1024).contains(&m.reach_tokens), "measurement.reach_tokens", "1 to 1024")?;
+        require(
+            (1..=65_536).contains(&m.context_tokens),
+            "measurement.context_tokens",
+            "1 to 65536",
+        )?;
         self.committee.check()?;
         let s = &self.significance;
         require((1..=500_000).contains(&s.alpha_ppm), "significance.alpha_ppm", "1 to 500000")?;
         require(s.eta_ppm <= 1_000_000, "significance.eta_ppm", "at most 1000000")?;
         require((1..=1_000_000).contains(&s.tau_ppm), "significance.tau_ppm", "1 to 1000000")?;
         require((1..=1000).contains(&s.tau_df), "significance.tau_df", "1 to 1000")?;
+        require(
+            self.agreement_can_pass(),
+            "challenge.agreement_min_ppm",
+            "a quorum's tokens cannot show this much agreement at significance.alpha_ppm; lower it or \
+             measure more pairs or tokens",
+        )?;
         self.membership.check()
+    }
+
+    /// Whether a quorum whose every token agrees with the base passes the exact test on agreement.
+    #[allow(clippy::cast_precision_loss)]
+    fn agreement_can_pass(&self) -> bool {
+        let m = &self.measurement;
+        let tokens = self.committee.quorum.saturating_mul(m.pairs).saturating_mul(m.decode_tokens);
+        let least = self.challenge.agreement_min_ppm as f64 / 1e6;
+        let alpha = self.significance.alpha_ppm as f64 / 1e6;
+        binomial_at_least(tokens, tokens, least) <= alpha
     }
 
     /// The network's id: the hash of this genesis in its one JSON spelling.

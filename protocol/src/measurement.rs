@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 
 /// Most pairs in one measurement.
 pub const PAIRS_MAX: usize = 64;
+/// Longest decode loop, in nanoseconds: a day.
+pub const PAIR_NS_MAX: u64 = 86_400_000_000_000;
+/// Largest sum of nats over one prompt, in millionths: 4096 tokens of a thousand nats each.
+pub const MICRONATS_MAX: u64 = 4_096_000_000_000;
 /// Longest text in an environment field, in bytes.
 pub const ENVIRONMENT_TEXT_BYTES_MAX: usize = 120;
 
@@ -35,6 +39,23 @@ pub struct Pair {
     pub x_tokens: [u8; 16],
     /// Digest of the tokens that Y generated.
     pub y_tokens: [u8; 16],
+    /// How close X came to the base checkpoint.
+    pub x_score: Score,
+    /// How close Y came to the base checkpoint.
+    pub y_score: Score,
+    /// The base checkpoint's negative log-likelihood of the scored tokens, in millionths of a nat.
+    pub base_nll_micronats: u64,
+}
+
+/// How close one arm came to the base checkpoint on one prompt.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Score {
+    /// KL(base ‖ arm) summed over the timed tokens, in millionths of a nat.
+    pub kl_micronats: u64,
+    /// Timed tokens on whose argmax arm and base agree.
+    pub agreements: u32,
+    /// Negative log-likelihood of the scored tokens, summed, in millionths of a nat.
+    pub nll_micronats: u64,
 }
 
 /// Counts and sums over everything an arm decoded; the schema documents each field.
@@ -44,15 +65,13 @@ pub struct ArmReport {
     pub decoded_tokens: u64,
     pub prefill_ns: u64,
     pub scored_tokens: u64,
-    pub nll_nanonats: u64,
-    pub base_nll_nanonats: u64,
-    pub kl_nanonats: u64,
-    pub agreements: u64,
     pub identity_breaks: u64,
     pub near_ties: u64,
+    pub choice_breaks: u64,
     pub path_breaks: u64,
     pub path_positions: u64,
     pub repeat_breaks: u64,
+    pub repeat_positions: u64,
     pub nonfinite_logits: u64,
     pub shape: [u8; 32],
     pub bytes_per_token: u64,
@@ -97,17 +116,7 @@ impl Measurement {
     #[must_use]
     pub fn to_proto(&self) -> v1::Measurement {
         v1::Measurement {
-            pairs: self
-                .pairs
-                .iter()
-                .map(|pair| v1::Pair {
-                    prompt: pair.prompt,
-                    x_ns: pair.x_ns,
-                    y_ns: pair.y_ns,
-                    x_tokens: pair.x_tokens.to_vec(),
-                    y_tokens: pair.y_tokens.to_vec(),
-                })
-                .collect(),
+            pairs: self.pairs.iter().map(Pair::to_proto).collect(),
             x: Some(self.x.to_proto()),
             y: Some(self.y.to_proto()),
             environment: Some(self.environment.to_proto()),
@@ -137,9 +146,25 @@ impl Measurement {
 }
 
 impl Pair {
+    fn to_proto(&self) -> v1::Pair {
+        v1::Pair {
+            prompt: self.prompt,
+            x_ns: self.x_ns,
+            y_ns: self.y_ns,
+            x_tokens: self.x_tokens.to_vec(),
+            y_tokens: self.y_tokens.to_vec(),
+            x_score: Some(self.x_score.to_proto()),
+            y_score: Some(self.y_score.to_proto()),
+            base_nll_micronats: self.base_nll_micronats,
+        }
+    }
+
     fn from_proto(pair: v1::Pair) -> Result<Self, Reject> {
         if pair.x_ns == 0 || pair.y_ns == 0 {
             return Err(field("pair", "a time of zero".to_owned()));
+        }
+        if pair.x_ns > PAIR_NS_MAX || pair.y_ns > PAIR_NS_MAX {
+            return Err(field("pair", "a time of more than a day".to_owned()));
         }
         let digest = |name, bytes: Vec<u8>| {
             <[u8; 16]>::try_from(bytes).map_err(|b| field(name, format!("{} bytes", b.len())))
@@ -150,6 +175,28 @@ impl Pair {
             y_ns: pair.y_ns,
             x_tokens: digest("x_tokens", pair.x_tokens)?,
             y_tokens: digest("y_tokens", pair.y_tokens)?,
+            x_score: Score::from_proto(pair.x_score)?,
+            y_score: Score::from_proto(pair.y_score)?,
+            base_nll_micronats: micronats("base_nll_micronats", pair.base_nll_micronats)?,
+        })
+    }
+}
+
+impl Score {
+    fn to_proto(self) -> v1::Score {
+        v1::Score {
+            kl_micronats: self.kl_micronats,
+            agreements: self.agreements,
+            nll_micronats: self.nll_micronats,
+        }
+    }
+
+    fn from_proto(score: Option<v1::Score>) -> Result<Self, Reject> {
+        let score = score.ok_or_else(|| field("score", "missing".to_owned()))?;
+        Ok(Self {
+            kl_micronats: micronats("kl_micronats", score.kl_micronats)?,
+            agreements: score.agreements,
+            nll_micronats: micronats("nll_micronats", score.nll_micronats)?,
         })
     }
 }
@@ -160,15 +207,13 @@ impl ArmReport {
             decoded_tokens: self.decoded_tokens,
             prefill_ns: self.prefill_ns,
             scored_tokens: self.scored_tokens,
-            nll_nanonats: self.nll_nanonats,
-            base_nll_nanonats: self.base_nll_nanonats,
-            kl_nanonats: self.kl_nanonats,
-            agreements: self.agreements,
             identity_breaks: self.identity_breaks,
             near_ties: self.near_ties,
+            choice_breaks: self.choice_breaks,
             path_breaks: self.path_breaks,
             path_positions: self.path_positions,
             repeat_breaks: self.repeat_breaks,
+            repeat_positions: self.repeat_positions,
             nonfinite_logits: self.nonfinite_logits,
             shape: self.shape.to_vec(),
             bytes_per_token: self.bytes_per_token,
@@ -180,19 +225,29 @@ impl ArmReport {
     fn from_proto(arm: v1::ArmReport) -> Result<Self, Reject> {
         let shape = <[u8; 32]>::try_from(arm.shape)
             .map_err(|b| field("shape", format!("{} bytes", b.len())))?;
+        // What excuses or qualifies a count is part of it.
+        for (name, part, whole) in [
+            ("near_ties", arm.near_ties, arm.identity_breaks),
+            ("choice_breaks", arm.choice_breaks, arm.decoded_tokens),
+            ("path_breaks", arm.path_breaks, arm.path_positions),
+            ("repeat_breaks", arm.repeat_breaks, arm.repeat_positions),
+            ("reach_breaks", arm.reach_breaks, arm.reach_positions),
+        ] {
+            if part > whole {
+                return Err(field(name, format!("{part} of {whole}")));
+            }
+        }
         Ok(Self {
             decoded_tokens: arm.decoded_tokens,
             prefill_ns: arm.prefill_ns,
             scored_tokens: arm.scored_tokens,
-            nll_nanonats: arm.nll_nanonats,
-            base_nll_nanonats: arm.base_nll_nanonats,
-            kl_nanonats: arm.kl_nanonats,
-            agreements: arm.agreements,
             identity_breaks: arm.identity_breaks,
             near_ties: arm.near_ties,
+            choice_breaks: arm.choice_breaks,
             path_breaks: arm.path_breaks,
             path_positions: arm.path_positions,
             repeat_breaks: arm.repeat_breaks,
+            repeat_positions: arm.repeat_positions,
             nonfinite_logits: arm.nonfinite_logits,
             shape,
             bytes_per_token: arm.bytes_per_token,
@@ -246,9 +301,111 @@ fn field(field: &'static str, reason: String) -> Reject {
     Reject::Field { field, reason }
 }
 
+fn micronats(name: &'static str, value: u64) -> Result<u64, Reject> {
+    if value > MICRONATS_MAX {
+        return Err(field(name, format!("{value} millionths of a nat")));
+    }
+    Ok(value)
+}
+
 fn text(name: &'static str, value: String) -> Result<String, Reject> {
     if value.len() > ENVIRONMENT_TEXT_BYTES_MAX {
         return Err(field(name, format!("{} bytes of text", value.len())));
     }
     Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use assay_proto::limits::MEASUREMENT_BYTES_MAX;
+    use prost::Message;
+
+    fn largest() -> Measurement {
+        let score =
+            Score { kl_micronats: MICRONATS_MAX, agreements: 4096, nll_micronats: MICRONATS_MAX };
+        let pair = Pair {
+            prompt: u32::MAX,
+            x_ns: PAIR_NS_MAX,
+            y_ns: PAIR_NS_MAX,
+            x_tokens: [255; 16],
+            y_tokens: [255; 16],
+            x_score: score,
+            y_score: score,
+            base_nll_micronats: MICRONATS_MAX,
+        };
+        let arm = ArmReport {
+            decoded_tokens: u64::MAX,
+            prefill_ns: u64::MAX,
+            scored_tokens: u64::MAX,
+            identity_breaks: u64::MAX,
+            near_ties: u64::MAX,
+            choice_breaks: u64::MAX,
+            path_breaks: u64::MAX,
+            path_positions: u64::MAX,
+            repeat_breaks: u64::MAX,
+            repeat_positions: u64::MAX,
+            nonfinite_logits: u64::MAX,
+            shape: [255; 32],
+            bytes_per_token: u64::MAX,
+            reach_positions: u64::MAX,
+            reach_breaks: u64::MAX,
+        };
+        let text = "x".repeat(ENVIRONMENT_TEXT_BYTES_MAX);
+        let environment = Environment {
+            adapter: text.clone(),
+            backend: text.clone(),
+            driver: text.clone(),
+            hardware_class: text.clone(),
+            engine: text,
+            bandwidth_mb_s: u64::MAX,
+            load_before_milli: u32::MAX,
+            load_after_milli: u32::MAX,
+            repeats: u32::MAX,
+            compute_mflop_s: u64::MAX,
+            clock_before_mhz: u32::MAX,
+            clock_after_mhz: u32::MAX,
+            temperature_before_celsius: u32::MAX,
+            temperature_after_celsius: u32::MAX,
+        };
+        Measurement { pairs: vec![pair; PAIRS_MAX], x: arm.clone(), y: arm, environment }
+    }
+
+    #[test]
+    fn the_largest_measurement_fits_the_limit_and_reads_back() {
+        let largest = largest();
+        let packed = largest.to_proto();
+        assert!(packed.encoded_len() <= MEASUREMENT_BYTES_MAX, "{} bytes", packed.encoded_len());
+        assert_eq!(Measurement::from_proto(packed), Ok(largest));
+    }
+
+    #[test]
+    fn absurd_figures_are_refused_by_name() {
+        let spoil = |change: &dyn Fn(&mut Measurement), name: &str| {
+            let mut measurement = largest();
+            change(&mut measurement);
+            let reject = Measurement::from_proto(measurement.to_proto()).unwrap_err();
+            assert!(reject.to_string().contains(name), "{name}: {reject}");
+        };
+        spoil(&|m| m.pairs[3].x_ns = 0, "time of zero");
+        spoil(&|m| m.pairs[3].y_ns = PAIR_NS_MAX + 1, "more than a day");
+        spoil(&|m| m.pairs[3].x_score.kl_micronats = MICRONATS_MAX + 1, "kl_micronats");
+        spoil(&|m| m.pairs[3].y_score.nll_micronats = u64::MAX, "nll_micronats");
+        spoil(&|m| m.pairs[3].base_nll_micronats = u64::MAX, "base_nll_micronats");
+        spoil(&|m| m.x.identity_breaks = 1, "near_ties");
+        spoil(&|m| m.y.path_positions = 1, "path_breaks");
+        spoil(&|m| m.y.repeat_positions = 1, "repeat_breaks");
+        spoil(&|m| m.y.reach_positions = 1, "reach_breaks");
+        spoil(&|m| m.x.decoded_tokens = 1, "choice_breaks");
+        let pair = largest().pairs[0].clone();
+        spoil(&|m| m.pairs.push(pair.clone()), "65 pairs");
+    }
+
+    #[test]
+    fn a_pair_without_scores_is_refused() {
+        let mut packed = largest().to_proto();
+        packed.pairs[0].y_score = None;
+        let reject = Measurement::from_proto(packed).unwrap_err();
+        assert!(reject.to_string().contains("score"), "{reject}");
+    }
 }

@@ -1,9 +1,8 @@
 //! The verdict: a deterministic function of the revealed measurements.
 
-use crate::gates::{self, Evidence, Gain, GateResult, PPM};
+use crate::gates::{self, Evidence, Flag, Gain, GateResult, PPM};
 use crate::genesis::{Genesis, Quorum};
 use crate::ids::PeerId;
-use crate::measurement::ArmReport;
 use crate::statistics::binomial_at_least;
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +49,8 @@ pub struct Verdict {
     pub kl_micronats: Option<u64>,
     /// Every gate with its numbers.
     pub gates: Vec<GateResult>,
+    /// What looked impossible or evasive on some seat; refuses nothing.
+    pub flags: Vec<Flag>,
     /// Whose measurements it rests on.
     pub attested_by: Vec<PeerId>,
     /// Probability that dishonest seats alone fill the quorum, at the share that the genesis
@@ -81,13 +82,10 @@ pub fn to_ppm(value: f64) -> u64 {
 /// The child's divergence from the base per timed token, rounded up, so that only an exact zero
 /// is zero.
 fn kl_micronats(seats: &[Evidence<'_>]) -> Option<u64> {
-    let sum = |field: fn(&ArmReport) -> u64| -> u128 {
-        seats.iter().map(|seat| u128::from(field(seat.child()))).sum()
-    };
-    let nanonats = sum(|arm| arm.kl_nanonats);
-    // A sum of a few 64-bit numbers times a thousand stays far below 128 bits.
-    let divisor = sum(|arm| arm.decoded_tokens) * 1_000;
-    (divisor > 0).then(|| u64::try_from(nanonats.div_ceil(divisor)).ok()).flatten()
+    let pairs = seats.iter().flat_map(Evidence::pairs);
+    let total: u128 = pairs.map(|pair| u128::from(pair.child.kl_micronats)).sum();
+    let tokens: u128 = seats.iter().map(|seat| u128::from(seat.child().decoded_tokens)).sum();
+    (tokens > 0).then(|| u64::try_from(total.div_ceil(tokens)).ok()).flatten()
 }
 
 /// Decides a round of a committee of `size` on the revealed measurements.
@@ -106,6 +104,7 @@ pub fn decide(genesis: &Genesis, size: Quorum, evidence: &[(PeerId, Evidence<'_>
         perplexity_ratio_ppm: None,
         kl_micronats: None,
         gates: Vec::new(),
+        flags: Vec::new(),
         attested_by,
         forged_quorum_ppb: to_ppm(forged * 1_000.0),
     };
@@ -125,6 +124,7 @@ pub fn decide(genesis: &Genesis, size: Quorum, evidence: &[(PeerId, Evidence<'_>
         gates::speed(&genesis.significance, gain.as_ref()),
         gates::repeat(&seats),
     ];
+    verdict.flags = gates::flags(&seats);
     verdict.lossless = verdict.gates.iter().any(|g| g.gate == gates::Gate::Identity && g.pass);
     verdict.ratio = gain.map(|Gain { pooled, .. }| {
         let (low, high) = pooled.bounds(genesis.significance.alpha_ppm as f64 / PPM);
@@ -134,12 +134,9 @@ pub fn decide(genesis: &Genesis, size: Quorum, evidence: &[(PeerId, Evidence<'_>
             high_ppm: to_ppm(libm::exp(high)),
         }
     });
-    verdict.perplexity_parent_ppm =
-        gates::perplexity(&seats, |seat| seat.parent().nll_nanonats).map(to_ppm);
-    verdict.perplexity_child_ppm =
-        gates::perplexity(&seats, |seat| seat.child().nll_nanonats).map(to_ppm);
-    let base = gates::perplexity(&seats, |seat| seat.child().base_nll_nanonats);
-    let child = gates::perplexity(&seats, |seat| seat.child().nll_nanonats);
+    verdict.perplexity_parent_ppm = gates::perplexity_parent(&seats).map(to_ppm);
+    let (base, child) = (gates::perplexity_base(&seats), gates::perplexity_child(&seats));
+    verdict.perplexity_child_ppm = child.map(to_ppm);
     verdict.perplexity_ratio_ppm = child.zip(base).map(|(child, base)| to_ppm(child / base));
     verdict.kl_micronats = kl_micronats(&seats);
     // Identity decides the track; a lossy recipe stands or falls by the quality gate.

@@ -106,7 +106,12 @@ pub fn genesis(members: Vec<Member>) -> Genesis {
             audit_ppm: 0,
             assumed_dishonest_ppm: 200_000,
         },
-        measurement: MeasurementRules { pairs: 12, decode_tokens: 16, reach_tokens: 16 },
+        measurement: MeasurementRules {
+            pairs: 12,
+            decode_tokens: 16,
+            reach_tokens: 16,
+            context_tokens: 160,
+        },
         significance: SignificanceRules {
             alpha_ppm: 1_000,
             eta_ppm: 10_000,

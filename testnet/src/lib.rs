@@ -5,9 +5,11 @@
 //! | [`layout`] | folders, keys, ports and the genesis of a local network |
 //! | [`nodes`] | starting, watching and stopping the node processes |
 //! | [`claims`] | the claims that the demonstration makes, and what must become of them |
+//! | [`attack`] | recipes that cheat, and what the gates make of them |
 //! | [`sim`] | what the rules let pass and miss, over many simulated claims |
 //! | [`up`] | `assay-testnet up`, from an empty folder to an audited ledger |
 
+pub mod attack;
 pub mod claims;
 pub mod layout;
 pub mod nodes;

@@ -1,6 +1,7 @@
 //! The `assay-testnet` program.
 
 use assay_node::cli::output::{Format, print};
+use assay_testnet::attack::{self, AttackOptions};
 use assay_testnet::sim::gate;
 use assay_testnet::up::{self, UpOptions};
 use clap::Parser;
@@ -36,6 +37,25 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
     },
+    /// Measure recipes that cheat, by real seats, and check that the gates refuse them
+    #[command(after_help = "Examples:
+  assay-testnet attack                              everything, one seat and few pairs
+  assay-testnet attack pruned-head relaxed-acceptance
+  assay-testnet attack --long --format json         full committees; one JSON object on stdout")]
+    Attack {
+        /// Which attacks; all of them without a name
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// Full committees with the testnet's number of pairs
+        #[arg(long)]
+        long: bool,
+        /// Where the draws start
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        seed: u64,
+        /// How to print the result
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
     /// Simulate the rules over many claims from one seed
     #[command(subcommand)]
     Sim(Sim),
@@ -63,6 +83,9 @@ enum Sim {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Up { keep, once: _, format, dir } => up::run(UpOptions { keep, format, dir }),
+        Command::Attack { names, long, seed, format } => {
+            attack::run(&AttackOptions { names, long, seed, format })
+        }
         Command::Sim(Sim::Gate { claims, seed, format }) => {
             let report = gate::run(gate::config(claims), seed, |step| eprintln!("{step}"));
             print(format, &report, gate::show).map(|()| report.ok)

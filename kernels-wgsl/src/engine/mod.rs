@@ -21,7 +21,7 @@ use crate::config::{LayerKind, ModelConfig};
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Readback, Resolved};
 use crate::load::{Checkpoint, Tensor};
-use crate::plan::{Plan, Table};
+use crate::plan::{Buf, Dispatch, Plan, Table};
 use build::Placement;
 use draft::Draft;
 pub use draft::{DRAFT_LEN_MAX, DraftChain, DraftStats};
@@ -31,6 +31,7 @@ pub(crate) use memory::is_unused;
 pub use memory::{MemoryNeed, kv_cache_bytes};
 pub use phases::Phase;
 use state::Buffers;
+use std::collections::BTreeSet;
 
 /// Sizes an engine is built for.
 #[derive(Debug, Clone)]
@@ -151,17 +152,27 @@ impl Engine {
         self.position
     }
 
-    /// Empties the cache: the next token is at position 0. Every cached key and value is zeroed, so that
-    /// nothing of one sequence can reach the next.
+    /// Empties the cache: the next token is at position 0. Every buffer that a kernel may write is zeroed,
+    /// the rows of a batch that a single token leaves alone among them, so that nothing of one sequence can
+    /// reach the next: neither keys and values nor what a foreign kernel might note down for itself.
     pub fn reset(&mut self) {
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        for buffer in self.buffers.caches() {
+        for buffer in self.written_buffers() {
             encoder.clear_buffer(buffer, 0, None);
         }
         self.gpu.queue.submit([encoder.finish()]);
         self.position = 0;
         self.written = 0;
         self.next = None;
+    }
+
+    /// The buffers that a dispatch of the target or the drafter binds for writing, each once.
+    fn written_buffers(&self) -> impl Iterator<Item = &wgpu::Buffer> {
+        let drafting = self.draft.iter().flat_map(|draft| &draft.plan.dispatches);
+        let choosing = [&self.plan.feed, &self.plan.choose];
+        let all = self.plan.dispatches.iter().chain(choosing).chain(drafting);
+        let roles: BTreeSet<&Buf> = all.flat_map(Dispatch::written).collect();
+        roles.into_iter().map(|role| self.buffers.get(role))
     }
 
     /// Takes the latest tokens back: the first `position` tokens stay cached, nothing is ready to decode

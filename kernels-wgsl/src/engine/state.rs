@@ -11,10 +11,4 @@ impl Buffers {
     pub(super) fn get(&self, role: &Buf) -> &wgpu::Buffer {
         self.0.get(role).expect("engine::build makes every buffer that a plan or the engine names")
     }
-
-    /// Key and value caches.
-    pub(super) fn caches(&self) -> impl Iterator<Item = &wgpu::Buffer> {
-        let cache = |role: &&Buf| matches!(role, Buf::Keys(_) | Buf::Values(_));
-        self.0.iter().filter(move |(role, _)| cache(role)).map(|(_, buffer)| buffer)
-    }
 }

@@ -10,7 +10,7 @@ mod weights;
 
 use crate::config::LayerKind;
 use crate::load::Block;
-use crate::registry::Op;
+use crate::registry::{Access, Op};
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::ops::Range;
@@ -311,6 +311,16 @@ impl Plan {
             let _ = writeln!(text, "{i:3} {dispatch}");
         }
         text
+    }
+}
+
+impl Dispatch {
+    /// The buffers that its op binds for writing.
+    pub(crate) fn written(&self) -> impl Iterator<Item = &Buf> {
+        // Binding 0 is the uniform of constants, which is no buffer of the plan.
+        let contract = self.op.entry().bindings.iter().skip(1);
+        let bound = self.bindings.iter().zip(contract);
+        bound.filter(|(_, (_, access))| *access == Access::Write).map(|(role, _)| role)
     }
 }
 

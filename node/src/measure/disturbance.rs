@@ -50,7 +50,7 @@ fn median(values: &[u64]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use assay_protocol::measurement::{ArmReport, Environment, Pair};
+    use assay_protocol::measurement::{ArmReport, Environment, Pair, Score};
 
     fn measurement(times_ns: &[(u64, u64)]) -> Measurement {
         let pair = |&(x_ns, y_ns): &(u64, u64)| Pair {
@@ -59,6 +59,9 @@ mod tests {
             y_ns,
             x_tokens: [0; 16],
             y_tokens: [0; 16],
+            x_score: Score::default(),
+            y_score: Score::default(),
+            base_nll_micronats: 0,
         };
         Measurement {
             pairs: times_ns.iter().map(pair).collect(),

@@ -13,6 +13,8 @@ pub(super) const JOB_BYTES_MAX: u64 = 256 << 10;
 const TOKENS_MAX: u32 = 4096;
 /// Most random tokens of the reach probe, as in a genesis file.
 const REACH_MAX: u32 = 1024;
+/// Most tokens of text before it, as in a genesis file.
+const CONTEXT_MAX: u32 = 65_536;
 
 /// The folders that hold a recipe's files. Whoever makes a job has checked their hashes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,8 +42,10 @@ pub struct Job {
     pub prompt_tokens: u32,
     /// Tokens after them that score perplexity.
     pub scored_tokens: u32,
-    /// Random token ids of the reach probe.
+    /// Positions of the reach probe, text and random token ids.
     pub reach_tokens: u32,
+    /// Tokens of text before them.
+    pub context_tokens: u32,
     /// Windows that the pool text is cut into.
     pub pool_prompts: u32,
     /// The pool text, UTF-8.
@@ -95,6 +99,7 @@ impl Job {
             prompt_tokens: genesis.challenge.pool.prompt_tokens,
             scored_tokens: genesis.challenge.pool.scored_tokens,
             reach_tokens: genesis.measurement.reach_tokens,
+            context_tokens: genesis.measurement.context_tokens,
             pool_prompts: genesis.challenge.pool.prompts,
             pool,
             x,
@@ -142,6 +147,7 @@ impl Job {
             ("prompt_tokens", self.prompt_tokens, TOKENS_MAX),
             ("scored_tokens", self.scored_tokens, TOKENS_MAX),
             ("reach_tokens", self.reach_tokens, REACH_MAX),
+            ("context_tokens", self.context_tokens, CONTEXT_MAX),
         ] {
             if !(1..=most).contains(&value) {
                 let reason = format!("is {value}; it must be 1 to {most}");
@@ -195,6 +201,7 @@ mod tests {
             prompt_tokens: 32,
             scored_tokens: 32,
             reach_tokens: 64,
+            context_tokens: 96,
             pool_prompts: 4,
             pool: "/blobs/pool".into(),
             x: files.clone(),

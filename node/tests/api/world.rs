@@ -9,7 +9,7 @@ use assay_protocol::genesis::{
     Quorum, SignificanceRules,
 };
 use assay_protocol::ids::{BlobHash, ClaimId, PeerId, RecordId, RoundId};
-use assay_protocol::measurement::{ArmReport, Environment, Measurement, Pair, token_digest};
+use assay_protocol::measurement::{ArmReport, Environment, Measurement, Pair, Score, token_digest};
 use assay_protocol::plan::{Arm, Plan};
 use assay_protocol::randomness::{evaluate, vrf_keypair, vrf_public};
 use assay_protocol::record::{
@@ -73,7 +73,12 @@ fn genesis(time_ms: u64) -> Genesis {
             audit_ppm: 0,
             assumed_dishonest_ppm: 200_000,
         },
-        measurement: MeasurementRules { pairs: 12, decode_tokens: 64, reach_tokens: 32 },
+        measurement: MeasurementRules {
+            pairs: 12,
+            decode_tokens: 64,
+            reach_tokens: 32,
+            context_tokens: 64,
+        },
         significance: SignificanceRules {
             alpha_ppm: 1_000,
             eta_ppm: 10_000,
@@ -284,11 +289,23 @@ fn measurement(plan: &Plan, index: usize, truth: Truth) -> Measurement {
         let (child, parent) = (child as u64, parent as u64);
         let (x_ns, y_ns) = if plan.child == Arm::X { (child, parent) } else { (parent, child) };
         let tokens = token_digest(&[*prompt]);
-        Pair { prompt: *prompt, x_ns, y_ns, x_tokens: tokens, y_tokens: tokens }
+        let (parent, child) = (score(33.12, false), score(truth.perplexity, truth.lossy));
+        let (x_score, y_score) =
+            if plan.child == Arm::X { (child, parent) } else { (parent, child) };
+        Pair {
+            prompt: *prompt,
+            x_ns,
+            y_ns,
+            x_tokens: tokens,
+            y_tokens: tokens,
+            x_score,
+            y_score,
+            base_nll_micronats: score(33.12, false).nll_micronats,
+        }
     });
     let pairs: Vec<Pair> = pairs.collect();
-    let parent = arm(33.12, false);
-    let child = arm(truth.perplexity, truth.lossy);
+    let parent = arm(false);
+    let child = arm(truth.lossy);
     let (x, y) = if plan.child == Arm::X { (child, parent) } else { (parent, child) };
     let environment = Environment {
         adapter: "llvmpipe (LLVM 15.0.6, 256 bits)".to_owned(),
@@ -306,19 +323,23 @@ fn measurement(plan: &Plan, index: usize, truth: Truth) -> Measurement {
     Measurement { pairs, x, y, environment }
 }
 
-fn arm(perplexity: f64, lossy: bool) -> ArmReport {
-    let (decoded, scored) = (12 * 64, 12 * 32);
-    let nll = |perplexity: f64| (perplexity.ln() * f64::from(scored) * 1e9) as u64;
+/// One prompt's distance from the base: 64 timed and 32 scored tokens.
+fn score(perplexity: f64, lossy: bool) -> Score {
+    Score {
+        kl_micronats: if lossy { 64 * 9_000 } else { 0 },
+        agreements: if lossy { 62 } else { 64 },
+        nll_micronats: (perplexity.ln() * 32.0 * 1e6) as u64,
+    }
+}
+
+fn arm(lossy: bool) -> ArmReport {
     ArmReport {
         decoded_tokens: 12 * 64,
         prefill_ns: 80_000_000,
         scored_tokens: 12 * 32,
-        nll_nanonats: nll(perplexity),
-        base_nll_nanonats: nll(33.12),
-        kl_nanonats: if lossy { u64::from(decoded as u32) * 9_000_000 } else { 0 },
-        agreements: if lossy { 740 } else { 768 },
         identity_breaks: if lossy { 28 } else { 0 },
-        path_positions: 64,
+        path_positions: 12 * 64,
+        repeat_positions: 65,
         shape: [3; 32],
         bytes_per_token: 17_000_000,
         reach_positions: 32,

@@ -4,7 +4,7 @@ use crate::support::{AMPLE, Bench, no_process_is_left, run};
 use assay_node::measure::lock::HostLock;
 use assay_node::measure::{self, MeasureError};
 #[cfg(unix)]
-use assay_protocol::measurement::{ArmReport, Environment, Measurement, Pair};
+use assay_protocol::measurement::{ArmReport, Environment, Measurement, Pair, Score};
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -180,7 +180,16 @@ async fn measure_refuses_results_that_were_not_planned() {
     let bench = Bench::new();
     let job = bench.job(bench.base(), bench.base());
     let digest = [0_u8; 16];
-    let pair = |prompt: u32| Pair { prompt, x_ns: 1, y_ns: 1, x_tokens: digest, y_tokens: digest };
+    let pair = |prompt: u32| Pair {
+        prompt,
+        x_ns: 1,
+        y_ns: 1,
+        x_tokens: digest,
+        y_tokens: digest,
+        x_score: Score::default(),
+        y_score: Score::default(),
+        base_nll_micronats: 0,
+    };
     for (pairs, reason) in [
         (vec![pair(5)], "not those of the plan"),
         (vec![pair(2), pair(5)], "not those of the plan"),

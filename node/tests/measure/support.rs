@@ -80,6 +80,7 @@ impl Bench {
             prompt_tokens: 8,
             scored_tokens: 6,
             reach_tokens: 5,
+            context_tokens: 96,
             pool_prompts: 8,
             pool: self.path("pool.txt"),
             x,

@@ -4,7 +4,6 @@ use super::world::World;
 use crate::fixtures;
 use crate::frontier::Track;
 use crate::genesis::{Genesis, Quorum};
-use crate::measurement::Measurement;
 use crate::plan::{Arm, Plan};
 use crate::record::Recipe;
 use crate::state::{ClaimState, FRONTIER_ROUNDS_MAX, Purpose};
@@ -21,13 +20,6 @@ fn wide() -> Genesis {
 /// The recipe that a plan measures.
 fn child(plan: &Plan) -> Recipe {
     if plan.child == Arm::X { plan.x } else { plan.y }
-}
-
-fn arm_of_child<'a>(
-    plan: &Plan,
-    measurement: &'a mut Measurement,
-) -> &'a mut crate::measurement::ArmReport {
-    if plan.child == Arm::X { &mut measurement.x } else { &mut measurement.y }
 }
 
 fn purposes(claim: &ClaimState) -> Vec<Purpose> {
@@ -144,10 +136,11 @@ fn lossy_recipes_form_a_front_of_their_own() {
         let number = child(plan).bundle.unwrap().0[0];
         let mut measurement = fixtures::measurement(plan, if number == 3 { 1.3 } else { 1.6 });
         if number < 3 {
-            let arm = arm_of_child(plan, &mut measurement);
-            arm.identity_breaks = 9;
-            arm.agreements -= 9;
-            arm.kl_nanonats = arm.decoded_tokens * 1_000_000 * u64::from(number);
+            fixtures::child(plan, &mut measurement).identity_breaks = 9;
+            fixtures::rescore(plan, &mut measurement, &mut |score, _| {
+                score.agreements -= 1;
+                score.kl_micronats = 32 * 1_000 * u64::from(number);
+            });
         }
         Some(measurement)
     });

@@ -2,7 +2,6 @@
 
 use super::world::{World, honest};
 use crate::fixtures;
-use crate::plan::Arm;
 use crate::state::Phase;
 use crate::verdict::Outcome;
 
@@ -38,13 +37,11 @@ fn a_tie_is_refuted_by_the_speed_gate() {
 fn speed_bought_with_other_tokens_is_refuted() {
     let mut world = World::new(|_, plan| {
         let mut measurement = fixtures::measurement(plan, 2.0);
-        let child = match plan.child {
-            Arm::X => &mut measurement.x,
-            Arm::Y => &mut measurement.y,
-        };
-        child.identity_breaks = 200;
-        child.agreements = 40;
-        child.kl_nanonats = 256 * 3_000_000_000;
+        fixtures::child(plan, &mut measurement).identity_breaks = 200;
+        fixtures::rescore(plan, &mut measurement, &mut |score, _| {
+            score.agreements = 5;
+            score.kl_micronats = 32 * 3_000_000;
+        });
         Some(measurement)
     });
     let claim = world.claim(1, fixtures::child_recipe(9));

@@ -11,12 +11,15 @@ mod student;
 pub use design::{Noise, Test, pairs_needed, power, seats_needed};
 pub use pooled::{BetweenSeats, Pooled, pool};
 pub use signed_rank::signed_rank_p;
+use student::incomplete_beta;
 pub use student::{student_t_cdf, student_t_quantile};
 
 /// The probability that at least `successes` of `trials` independent trials succeed, each with
-/// probability `p`: how likely a quorum is forged when a share `p` of the seats is dishonest.
+/// probability `p`: how likely a quorum is forged when a share `p` of the seats is dishonest, and how
+/// surprising so many agreeing tokens would be at the least share allowed.
 ///
-/// Exact binomial sum; terms by the recurrence P(k+1) = P(k) · (n−k)/(k+1) · p/(1−p).
+/// P(X ≥ k) = I_p(k, n − k + 1) (Abramowitz & Stegun 26.5.24), which unlike the sum of terms loses
+/// nothing where a single term is below the smallest double.
 #[must_use]
 pub fn binomial_at_least(trials: u32, successes: u32, p: f64) -> f64 {
     if successes == 0 || p >= 1.0 {
@@ -25,16 +28,8 @@ pub fn binomial_at_least(trials: u32, successes: u32, p: f64) -> f64 {
     if successes > trials || p <= 0.0 {
         return 0.0;
     }
-    let odds = p / (1.0 - p);
-    let mut term = (0..trials).fold(1.0, |product, _| product * (1.0 - p));
-    let mut tail = 0.0;
-    for k in 0..=trials {
-        if k >= successes {
-            tail += term;
-        }
-        term *= f64::from(trials - k) / f64::from(k + 1) * odds;
-    }
-    tail
+    let (n, k) = (f64::from(trials), f64::from(successes));
+    incomplete_beta(k, n - k + 1.0, p)
 }
 
 #[cfg(test)]
@@ -55,5 +50,25 @@ mod tests {
         assert!((binomial_at_least(7, 5, 0.2) - 0.0047).abs() < 5e-5);
         assert_eq!(binomial_at_least(5, 0, 0.2), 1.0);
         assert_eq!(binomial_at_least(5, 6, 0.2), 0.0);
+    }
+
+    #[test]
+    fn tails_of_many_tokens_agree_with_statrs() {
+        for (n, p) in [(192_u32, 0.9), (576, 0.9), (5_376, 0.95)] {
+            let mean = f64::from(n) * p;
+            let spread = (mean * (1.0 - p)).sqrt();
+            for step in -4..=4 {
+                let k = (mean + f64::from(step) * spread) as u32;
+                let reference = Binomial::new(p, u64::from(n)).unwrap().sf(u64::from(k) - 1);
+                let ours = binomial_at_least(n, k, p);
+                assert!(
+                    (ours - reference).abs() <= 1e-7 * reference,
+                    "{n} {k} {p}: {ours} {reference}"
+                );
+            }
+        }
+        // All of them: p^n, where the sum of terms would begin with an underflow.
+        assert!((binomial_at_least(64, 64, 0.9) - libm::pow(0.9, 64.0)).abs() < 1e-12);
+        assert!(binomial_at_least(4_000_000, 3_600_000, 0.9) > 0.4);
     }
 }

@@ -37,8 +37,8 @@ pub fn student_t_quantile(alpha: f64, df: f64) -> f64 {
 }
 
 /// I_x(a, b) by its continued fraction (Abramowitz & Stegun 26.5.8), evaluated with Lentz's
-/// method; the symmetry I_x(a, b) = 1 − I_{1−x}(b, a) keeps it in the fast half.
-fn incomplete_beta(a: f64, b: f64, x: f64) -> f64 {
+/// method, whose steps grow with the root of the larger parameter; the symmetry I_x(a, b) = 1 − I_{1−x}(b, a) keeps it in the fast half.
+pub(super) fn incomplete_beta(a: f64, b: f64, x: f64) -> f64 {
     if x <= 0.0 {
         return 0.0;
     }
@@ -62,7 +62,7 @@ fn beta_fraction(a: f64, b: f64, x: f64) -> f64 {
     let mut c = 1.0;
     let mut d = 1.0 / away_from_zero(1.0 - (a + b) * x / (a + 1.0));
     let mut fraction = d;
-    for step in 1..=500_u32 {
+    for step in 1..=20_000_u32 {
         let m = f64::from(step);
         let even = m * (b - m) * x / ((a + 2.0 * m - 1.0) * (a + 2.0 * m));
         let odd = -(a + m) * (a + b + m) * x / ((a + 2.0 * m) * (a + 2.0 * m + 1.0));

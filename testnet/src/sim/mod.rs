@@ -32,7 +32,7 @@ pub struct Report<C, R> {
 }
 
 impl<C, R> Report<C, R> {
-    fn new(config: C, seed: u64, rows: Vec<R>, checks: Vec<Check>) -> Self {
+    pub(crate) fn new(config: C, seed: u64, rows: Vec<R>, checks: Vec<Check>) -> Self {
         let ok = checks.iter().all(|check| check.ok);
         Self { config, seed, rows, checks, ok }
     }

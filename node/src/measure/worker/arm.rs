@@ -4,10 +4,10 @@ use super::reference::{self, BASE, References, Rows};
 use super::{WorkerError, score};
 use crate::measure::files;
 use crate::measure::job::{Job, RecipeFiles};
-use crate::measure::worker::pool::Window;
+use crate::measure::worker::pool::{Pool, Window};
 use assay_kernels::{Drafter, Engine, EngineOptions, Error, Gpu};
 use assay_protocol::draw::Draw;
-use assay_protocol::measurement::ArmReport;
+use assay_protocol::measurement::{ArmReport, Score};
 use assay_protocol::plan::Arm;
 
 /// Both arms.
@@ -88,46 +88,28 @@ impl Arms {
         lane.decode(prompt, count).map_err(|reason| lane.blame(reason))
     }
 
-    /// Compares a timed decode with the base (KL, agreement) and with the built-in kernels on the
-    /// arm's own checkpoint (identity).
-    pub(super) fn score_timed(
+    /// Compares a timed decode with the base (KL, agreement), with the built-in kernels on the arm's
+    /// own checkpoint (identity) and with its own logits (choice), and scores the window's text by
+    /// forced decode.
+    pub(super) fn score(
         &mut self,
         arm: Arm,
         timed: &Timed,
+        window: &Window,
         references: &mut References,
-    ) -> Result<(), WorkerError> {
+    ) -> Result<Score, WorkerError> {
         let lane = self.lane(arm);
         let (sequence, from) = (timed.fed(), timed.prompt.len() - 1);
         let base = references.rows(BASE, &sequence, from)?;
-        lane.add_timed(timed, &base);
+        let (kl_nats, agreements) = lane.add_timed(timed, &base);
         if lane.reference == BASE {
             lane.add_identity(timed, &base);
         } else {
             let own = references.rows(lane.reference, &sequence, from)?;
             lane.add_identity(timed, &own);
         }
-        Ok(())
-    }
-
-    /// Scores the window's text by forced decode.
-    pub(super) fn score_text(
-        &mut self,
-        arm: Arm,
-        window: &Window,
-        base_nll_nanonats: u64,
-    ) -> Result<(), WorkerError> {
-        let lane = self.lane(arm);
-        let (last, before) = reference::split_last(&window.prompt);
-        let (_, text) = reference::split_last(&window.scored);
-        let forced = [&[last], text].concat();
-        let rows = lane.forced(before, &forced).map_err(|reason| lane.blame(reason))?;
-        let (nanonats, _) = reference::sum_nll(&rows, &window.scored);
-        let report = &mut lane.report;
-        report.scored_tokens += window.scored.len() as u64;
-        report.nll_nanonats = report.nll_nanonats.saturating_add(nanonats);
-        report.base_nll_nanonats = report.base_nll_nanonats.saturating_add(base_nll_nanonats);
-        report.nonfinite_logits += score::count_nonfinite(rows.all());
-        Ok(())
+        let nll_micronats = lane.score_text(window).map_err(|reason| lane.blame(reason))?;
+        Ok(Score { kl_micronats: score::micronats(kl_nats), agreements, nll_micronats })
     }
 
     /// Compares the arm's own prefill with its timed decode, position by position.
@@ -147,32 +129,41 @@ impl Arms {
         let count = u32::try_from(timed.tokens().len()).unwrap_or(u32::MAX);
         let again = self.decode(arm, &timed.prompt, count)?;
         let pairs = timed.generated.iter().zip(&again.generated);
-        self.lane(arm).report.repeat_breaks += pairs.filter(|(one, two)| one != two).count() as u64;
+        let report = &mut self.lane(arm).report;
+        report.repeat_positions += timed.generated.len() as u64;
+        report.repeat_breaks += pairs.filter(|(one, two)| one != two).count() as u64;
         Ok(())
     }
 
-    /// Feeds random ids of the whole vocabulary and compares every normaliser with the built-in one.
+    /// Forces text and then random ids of the whole vocabulary behind a long passage, and compares
+    /// every row with the built-in one: what a head or a window leaves out is missing here, at
+    /// positions and lengths that the timed decode reaches and goes beyond.
     pub(super) fn probe_reach(
         &mut self,
         job: &Job,
+        pool: &Pool,
         references: &mut References,
     ) -> Result<(), WorkerError> {
-        let mut draw = Draw::new("assay reach probe v1", &[&job.plan.reach_seed.to_le_bytes()]);
+        let (context, forced) = (job.context_tokens as usize, job.reach_tokens as usize);
+        let (before, text) = pool.passage(job.plan.warm_up, context, forced / 2);
+        let mut draw = Draw::new("assay reach probe v2", &[&job.plan.reach_seed.to_le_bytes()]);
         let vocab = references.vocab() as u64;
-        let random = (0..job.reach_tokens).map(|_| u32::try_from(draw.below(vocab)).unwrap_or(0));
-        let ids: Vec<u32> = random.collect();
+        let random = (text.len()..forced).map(|_| u32::try_from(draw.below(vocab)).unwrap_or(0));
+        let ids: Vec<u32> = text.iter().copied().chain(random).collect();
+        let mut expected: Option<(usize, Rows)> = None;
         for arm in [Arm::X, Arm::Y] {
             let lane = self.lane(arm);
-            let found =
-                lane.forced(&[references.bos()], &ids).map_err(|reason| lane.blame(reason))?;
-            let sequence = [&[references.bos()], ids.as_slice()].concat();
-            let expected = references.rows(lane.reference, &sequence, 1)?;
-            for (expected, found) in expected.iter().zip(found.iter()) {
-                let norms = (score::log_sum_exp(expected), score::log_sum_exp(found));
-                let close = |(e, f): (f64, f64)| (e - f).abs() <= score::NEAR_TIE_NATS;
+            let found = reference::forced(&mut lane.engine, &before, &ids)
+                .map_err(|reason| lane.blame(reason))?;
+            let rows = match expected.take().filter(|(index, _)| *index == lane.reference) {
+                Some((_, rows)) => rows,
+                None => references.forced(lane.reference, &before, &ids)?,
+            };
+            for (expected, found) in rows.iter().zip(found.iter()) {
                 lane.report.reach_positions += 1;
-                lane.report.reach_breaks += u64::from(!norms.0.zip(norms.1).is_some_and(close));
+                lane.report.reach_breaks += u64::from(score::reach_breaks(expected, found));
             }
+            expected = Some((lane.reference, rows));
         }
         Ok(())
     }
@@ -244,29 +235,34 @@ impl Lane {
         })
     }
 
-    /// Logits of the single-token path after each of `tokens`, behind `before` in an empty cache.
-    fn forced(&mut self, before: &[u32], tokens: &[u32]) -> Result<Rows, Error> {
-        self.engine.reset();
-        self.engine.prefill(before)?;
-        let decode = self.engine.decode_forced(tokens)?;
-        Ok(Rows::new(decode.logits.unwrap_or_default(), self.engine.config().vocab))
+    /// Negative log-likelihood of the window's text by forced decode, in micronats.
+    fn score_text(&mut self, window: &Window) -> Result<u64, Error> {
+        let (last, before) = reference::split_last(&window.prompt);
+        let (_, text) = reference::split_last(&window.scored);
+        let rows = reference::forced(&mut self.engine, before, &[&[last], text].concat())?;
+        let (micronats, _) = reference::sum_nll(&rows, &window.scored);
+        self.report.scored_tokens += window.scored.len() as u64;
+        self.report.nonfinite_logits += score::count_nonfinite(rows.all());
+        Ok(micronats)
     }
 
-    /// Adds a timed decode and its distance from the base, whose `rows` begin with the one that
-    /// chooses the first generated token.
-    fn add_timed(&mut self, timed: &Timed, rows: &Rows) {
+    /// Adds a timed decode; returns its divergence from the base in nats and the tokens that agree
+    /// with it. The base's `rows` begin with the one that chooses the first generated token.
+    fn add_timed(&mut self, timed: &Timed, rows: &Rows) -> (f64, u32) {
         self.passes += timed.passes;
         let report = &mut self.report;
         report.decoded_tokens += timed.tokens().len() as u64;
         report.prefill_ns = report.prefill_ns.saturating_add(timed.prefill_ns);
         report.nonfinite_logits += score::count_nonfinite(timed.logits.all());
+        let (mut nats, mut agreements) = (0.0, 0_u32);
         let steps = rows.iter().skip(1).zip(timed.logits.iter()).zip(timed.tokens());
         for ((base, own), &token) in steps {
             // A row that is not finite was counted; it has no divergence to add.
-            let nats = score::kl_divergence(base, own).unwrap_or(0.0);
-            report.kl_nanonats = report.kl_nanonats.saturating_add(score::nanonats(nats));
-            report.agreements += u64::from(score::argmax(base) == token);
+            nats += score::kl_divergence(base, own).unwrap_or(0.0);
+            agreements += u32::from(score::argmax(base) == token);
+            report.choice_breaks += u64::from(score::choice_breaks(own, token));
         }
+        (nats, agreements)
     }
 
     /// Counts the generated tokens that the built-in kernels would not have chosen, the prefill's

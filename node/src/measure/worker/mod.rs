@@ -11,7 +11,8 @@ use super::job::{Job, JobError};
 use super::message::{Line, Progress};
 use arm::{Arms, Timed};
 use assay_kernels::{AdapterRequest, EngineOptions, Gpu};
-use assay_protocol::measurement::{Environment, Measurement, Pair, token_digest};
+use assay_protocol::draw::Draw;
+use assay_protocol::measurement::{Environment, Measurement, Pair, Score, token_digest};
 use assay_protocol::plan::Arm;
 use pool::{Pool, Window};
 use reference::References;
@@ -109,8 +110,8 @@ pub fn measure(job: &Job, progress: &mut dyn FnMut(Progress)) -> Result<Measurem
     for index in 0..job.plan.prompts.len() {
         pairs.push(bench.pair(index, &mut steps)?);
     }
-    steps.begin("probing the vocabulary");
-    bench.arms.probe_reach(job, &mut bench.references)?;
+    steps.begin("probing vocabulary and context");
+    bench.arms.probe_reach(job, &bench.pool, &mut bench.references)?;
     let environment = environment::finish(bench.environment, environment::conditions());
     let (x, y) = bench.arms.into_reports();
     Ok(Measurement { pairs, x, y, environment })
@@ -142,6 +143,10 @@ struct Bench<'a> {
     references: References,
     arms: Arms,
     environment: Environment,
+    /// The pair whose prompt is decoded again, drawn with the plan.
+    repeated: usize,
+    /// Draws the seeds of the prompts.
+    seeds: Draw,
 }
 
 impl<'a> Bench<'a> {
@@ -156,16 +161,26 @@ impl<'a> Bench<'a> {
         let mut references = References::new(&gpu, &job.base.checkpoint, &base, &options)?;
         let arms = Arms::open(&gpu, job, &options, &mut references)?;
         let environment = environment::describe(&gpu, before)?;
-        Ok(Self { job, pool, references, arms, environment })
+        let mut seeds = Draw::new("assay prompts v1", &[&job.plan.reach_seed.to_le_bytes()]);
+        let pairs = job.plan.prompts.len();
+        let repeated = usize::try_from(seeds.below(pairs as u64)).unwrap_or(0);
+        Ok(Self { job, pool, references, arms, environment, repeated, seeds })
     }
 
     /// Runs the warm-up prompt through both arms as if it were timed.
     fn warm_up(&mut self) -> Result<(), WorkerError> {
         let window = self.pool.window(self.job.plan.warm_up);
+        let prompt = self.fresh_prompt(&window)?;
         for arm in [Arm::X, Arm::Y] {
-            self.arms.decode(arm, &window.prompt, self.job.decode_tokens)?;
+            self.arms.decode(arm, &prompt, self.job.decode_tokens)?;
         }
         Ok(())
+    }
+
+    /// A prompt that begins with a window of the pool and goes on as nobody could know: who learnt
+    /// the pool by heart has learnt nothing.
+    fn fresh_prompt(&mut self, window: &Window) -> Result<Vec<u32>, WorkerError> {
+        self.references.refresh(&window.prompt, self.seeds.next_u64())
     }
 
     /// Times both arms on one prompt, then scores both; the arm that led in time leads in scoring.
@@ -175,15 +190,17 @@ impl<'a> Bench<'a> {
         let window = self.pool.window(prompt);
         let order = [first, first.other()];
         let count = self.job.decode_tokens;
+        let fresh = self.fresh_prompt(&window)?;
         steps.begin(&format!("timing pair {} of {pairs}", index + 1));
-        let lead = self.arms.decode(order[0], &window.prompt, count)?;
-        let follow = self.arms.decode(order[1], &window.prompt, count)?;
+        let lead = self.arms.decode(order[0], &fresh, count)?;
+        let follow = self.arms.decode(order[1], &fresh, count)?;
         steps.begin(&format!("scoring pair {} of {pairs}", index + 1));
-        let timed = [(order[0], &lead), (order[1], &follow)];
-        self.score(index, &window, timed)?;
-        let (x, y) = match first {
-            Arm::X => (lead, follow),
-            Arm::Y => (follow, lead),
+        let base_nll_micronats = self.references.score_text(&window)?;
+        let lead_score = self.score(index, &window, order[0], &lead)?;
+        let follow_score = self.score(index, &window, order[1], &follow)?;
+        let ((x, x_score), (y, y_score)) = match first {
+            Arm::X => ((lead, lead_score), (follow, follow_score)),
+            Arm::Y => ((follow, follow_score), (lead, lead_score)),
         };
         Ok(Pair {
             prompt,
@@ -191,28 +208,26 @@ impl<'a> Bench<'a> {
             y_ns: y.wall_ns,
             x_tokens: token_digest(&x.generated),
             y_tokens: token_digest(&y.generated),
+            x_score,
+            y_score,
+            base_nll_micronats,
         })
     }
 
+    /// Everything that is looked at in one arm's timed decode.
     fn score(
         &mut self,
         index: usize,
         window: &Window,
-        timed: [(Arm, &Timed); 2],
-    ) -> Result<(), WorkerError> {
-        let base_nll = self.references.score_text(window)?;
-        let pairs = self.job.plan.prompts.len();
-        for (arm, timed) in timed {
-            self.arms.score_timed(arm, timed, &mut self.references)?;
-            self.arms.score_text(arm, window, base_nll)?;
-            if index == 0 || index == pairs / 2 {
-                self.arms.probe_path(arm, timed)?;
-            }
-            if index == 0 {
-                self.arms.probe_repeat(arm, timed)?;
-            }
+        arm: Arm,
+        timed: &Timed,
+    ) -> Result<Score, WorkerError> {
+        let score = self.arms.score(arm, timed, window, &mut self.references)?;
+        self.arms.probe_path(arm, timed)?;
+        if index == self.repeated {
+            self.arms.probe_repeat(arm, timed)?;
         }
-        Ok(())
+        Ok(score)
     }
 }
 
@@ -220,14 +235,17 @@ impl<'a> Bench<'a> {
 fn engine_options(job: &Job) -> EngineOptions {
     let after = job.decode_tokens.max(job.scored_tokens) as usize;
     let prompt = 1 + job.prompt_tokens as usize;
-    let context_tokens = (prompt + after + 1).max(job.reach_tokens as usize + 1);
+    let probe = 1 + job.context_tokens as usize + job.reach_tokens as usize;
+    let context_tokens = (prompt + after + 1).max(probe);
     EngineOptions::new(context_tokens, BATCH_MAX.min(context_tokens))
 }
 
-/// Scoring a prompt holds the kept logits of both arms and two sequences of reference logits.
+/// Scoring a prompt holds the kept logits of both arms and two sequences of reference logits; the reach
+/// probe holds fewer.
 fn check_memory(job: &Job, vocab: usize) -> Result<(), WorkerError> {
     let kept = 2 * job.decode_tokens as usize;
-    let rows = kept + 2 * engine_options(job).context_tokens;
+    let prompt = (1 + job.prompt_tokens + job.decode_tokens.max(job.scored_tokens)) as usize;
+    let rows = (kept + 2 * prompt).max(2 * job.reach_tokens as usize);
     let bytes = rows.saturating_mul(vocab).saturating_mul(4);
     if bytes > LOGIT_BYTES_MAX {
         let reason = format!("needs {bytes} bytes of logits on the host; ask for fewer tokens");

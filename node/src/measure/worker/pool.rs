@@ -36,13 +36,15 @@ impl Pool {
             prompt_tokens: job.prompt_tokens as usize,
             scored_tokens: job.scored_tokens as usize,
         };
-        let needed = u64::from(job.pool_prompts)
+        let windows = u64::from(job.pool_prompts)
             * (u64::from(job.prompt_tokens) + u64::from(job.scored_tokens));
+        let needed = windows.max(u64::from(job.context_tokens) + u64::from(job.reach_tokens));
         if (pool.tokens.len() as u64) < needed {
             return Err(WorkerError::Pool {
                 path: job.pool.clone(),
                 reason: format!(
-                    "has {} tokens, and {} prompts need {needed}; use a longer text or fewer prompts",
+                    "has {} tokens, and {} prompts and the reach probe need {needed}; use a longer \
+                     text, fewer prompts or a shorter context",
                     pool.tokens.len(),
                     job.pool_prompts
                 ),
@@ -59,6 +61,16 @@ impl Pool {
             prompt: std::iter::once(self.bos).chain(text.iter().copied()).collect(),
             scored: after[..self.scored_tokens].to_vec(),
         }
+    }
+
+    /// BOS and `context` tokens of the text from window `index` on, and the `after` tokens behind
+    /// them; from as late as the text allows where it ends too soon.
+    pub(super) fn passage(&self, index: u32, context: usize, after: usize) -> (Vec<u32>, &[u32]) {
+        // `open` found the text to be long enough for this.
+        let latest = self.tokens.len() - context - after;
+        let start = latest.min(index as usize * (self.prompt_tokens + self.scored_tokens));
+        let (text, rest) = self.tokens[start..].split_at(context);
+        (std::iter::once(self.bos).chain(text.iter().copied()).collect(), &rest[..after])
     }
 }
 
@@ -86,6 +98,13 @@ mod tests {
         let last = pool.window(5);
         assert_eq!(last.prompt, [2, 35, 36, 37]);
         assert_eq!(last.scored, [38, 39]);
+    }
+
+    #[test]
+    fn passages_begin_at_their_window_or_end_with_the_text() {
+        let pool = Pool { tokens: (10..40).collect(), bos: 2, prompt_tokens: 3, scored_tokens: 2 };
+        assert_eq!(pool.passage(1, 4, 2), (vec![2, 15, 16, 17, 18], [19, 20].as_slice()));
+        assert_eq!(pool.passage(5, 4, 2), (vec![2, 34, 35, 36, 37], [38, 39].as_slice()));
     }
 
     #[test]

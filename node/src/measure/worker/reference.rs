@@ -2,7 +2,10 @@
 
 use super::pool::Window;
 use super::{WorkerError, score};
-use assay_kernels::{Bundle, Checkpoint, Engine, EngineOptions, Gpu, Path};
+use assay_kernels::{
+    Bundle, Checkpoint, Engine, EngineOptions, Gpu, Path, Sampler, SamplingParams,
+};
+use std::ops::ControlFlow;
 use std::path::{Path as FilePath, PathBuf};
 use std::rc::Rc;
 
@@ -88,11 +91,6 @@ impl References {
         self.engines[BASE].engine.config().vocab
     }
 
-    /// First token of every sequence.
-    pub(super) fn bos(&self) -> u32 {
-        self.engines[BASE].engine.config().bos
-    }
-
     /// Logits of `tokens` by the prefill of reference `index`, from position `from` on.
     pub(super) fn rows(
         &mut self,
@@ -110,33 +108,65 @@ impl References {
         Ok(rows)
     }
 
-    /// The base's negative log-likelihood of a window's scored tokens, in nanonats.
+    /// Logits of the single-token path of reference `index` after each of `tokens`, behind `before`
+    /// in an empty cache.
+    pub(super) fn forced(
+        &mut self,
+        index: usize,
+        before: &[u32],
+        tokens: &[u32],
+    ) -> Result<Rows, WorkerError> {
+        Ok(forced(&mut self.engines[index].engine, before, tokens)?)
+    }
+
+    /// `prompt` with everything behind its first half replaced by what the base model says there when
+    /// it is sampled at temperature 1 from `seed`: as natural as the text and known to nobody before
+    /// the seed.
+    pub(super) fn refresh(&mut self, prompt: &[u32], seed: u64) -> Result<Vec<u32>, WorkerError> {
+        let engine = &mut self.engines[BASE].engine;
+        let (kept, replaced) = prompt.split_at(prompt.len().div_ceil(2));
+        // An end in the middle of a prompt would be nothing that a text has.
+        let never: Vec<u32> =
+            engine.config().suppress.iter().chain(&engine.config().eos).copied().collect();
+        let params = SamplingParams { temperature: 1.0, seed, ..SamplingParams::default() };
+        let mut sampler = Sampler::new(&params, kept, &never)?;
+        let mut fresh = kept.to_vec();
+        if let Some(more) = replaced.len().checked_sub(1) {
+            engine.reset();
+            fresh.push(engine.prefill_chosen(kept, &mut sampler)?.next);
+            let on_token = &mut |_| ControlFlow::Continue(());
+            fresh.extend(engine.decode_chosen(more, &mut sampler, on_token)?.tokens);
+        }
+        Ok(fresh)
+    }
+
+    /// The base's negative log-likelihood of a window's scored tokens, in micronats.
     pub(super) fn score_text(&mut self, window: &Window) -> Result<u64, WorkerError> {
         let (_, before) = split_last(&window.scored);
         let sequence = [window.prompt.as_slice(), before].concat();
         let rows = self.rows(BASE, &sequence, window.prompt.len() - 1)?;
-        let (nanonats, unscored) = sum_nll(&rows, &window.scored);
+        let (micronats, unscored) = sum_nll(&rows, &window.scored);
         if unscored > 0 {
             return Err(WorkerError::Unsupported {
                 recipe: "base",
                 reason: "its logits are not finite, so nothing can be compared with it".to_owned(),
             });
         }
-        Ok(nanonats)
+        Ok(micronats)
     }
 }
 
-/// Sum of the negative log-likelihoods of `tokens`, one a row, in nanonats, and how many rows had
+/// Sum of the negative log-likelihoods of `tokens`, one a row, in micronats, and how many rows had
 /// none because a logit is not finite.
 pub(super) fn sum_nll(rows: &Rows, tokens: &[u32]) -> (u64, u64) {
-    let mut sum = (0_u64, 0_u64);
+    let (mut nats, mut unscored) = (0.0, 0_u64);
     for (row, &token) in rows.iter().zip(tokens) {
         match score::negative_log_likelihood(row, token) {
-            Some(nats) => sum.0 = sum.0.saturating_add(score::nanonats(nats)),
-            None => sum.1 += 1,
+            Some(more) => nats += more,
+            None => unscored += 1,
         }
     }
-    sum
+    (score::micronats(nats), unscored)
 }
 
 /// Logits of `tokens` by the prefill of `engine`, from position `from` on.
@@ -148,6 +178,19 @@ pub(super) fn teacher_forced(
     let vocab = engine.config().vocab;
     let rows = engine.logits(tokens, Path::Prefill)?;
     Ok(Rows::new(rows.logits, vocab).skip(from))
+}
+
+/// Logits of the single-token path of `engine` after each of `tokens`, behind `before` in an empty
+/// cache.
+pub(super) fn forced(
+    engine: &mut Engine,
+    before: &[u32],
+    tokens: &[u32],
+) -> Result<Rows, assay_kernels::Error> {
+    engine.reset();
+    engine.prefill(before)?;
+    let decode = engine.decode_forced(tokens)?;
+    Ok(Rows::new(decode.logits.unwrap_or_default(), engine.config().vocab))
 }
 
 /// The last token and those before it; job and window lists are never empty.

@@ -1,7 +1,15 @@
 //! Arithmetic on rows of logits, in f64 on the host and outside the kernels.
 
+use assay_protocol::measurement::MICRONATS_MAX;
+
 /// Two logits no further apart than this many nats are a near-tie: rounding may swap them.
 pub(super) const NEAR_TIE_NATS: f64 = 0.125;
+
+/// Two log-probabilities of one token further apart than this many nats are not rounding: kernels
+/// that add in another order or at half precision stay within hundredths.
+const REACH_NATS: f64 = 1.0;
+/// One token in so many may still be that far off.
+const REACH_SHARE: usize = 1000;
 
 /// Index of the largest logit; the lowest index wins a tie, as in the kernels. Values that are not
 /// numbers lose.
@@ -69,11 +77,39 @@ pub(super) fn rows_break(expected: &[f32], found: &[f32]) -> bool {
     other_choice || expected.len() != found.len() || !expected.iter().zip(found).all(close)
 }
 
-/// Nats as a whole number of nanonats, never below zero.
+/// Whether a token other than the largest of the row's own logits was emitted. Equal logits are
+/// equally large, whatever their order.
+pub(super) fn choice_breaks(row: &[f32], token: u32) -> bool {
+    let own = usize::try_from(token).ok().and_then(|index| row.get(index));
+    let largest = usize::try_from(argmax(row)).ok().and_then(|index| row.get(index));
+    // A logit that is not a number is not the largest either.
+    !own.zip(largest).is_some_and(|(own, largest)| own >= largest)
+}
+
+/// Whether a forced row is not the built-in kernels': a logit that is not finite, a normaliser
+/// further away than a near-tie, or more than one token in [`REACH_SHARE`] whose log-probability is
+/// off by more than [`REACH_NATS`], as those are that a pruned head leaves out.
+pub(super) fn reach_breaks(expected: &[f32], found: &[f32]) -> bool {
+    let (Some(e_norm), Some(f_norm)) = (log_sum_exp(expected), log_sum_exp(found)) else {
+        return true;
+    };
+    if expected.len() != found.len() || (e_norm - f_norm).abs() > NEAR_TIE_NATS {
+        return true;
+    }
+    let pairs = expected.iter().zip(found);
+    let far = pairs.filter(|(e, f)| {
+        let (e, f) = (f64::from(**e) - e_norm, f64::from(**f) - f_norm);
+        (e - f).abs() > REACH_NATS
+    });
+    far.count() > expected.len() / REACH_SHARE
+}
+
+/// Nats as a whole number of micronats, never below zero and never more than a measurement may
+/// say.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-pub(super) fn nanonats(nats: f64) -> u64 {
+pub(super) fn micronats(nats: f64) -> u64 {
     // Rounding can push a divergence of equal rows below zero; the cast saturates above.
-    (nats.max(0.0) * 1e9).round() as u64
+    ((nats.max(0.0) * 1e6).round() as u64).min(MICRONATS_MAX)
 }
 
 #[cfg(test)]
@@ -90,7 +126,7 @@ mod tests {
 
     #[test]
     fn divergence_is_zero_of_equal_rows_and_known_of_two_coins() {
-        assert_eq!(nanonats(kl_divergence(&[0.5, -2.0, 7.0], &[0.5, -2.0, 7.0]).unwrap()), 0);
+        assert_eq!(micronats(kl_divergence(&[0.5, -2.0, 7.0], &[0.5, -2.0, 7.0]).unwrap()), 0);
         // Adding a constant to all logits changes no probability.
         assert!(kl_divergence(&[0.0, 1.0], &[5.0, 6.0]).unwrap().abs() < 1e-12);
         // KL((1/2, 1/2) ‖ (3/4, 1/4)) = ln 2 − ln 3 / 2.
@@ -129,10 +165,37 @@ mod tests {
     }
 
     #[test]
-    fn nanonats_saturate() {
-        assert_eq!(nanonats(-1e-12), 0);
-        assert_eq!(nanonats(1.5), 1_500_000_000);
-        assert_eq!(nanonats(f64::INFINITY), u64::MAX);
-        assert_eq!(nanonats(f64::NAN), 0);
+    fn micronats_saturate() {
+        assert_eq!(micronats(-1e-12), 0);
+        assert_eq!(micronats(1.5), 1_500_000);
+        assert_eq!(micronats(f64::INFINITY), MICRONATS_MAX);
+        assert_eq!(micronats(f64::NAN), 0);
+    }
+
+    #[test]
+    fn only_the_largest_logit_is_an_own_choice() {
+        assert!(!choice_breaks(&[1.0, 2.0, 2.0], 1));
+        assert!(!choice_breaks(&[1.0, 2.0, 2.0], 2));
+        assert!(choice_breaks(&[1.0, 2.0, 1.999], 2));
+        assert!(choice_breaks(&[1.0, 2.0], 2));
+        assert!(choice_breaks(&[f32::NAN, 2.0], 0));
+        assert!(!choice_breaks(&[f32::NAN, 2.0], 1));
+    }
+
+    #[test]
+    fn rounding_reaches_and_a_pruned_tail_does_not() {
+        let full: Vec<f32> = (0..4096).map(|i| (i % 97) as f32 * 0.1).collect();
+        let rounded: Vec<f32> = full.iter().map(|z| z + 0.01 * (z * 1e3).sin()).collect();
+        assert!(!reach_breaks(&full, &rounded));
+        // Half of a percent of the vocabulary set far below: its mass is too small for the normaliser.
+        let mut pruned = full.clone();
+        pruned.iter_mut().step_by(200).for_each(|z| *z = -30.0);
+        let norms = (log_sum_exp(&full).unwrap(), log_sum_exp(&pruned).unwrap());
+        assert!((norms.0 - norms.1).abs() < NEAR_TIE_NATS);
+        assert!(reach_breaks(&full, &pruned));
+        pruned[0] = f32::NEG_INFINITY;
+        assert!(reach_breaks(&full, &pruned));
+        let shifted: Vec<f32> = full.iter().map(|z| z + 0.2).collect();
+        assert!(reach_breaks(&full, &shifted));
     }
 }

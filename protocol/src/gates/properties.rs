@@ -1,0 +1,159 @@
+//! Properties of every gate: worse data never help, the order of seats is nothing, no input panics.
+
+use super::{
+    Evidence, GateResult, gain, identity, path, physics, quality, reach, repeat, shape, speed,
+};
+use crate::fixtures::{self, Committee};
+use crate::measurement::{ArmReport, MICRONATS_MAX, PAIR_NS_MAX, Score};
+use crate::plan::Arm;
+use proptest::prelude::*;
+
+fn all(evidence: &[Evidence<'_>]) -> Vec<GateResult> {
+    let genesis = fixtures::genesis();
+    let gain = gain(&genesis, evidence);
+    vec![
+        identity(evidence),
+        path(evidence),
+        quality(&genesis, evidence),
+        reach(evidence),
+        shape(evidence),
+        physics(evidence),
+        speed(&genesis.significance, gain.as_ref()),
+        repeat(evidence),
+    ]
+}
+
+/// One way in which a child can be worse on one seat, by `amount` on prompt `pair`.
+fn worsen(committee: &mut Committee, seat: usize, pair: usize, kind: u8, amount: u64) {
+    let child = committee.plans[seat].child;
+    let measurement = &mut committee.measurements[seat];
+    let count = measurement.pairs.len();
+    let (score, arm): (&mut Score, &mut ArmReport) = match child {
+        Arm::X => (&mut measurement.pairs[pair % count].x_score, &mut measurement.x),
+        Arm::Y => (&mut measurement.pairs[pair % count].y_score, &mut measurement.y),
+    };
+    match kind % 9 {
+        0 => score.kl_micronats = (score.kl_micronats + amount).min(MICRONATS_MAX),
+        1 => score.nll_micronats = (score.nll_micronats + amount).min(MICRONATS_MAX),
+        2 => score.agreements = score.agreements.saturating_sub(amount as u32 % 64),
+        3 => arm.identity_breaks += amount % 9,
+        4 => arm.choice_breaks += amount % 9,
+        5 => arm.path_breaks += amount % 9,
+        6 => arm.reach_breaks += amount % 9,
+        7 => arm.repeat_breaks += amount % 9,
+        _ => arm.nonfinite_logits += amount % 9,
+    }
+}
+
+fn scored(kl: u64, agreements: u32, nll: i64) -> Committee {
+    let mut committee = Committee::honest(1.3);
+    let mut index = 0_u64;
+    committee.rescore(|score, base_nll| {
+        index += 1;
+        score.kl_micronats = kl * (index * 7 % 13) / 6;
+        score.agreements = agreements;
+        score.nll_micronats = base_nll.saturating_add_signed(nll * (index as i64 * 5 % 11) / 5);
+    });
+    committee
+}
+
+proptest! {
+    #[test]
+    fn worse_data_never_turn_a_refusal_into_a_pass(
+        kl in 0_u64..2_000_000,
+        agreements in 27_u32..=32,
+        nll in -2_000_000_i64..2_000_000,
+        changes in prop::collection::vec((0_usize..3, 0_usize..8, 0_u8..9, 0_u64..30_000_000), 1..12),
+    ) {
+        let mut committee = scored(kl, agreements, nll);
+        let mut before = all(&committee.evidence());
+        for (seat, pair, kind, amount) in changes {
+            worsen(&mut committee, seat, pair, kind, amount);
+            let after = all(&committee.evidence());
+            for (old, new) in before.iter().zip(&after) {
+                prop_assert!(old.pass || !new.pass, "{old:?} became {new:?}");
+            }
+            before = after;
+        }
+    }
+
+    #[test]
+    fn a_slower_child_never_gains_speed(
+        ratio in 0.9_f64..1.3,
+        seat in 0_usize..3,
+        more_percent in 100_u64..200,
+    ) {
+        let mut committee = Committee::honest(ratio);
+        let slow = |committee: &Committee| {
+            let genesis = fixtures::genesis();
+            gain(&genesis, &committee.evidence()).unwrap()
+        };
+        let before = slow(&committee);
+        let child = committee.plans[seat].child;
+        // The whole seat becomes slower: its own spread stays as it was.
+        for pair in &mut committee.measurements[seat].pairs {
+            let ns = if child == Arm::X { &mut pair.x_ns } else { &mut pair.y_ns };
+            *ns = *ns * more_percent / 100;
+        }
+        let after = slow(&committee);
+        prop_assert!(after.pooled.mean <= before.pooled.mean + 1e-9);
+        prop_assert!(after.rank_p >= before.rank_p - 1e-12);
+    }
+
+    #[test]
+    fn the_order_of_the_seats_changes_nothing(
+        kl in 0_u64..2_000_000,
+        agreements in 27_u32..=32,
+        nll in -2_000_000_i64..2_000_000,
+        shift in 0_usize..3,
+        swap in any::<bool>(),
+    ) {
+        let committee = scored(kl, agreements, nll);
+        let ordered = committee.evidence();
+        let mut shuffled = ordered.clone();
+        shuffled.rotate_left(shift);
+        if swap {
+            shuffled.swap(0, 1);
+        }
+        prop_assert_eq!(all(&ordered), all(&shuffled));
+        prop_assert_eq!(super::flags(&ordered), super::flags(&shuffled));
+    }
+
+    #[test]
+    fn no_figures_panic(
+        figures in prop::collection::vec(any::<u64>(), 15),
+        times in prop::collection::vec((1..=PAIR_NS_MAX, 0..=MICRONATS_MAX, any::<u32>()), 0..5),
+        bandwidth in any::<u64>(),
+    ) {
+        let mut committee = Committee::honest(1.0);
+        let arm = ArmReport {
+            decoded_tokens: figures[0],
+            prefill_ns: figures[1],
+            scored_tokens: figures[2],
+            identity_breaks: figures[3],
+            near_ties: figures[4],
+            choice_breaks: figures[5],
+            path_breaks: figures[6],
+            path_positions: figures[7],
+            repeat_breaks: figures[8],
+            repeat_positions: figures[9],
+            nonfinite_logits: figures[10],
+            shape: [figures[11] as u8; 32],
+            bytes_per_token: figures[12],
+            reach_positions: figures[13],
+            reach_breaks: figures[14],
+        };
+        let measurement = &mut committee.measurements[1];
+        measurement.environment.bandwidth_mb_s = bandwidth;
+        measurement.x = arm.clone();
+        measurement.y = arm;
+        measurement.pairs.truncate(times.len());
+        for (pair, (ns, micronats, agreements)) in measurement.pairs.iter_mut().zip(times) {
+            pair.y_ns = ns;
+            let score = Score { kl_micronats: micronats, agreements, nll_micronats: micronats };
+            (pair.x_score, pair.y_score) = (score, score);
+            pair.base_nll_micronats = micronats / 2;
+        }
+        prop_assert_eq!(all(&committee.evidence()).len(), 8);
+    }
+}

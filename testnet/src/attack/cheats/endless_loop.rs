@@ -1,0 +1,26 @@
+//! A kernel that never ends. The worker is killed at its deadline and its seat goes on.
+
+use crate::attack::workbench::{Case, Change};
+use crate::attack::{Attack, Expect};
+use std::time::Duration;
+
+/// The attack.
+pub(super) const ATTACK: Attack = Attack {
+    name: "endless-loop",
+    tries: "never comes back",
+    expect: Expect::Unmeasured,
+    make: |bench| {
+        let endless = bench.changed(
+            "endless-loop",
+            &[Change {
+                op: "embed",
+                from: "let words = params.width / 2u;",
+                to: "var words = params.width / 2u;\n\
+                         while step[1] > 0u {\n\
+                             words = words * 5u + 1u;\n\
+                         }",
+            }],
+        )?;
+        Ok(Case { deadline: Some(Duration::from_secs(20)), ..endless })
+    },
+};
