@@ -22,6 +22,7 @@ pub mod consensus;
 pub mod daemon;
 pub mod driver;
 pub mod embedded;
+pub mod explain;
 pub mod fetch;
 pub mod home;
 pub mod ledger;

@@ -1,6 +1,7 @@
 //! The command line as a person meets it, bad input first.
 
 use assay_node::home::{Home, NetworkFile};
+use assay_protocol::audit::export_header;
 use assay_protocol::genesis::{
     Challenge, CommitteeRules, Genesis, MeasurementRules, Member, MembershipRules, PromptPool,
     Quorum, SignificanceRules,
@@ -191,6 +192,44 @@ fn files_that_are_no_ledger_fail_the_audit() {
         assert_eq!(report["ok"], false);
         assert_eq!(report["first_fault"]["rule"], "format");
     }
+}
+
+#[test]
+fn members_are_explained_from_an_export_without_a_node() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = network(folder.path(), "net");
+    let genesis = NetworkFile::read(Path::new(&file)).unwrap().genesis;
+    let path = folder.path().join("ledger.assay").to_str().unwrap().to_owned();
+    std::fs::write(&path, export_header(genesis.network(), 0)).unwrap();
+    let explain = |id: &str, format: &str| {
+        assay(&["explain", id, "--ledger", &path, "--genesis", &file, "--format", format])
+    };
+    let peer = genesis.members[1].peer.to_string();
+    for id in ["node-2", &peer, &peer[..8]] {
+        let output = explain(id, "json");
+        let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&said["id"], &said["kind"]), (&peer.clone().into(), &"peer".into()));
+        assert_eq!(said["result"]["standing"], 1);
+    }
+    let text = explain("node-2", "table");
+    let text = String::from_utf8_lossy(&text.stdout).into_owned();
+    assert!(text.contains("named in the genesis") && text.contains("weight 1 of 4"), "{text}");
+
+    let offline = ["--ledger", &path, "--genesis", &file];
+    refuses(&[&["explain", "nobody"][..], &offline].concat(), "no member is called");
+    refuses(&[&["explain", "abcdef"][..], &offline].concat(), "no claim and no peer");
+    refuses(&["explain"], "required");
+    refuses(&["explain", "node-2", "--ledger", &path], "--genesis");
+    refuses(&["explain", "node-2", "--committee"], "cannot be used with");
+    refuses(&["explain", "a/../b", "--home", folder.path().to_str().unwrap()], "first digits");
+    std::fs::write(&path, b"nonsense").unwrap();
+    refuses(&[&["explain", "node-2"][..], &offline].concat(), "too short");
+    let nowhere = folder.path().join("nowhere").to_str().unwrap().to_owned();
+    for args in [&["vouch", &peer, "--operator", "o", "--name", "n"][..], &["leave"], &["members"]]
+    {
+        refuses(&[args, &["--home", &nowhere]].concat(), "no node is running");
+    }
+    refuses(&["vouch", "xyz", "--operator", "o", "--name", "n"], "64 hexadecimal digits");
 }
 
 #[test]

@@ -321,10 +321,10 @@ impl Peer {
         let mut measure = None;
         for (claim, round) in self.state.open_rounds() {
             let id = round.id(claim.id);
-            let sealed = round.seals.contains_key(&self.me);
+            let sealed = round.seal_of(self.me).is_some();
             let held = self.measurements.get(&id);
             match round.phase {
-                Phase::Sealing { .. } if !sealed && round.seats(self.me) => {
+                Phase::Sealing { .. } if !sealed && round.admits(self.me) => {
                     if let Some((salt, measurement)) = held {
                         let commitment = reveal_seal(id, self.me, salt, measurement);
                         say.push(Body::Seal(Seal { round: id, commitment }));
@@ -332,7 +332,7 @@ impl Peer {
                         measure = self.state.plan(claim, round, self.me);
                     }
                 }
-                Phase::Revealing { .. } if sealed && !round.reveals.contains_key(&self.me) => {
+                Phase::Revealing { .. } if sealed && !round.has_revealed(self.me) => {
                     if let Some((salt, measurement)) = held.cloned() {
                         let reveal = Reveal { round: id, salt, measurement };
                         say.push(Body::Reveal(Box::new(reveal)));

@@ -122,32 +122,37 @@ pub struct SeatFit {
 
 /// How each seat's log ratios lie among the others'. Seats without pairs are left out.
 #[must_use]
-#[allow(clippy::cast_precision_loss)]
 pub fn fit<K: Copy>(rules: &SignificanceRules, seats: &[(K, Vec<f64>)]) -> Vec<(K, SeatFit)> {
-    let moments: Vec<(K, f64, f64, usize)> = seats
-        .iter()
-        .filter(|(_, logs)| !logs.is_empty())
-        .map(|(key, logs)| {
-            let n = logs.len() as f64;
-            let mean = logs.iter().sum::<f64>() / n;
-            let squares: f64 = logs.iter().map(|log| (log - mean) * (log - mean)).sum();
-            (*key, mean, libm::sqrt(squares / (n - 1.0).max(1.0)), logs.len())
-        })
-        .collect();
-    let mut means: Vec<f64> = moments.iter().map(|(_, mean, _, _)| *mean).collect();
+    let mut means: Vec<f64> = seats.iter().filter_map(|(_, logs)| Some(moments(logs)?.0)).collect();
     means.sort_by(f64::total_cmp);
     let upper = means.get(means.len() / 2).copied().unwrap_or(0.0);
     let lower = means.get(means.len().saturating_sub(1) / 2).copied().unwrap_or(0.0);
     let middle = f64::midpoint(lower, upper);
+    seats.iter().filter_map(|(key, logs)| Some((*key, place(rules, logs, middle)?))).collect()
+}
+
+/// How log ratios lie against the middle of a round; `None` without any.
+#[must_use]
+#[allow(clippy::cast_precision_loss)]
+pub fn place(rules: &SignificanceRules, logs: &[f64], middle: f64) -> Option<SeatFit> {
+    let (mean, sigma) = moments(logs)?;
+    let pairs = logs.len();
     let tau = rules.tau_ppm as f64 / PPM;
-    moments
-        .into_iter()
-        .map(|(key, mean, sigma, pairs)| {
-            let reach = OUTLIER_SIGMAS * libm::sqrt(tau * tau + sigma * sigma / pairs as f64);
-            let in_range = libm::fabs(mean - middle) <= reach;
-            (key, SeatFit { mean, sigma, pairs, middle, reach, in_range })
-        })
-        .collect()
+    let reach = OUTLIER_SIGMAS * libm::sqrt(tau * tau + sigma * sigma / pairs as f64);
+    let in_range = libm::fabs(mean - middle) <= reach;
+    Some(SeatFit { mean, sigma, pairs, middle, reach, in_range })
+}
+
+/// Mean and standard deviation; `None` without values.
+#[allow(clippy::cast_precision_loss)]
+fn moments(values: &[f64]) -> Option<(f64, f64)> {
+    if values.is_empty() {
+        return None;
+    }
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let squares: f64 = values.iter().map(|value| (value - mean) * (value - mean)).sum();
+    Some((mean, libm::sqrt(squares / (n - 1.0).max(1.0))))
 }
 
 /// When and over what something happened.

@@ -2,7 +2,7 @@
 
 use super::claims::{ClaimRow, Named, RoundRow};
 use assay_protocol::gates::Evidence;
-use assay_protocol::ids::{ClaimId, PeerId, RecipeId};
+use assay_protocol::ids::{BlobHash, ClaimId, PeerId, RecipeId};
 use assay_protocol::measurement::{ArmReport, Environment, Measurement};
 use assay_protocol::plan::{Arm, Plan};
 use assay_protocol::record::Recipe;
@@ -27,6 +27,8 @@ pub(super) struct Entry {
     /// Every round with its seats, in their order.
     pub(super) rounds: Vec<RoundEntry>,
     pub(super) lineage: Lineage,
+    /// Tricks in this claim that peers told of.
+    pub(super) disclosures: Vec<DisclosureRow>,
     /// The claim as the ledger has it, raw samples included.
     pub(super) ledger: ClaimState,
 }
@@ -37,6 +39,32 @@ pub(super) struct RoundEntry {
     #[serde(flatten)]
     pub(super) row: RoundRow,
     pub(super) seats: Vec<SeatRow>,
+}
+
+/// What one peer told about a claim.
+#[derive(Debug, Serialize)]
+pub(super) struct DisclosureRow {
+    pub(super) by: Named,
+    /// Whether the claim's own author told it.
+    pub(super) is_author: bool,
+    pub(super) height: u64,
+    pub(super) text: String,
+    pub(super) evidence: Option<BlobHash>,
+}
+
+fn disclosures(state: &State, claim: &ClaimState) -> Vec<DisclosureRow> {
+    let mut told: Vec<DisclosureRow> = state
+        .disclosures_of(claim.id)
+        .map(|told| DisclosureRow {
+            by: Named::new(state, told.by),
+            is_author: told.by == claim.author,
+            height: told.height,
+            text: told.text.clone(),
+            evidence: told.evidence,
+        })
+        .collect();
+    told.sort_by_key(|row| row.height);
+    told
 }
 
 /// The accepted claims that a claim builds on.
@@ -132,6 +160,7 @@ impl Entry {
             seats: claim.shown().map(|round| seats(state, claim, round)).unwrap_or_default(),
             rounds: claim.rounds.iter().map(|round| RoundEntry::new(state, claim, round)).collect(),
             lineage: lineage(state, claim),
+            disclosures: disclosures(state, claim),
             ledger: claim.clone(),
         }
     }

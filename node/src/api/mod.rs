@@ -6,6 +6,7 @@
 //! GET  /api/status           GET /api/peers                GET  /api/genesis
 //! GET  /api/claims           GET /api/claims.csv           GET  /api/claims/{id}
 //! GET  /api/ledger           GET /api/ledger/export        GET  /api/members
+//! GET  /api/explain/{id}     where a claim's or peer's numbers come from
 //! GET  /api/cost             POST /api/claims              POST /api/statements, with the token
 //! ```
 //!
@@ -90,6 +91,7 @@ fn routes(shared: &Arc<Shared>) -> Router {
         .route("/api/claims/{id}", get(routes::claim_json))
         .route("/api/cost", get(routes::cost))
         .route("/api/ledger", get(routes::ledger))
+        .route("/api/explain/{id}", get(routes::explain))
         .route("/api/members", get(routes::members))
         .route("/api/statements", say)
         .route("/api/ledger/export", get(routes::export))

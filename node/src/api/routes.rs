@@ -77,8 +77,8 @@ pub(super) async fn not_found(State(shared): App, uri: Uri) -> Response {
         return fault(
             StatusCode::NOT_FOUND,
             "no such address; there are /api/status, /api/peers, /api/genesis, /api/claims, \
-             /api/claims.csv, /api/claims/ID, /api/cost, /api/members, /api/ledger and \
-             /api/ledger/export",
+             /api/claims.csv, /api/claims/ID, /api/cost, /api/explain/ID, /api/members, \
+             /api/ledger and /api/ledger/export",
         );
     }
     let page = page::not_found(&snapshot(&shared), "There is nothing at this address.");
@@ -230,6 +230,13 @@ pub(super) async fn submit(
         Err(error) => Err(error),
     };
     submitted(result)
+}
+
+pub(super) async fn explain(State(shared): App, Path(id): Path<String>) -> Response {
+    match crate::explain::explain(&shared.view.state(), &id) {
+        Ok(explanation) => Json(explanation).into_response(),
+        Err(message) => fault(StatusCode::NOT_FOUND, &message),
+    }
 }
 
 pub(super) async fn members(State(shared): App) -> Response {

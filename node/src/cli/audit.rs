@@ -6,11 +6,12 @@ use anyhow::Context;
 use assay_proto::limits::LEDGER_ITEM_BYTES_MAX;
 use assay_protocol::audit::{Auditor, Checked, EXPORT_HEADER_BYTES, Fault};
 use assay_protocol::ids::BlockHash;
+use assay_protocol::state::State;
 use indicatif::ProgressBar;
 use serde::Serialize;
 use std::fs::File;
 use std::io::{BufReader, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Arguments of `assay audit`.
@@ -65,6 +66,20 @@ pub fn run(args: &AuditArgs, format: Format) -> anyhow::Result<bool> {
     };
     print(format, &report, table)?;
     Ok(report.ok)
+}
+
+/// The state after a whole export, every block of which was checked.
+///
+/// # Errors
+///
+/// When a file cannot be read or the audit finds a fault.
+pub(super) fn replay(file: &Path, genesis: &Path) -> anyhow::Result<State> {
+    let mut auditor = Auditor::new(NetworkFile::read(genesis)?.genesis);
+    let export = File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
+    audit(&mut auditor, &mut BufReader::new(export))?.map_err(|fault| {
+        anyhow::anyhow!("{}: {} at {}: {}", file.display(), fault.rule, fault.place, fault.message)
+    })?;
+    Ok(auditor.state().clone())
 }
 
 /// Reads a whole export. The outer error is the disk's, the inner one the ledger's.

@@ -1,14 +1,19 @@
-//! `assay explain`: where a number comes from.
+//! `assay explain`: where a number comes from. Claims, entries and peers are derived by
+//! [`crate::explain`]; committees here.
 
+use super::audit::replay;
+use super::client::Client;
 use super::output::{Format, fields, print, table};
+use crate::explain::{Explanation, explain};
 use crate::home::NetworkFile;
-use anyhow::ensure;
+use anyhow::{anyhow, ensure};
 use assay_protocol::gates::PPM;
 use assay_protocol::statistics::{
     Noise, Test, binomial_at_least, pairs_needed, power, seats_needed,
 };
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Shares of dishonest or absent seats that the table is made for.
 const SHARES: [f64; 5] = [0.05, 0.1, 0.2, 0.3, 1.0 / 3.0];
@@ -18,17 +23,28 @@ const PAIRS_MAX: u32 = 64;
 const SEATS_MAX: u32 = 1000;
 /// Probability with which a true gain is to be found.
 const POWER: f64 = 0.9;
+/// How long the running node may take to derive something.
+const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 const RULE: &str = "seats are drawn independently: P(forged) = P(Bin(seats, f) >= quorum), \
                     P(stalled) = P(Bin(seats, 1 - f) < quorum), with a share f dishonest or absent";
 
 /// Print where a number comes from.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
+  assay explain 3fa9c0d1                    a claim or entry of the running node's ledger
+  assay explain carol-laptop                a peer: its standing added up
+  assay explain 3fa9c0d1 --ledger ledger.assay --genesis network.json
   assay explain --committee --genesis network.json
   assay explain --committee --seats 7 --quorum 5 --sigma 0.01 --tau 0.005 --gain 0.03")]
 pub struct ExplainArgs {
+    /// A claim, an entry or a peer: its id, the first digits of it, or a peer's name
+    #[arg(value_name = "ID", required_unless_present = "committee", conflicts_with = "committee")]
+    id: Option<String>,
+    /// Read this exported ledger, checking all of it, instead of asking the running node
+    #[arg(long, value_name = "FILE", requires = "genesis", conflicts_with = "committee")]
+    ledger: Option<PathBuf>,
     /// A committee: how likely a forged and a stalled quorum are, and how many pairs a seat needs
-    #[arg(long, required = true)]
+    #[arg(long)]
     committee: bool,
     /// Take the committee and the error probabilities of this network
     #[arg(long, value_name = "FILE", conflicts_with_all = ["seats", "quorum"])]
@@ -92,12 +108,58 @@ struct Report {
     result: Outcome,
 }
 
-/// Computes and prints.
+/// Computes and prints. `home` finds the node to ask.
 ///
 /// # Errors
 ///
-/// When the genesis cannot be read or a number is out of range.
-pub fn run(args: &ExplainArgs, format: Format) -> anyhow::Result<()> {
+/// When no node runs or a file cannot be read, the id names nothing, or a number is out of range.
+pub fn run(
+    home: impl FnOnce() -> anyhow::Result<PathBuf>,
+    args: &ExplainArgs,
+    format: Format,
+) -> anyhow::Result<()> {
+    let Some(id) = &args.id else { return committee(args, format) };
+    let explanation = match (&args.ledger, &args.genesis) {
+        (Some(ledger), Some(genesis)) => {
+            explain(&replay(ledger, genesis)?, id).map_err(|reason| anyhow!(reason))?
+        }
+        _ => ask(&home()?, id)?,
+    };
+    print(format, &explanation, derivation)
+}
+
+fn ask(home: &Path, id: &str) -> anyhow::Result<Explanation> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    ensure!(
+        !id.is_empty() && id.chars().all(plain),
+        "{id:?} cannot be asked for by name; give the first digits of its id"
+    );
+    Client::find(home, ASK_TIMEOUT)?.get(&format!("/api/explain/{id}"))
+}
+
+/// The derivation as text.
+fn derivation(explanation: &Explanation) -> String {
+    let mut out = vec![format!("{} {}", explanation.kind, explanation.id)];
+    let pairs = |value: &serde_json::Value| -> Vec<String> {
+        let fields = value.as_object().into_iter().flatten();
+        fields.map(|(name, value)| format!("  {name}: {}", plain_text(value))).collect()
+    };
+    out.extend(pairs(&explanation.inputs));
+    out.push(format!("rule: {}", explanation.rule));
+    for (step, number) in explanation.steps.iter().zip(1..) {
+        out.push(format!("\n{number}. {}", step.title));
+        out.extend(step.lines.iter().map(|line| format!("   {line}")));
+    }
+    out.push("\nresult".to_owned());
+    out.extend(pairs(&explanation.result));
+    out.join("\n")
+}
+
+fn plain_text(value: &serde_json::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn committee(args: &ExplainArgs, format: Format) -> anyhow::Result<()> {
     let inputs = inputs(args)?;
     let Inputs { seats, quorum, .. } = inputs;
     let steps = SHARES

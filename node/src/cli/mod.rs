@@ -140,7 +140,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<bool> {
         Command::Claim(command) => claim::run(&home()?, command, format)?,
         Command::Ledger(command) => ledger::run(&home()?, command, format)?,
         Command::Audit(args) => return audit::run(&args, format),
-        Command::Explain(args) => explain::run(&args, format)?,
+        Command::Explain(args) => explain::run(home, &args, format)?,
         Command::Generate(args) => generate::run(args, format)?,
         Command::Chat(args) => chat::run(&home()?, args, format)?,
         Command::Serve(args) => serve::run(args, format)?,

@@ -36,14 +36,19 @@ pub(super) fn recipe(
     };
     let mut digits = [0; 16];
     getrandom::fill(&mut digits).map_err(|e| anyhow::anyhow!("no randomness: {e}"))?;
-    let comment = format!("\n// {}\n", hex::encode(digits));
-    for (_, source) in files.iter_mut().filter(|(name, _)| name.ends_with(".wgsl")) {
-        source.extend_from_slice(comment.as_bytes());
-    }
+    mark(&mut files, digits);
     let files: Vec<(&str, &[u8])> =
         files.iter().map(|(name, data)| (name.as_str(), data.as_slice())).collect();
     let bundle = blobs.import(Kind::Bundle, files).context("cannot store the bundle")?;
     Ok(Recipe { bundle: Some(bundle), ..recipe })
+}
+
+/// Adds a comment to every WGSL file.
+fn mark(files: &mut BTreeMap<String, Vec<u8>>, digits: [u8; 16]) {
+    let comment = format!("\n// {}\n", hex::encode(digits));
+    for (_, source) in files.iter_mut().filter(|(name, _)| name.ends_with(".wgsl")) {
+        source.extend_from_slice(comment.as_bytes());
+    }
 }
 
 fn files_of(blobs: &Blobs, bundle: BlobHash) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
@@ -65,4 +70,35 @@ fn builtin() -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
     let (entry, tunable) = tunable.context("no built-in kernel can be copied")?;
     let setting = [(entry.op, tunable.name, tunable.default)];
     Ok(tuned_files("copy", "A kernel as it is.", &setting)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use assay_kernels::Bundle;
+
+    #[test]
+    fn a_marked_copy_of_a_built_in_kernel_is_a_bundle_of_its_own() {
+        let original = builtin().unwrap();
+        let (mut one, mut other) = (original.clone(), original.clone());
+        mark(&mut one, [1; 16]);
+        mark(&mut other, [2; 16]);
+        let digest = |files: &BTreeMap<String, Vec<u8>>| {
+            let bundle = Bundle::from_files(files.clone()).unwrap();
+            assert_eq!(bundle.replaced_ops().count(), 1);
+            bundle.digest()
+        };
+        assert_ne!(digest(&one), digest(&other));
+        assert_ne!(digest(&one), digest(&original));
+    }
+
+    #[test]
+    fn only_shaders_are_marked() {
+        let mut files = builtin().unwrap();
+        let manifest = files["bundle.toml"].clone();
+        mark(&mut files, [1; 16]);
+        assert_eq!(files["bundle.toml"], manifest);
+        let shaders = files.iter().filter(|(name, _)| name.ends_with(".wgsl"));
+        assert!(shaders.into_iter().all(|(_, source)| source.ends_with(b"0101\n")));
+    }
 }

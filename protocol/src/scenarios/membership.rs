@@ -81,8 +81,55 @@ fn a_vouched_node_joins_by_itself_and_takes_part_on_probation() {
     let committee = &world.state().claim(other).unwrap().rounds[0].committee;
     let drawn = committee.seats.iter().chain(&committee.reserves);
     assert!(drawn.count() == 4, "the four others, without the newcomer");
+    assert_eq!(world.state().claim(other).unwrap().rounds[0].shadows.len(), 1);
     let items: Vec<Vec<u8>> = world.items.iter().map(Message::encode_to_vec).collect();
     assert_eq!(world.audit(&items).unwrap().head(), world.state().head());
+}
+
+/// Newcomer 5 measures `ratio` beside seats that measure 1.3, on so many claims.
+fn on_probation(ratio: f64, claims: u8) -> World {
+    let mut world = World::with_newcomer(move |number, plan| {
+        let ratio = if number == 5 { ratio } else { 1.3 };
+        Some(fixtures::measurement(plan, ratio))
+    });
+    for bundle in 0..claims {
+        world.claim(bundle % 5, fixtures::child_recipe(bundle + 1));
+        world.run(20);
+    }
+    world
+}
+
+#[test]
+fn a_newcomer_that_agrees_twice_is_drawn_like_anybody() {
+    let world = on_probation(1.3, 1);
+    assert_eq!(world.membership(5), Membership::Probation { agreements: 1 });
+    let claim = world.state().claims().next().unwrap();
+    let round = &claim.rounds[0];
+    assert!(round.shadows[&peer(5)].agreed == Some(true) && !round.reveals.contains_key(&peer(5)));
+    assert!(!round.verdict.as_ref().unwrap().attested_by.contains(&peer(5)));
+
+    let world = on_probation(1.3, 3);
+    assert_eq!(world.membership(5), Membership::Full);
+    assert_eq!(world.state().draw_weight(peer(5)), world.standing(5));
+    let admission = world.state().members()[&peer(5)].admission.unwrap();
+    assert!(admission.full_at.unwrap() > admission.joined_at);
+    assert!(!world.state().validators().contains_key(&peer(5)), "no validator's place is free");
+    assert_eq!(world.refusal(5, vouch(6, 0)).map(|_| ()), Some(()), "standing is too low to vouch");
+    let items: Vec<Vec<u8>> = world.items.iter().map(Message::encode_to_vec).collect();
+    assert_eq!(world.audit(&items).unwrap().head(), world.state().head());
+}
+
+#[test]
+fn a_newcomer_that_measures_something_else_stays_on_probation() {
+    let world = on_probation(2.0, 3);
+    assert_eq!(world.membership(5), Membership::Probation { agreements: 0 });
+    let rounds = world.state().claims().flat_map(|claim| &claim.rounds);
+    let disagreed = rounds.filter(|round| {
+        round.shadows.get(&peer(5)).is_some_and(|shadow| shadow.agreed == Some(false))
+    });
+    assert!(disagreed.count() >= 3);
+    let claims = world.state().claims();
+    assert!(claims.count() == 3, "and nobody's verdict waits for it");
 }
 
 #[test]

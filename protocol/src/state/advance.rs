@@ -109,8 +109,7 @@ impl State {
                 }
             }
             Phase::Revealing { until_ms } => {
-                let all = round.seals.keys().all(|seat| round.reveals.contains_key(seat));
-                (all || time_ms >= until_ms).then_some(Move::Settle)
+                (round.all_revealed() || time_ms >= until_ms).then_some(Move::Settle)
             }
         }
     }
@@ -128,6 +127,7 @@ impl State {
         self.settled.push(round_id);
         self.charge_time(round_id, time_ms);
         self.account_for_seats(round_id);
+        self.account_for_shadows(round_id);
         let step = self.next_step(round_id);
         match step {
             Step::Confirm => self.open_round_of(id, Purpose::Frontier, height),

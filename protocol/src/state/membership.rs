@@ -378,6 +378,7 @@ impl State {
             if let Some(round) = claim.rounds.last_mut().filter(|round| round.is_open()) {
                 round.seals.remove(&peer);
                 round.reveals.remove(&peer);
+                round.shadows.remove(&peer);
             }
         }
     }

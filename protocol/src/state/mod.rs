@@ -6,6 +6,7 @@ mod disclosure;
 mod doubt;
 mod membership;
 mod places;
+mod probation;
 mod ranking;
 mod records;
 mod round;
@@ -17,6 +18,7 @@ pub use disclosure::{DISCLOSURES_PER_CLAIM_MAX, Disclosed};
 pub use doubt::{CHALLENGER_STANDING_MIN, Debunked, ROUNDS_MAX};
 pub use membership::{Admission, MemberState, Membership, PendingVouch};
 pub use places::Cost;
+pub use probation::{SHADOWS_MAX, Shadow};
 pub use ranking::FRONTIER_ROUNDS_MAX;
 pub use round::{Finding, Phase, Purpose, Round};
 

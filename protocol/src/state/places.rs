@@ -101,6 +101,8 @@ impl State {
                 round.drawn_at_ms = Some(time_ms);
                 round.phase = phase;
             });
+            let shadows = self.round(id).map(|(claim, round)| self.draw_shadows(claim, round));
+            self.change_round(id, |round| round.shadows = shadows.unwrap_or_default());
         }
     }
 

@@ -76,36 +76,34 @@ impl State {
     fn apply_seal(&mut self, author: PeerId, seal: &Seal) -> Result<(), Reject> {
         let (_, round) = self.open_round(seal.round)?;
         // Asked first, because a repeated record never applies again while the others may.
-        if round.seals.contains_key(&author) {
+        if round.seal_of(author).is_some() {
             return Err(Reject::Repeated(author));
         }
         if !matches!(round.phase, Phase::Sealing { .. }) {
             return Err(Reject::Phase { claim: seal.round.claim, what: "seal" });
         }
-        if !round.seats(author) {
+        if !round.admits(author) {
             return Err(Reject::NotSeated(author));
         }
-        self.change_round(seal.round, |round| {
-            round.seals.insert(author, seal.commitment);
-        });
+        self.change_round(seal.round, |round| round.put_seal(author, seal.commitment));
         Ok(())
     }
 
     fn apply_reveal(&mut self, author: PeerId, reveal: &Reveal) -> Result<(), Reject> {
         let (claim, round) = self.open_round(reveal.round)?;
-        if round.reveals.contains_key(&author) {
+        if round.has_revealed(author) {
             return Err(Reject::Repeated(author));
         }
         if !matches!(round.phase, Phase::Revealing { .. }) {
             return Err(Reject::Phase { claim: reveal.round.claim, what: "reveal" });
         }
-        let sealed = *round.seals.get(&author).ok_or(Reject::NotSeated(author))?;
+        let sealed = round.seal_of(author).ok_or(Reject::NotSeated(author))?;
         if reveal_seal(reveal.round, author, &reveal.salt, &reveal.measurement) != sealed {
             return Err(Reject::SealBroken(author));
         }
         self.check_plan(claim, round, author, &reveal.measurement)?;
         self.change_round(reveal.round, |round| {
-            round.reveals.insert(author, reveal.measurement.clone());
+            round.put_measurement(author, reveal.measurement.clone());
         });
         Ok(())
     }

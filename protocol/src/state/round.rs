@@ -1,5 +1,6 @@
 //! One measurement of a claim by one committee.
 
+use super::Shadow;
 use crate::draw::Committee;
 use crate::ids::{Beacon, ClaimId, PeerId, RecordId, RoundId};
 use crate::measurement::Measurement;
@@ -102,6 +103,8 @@ pub struct Round {
     pub seals: BTreeMap<PeerId, [u8; 32]>,
     /// Measurements by seat.
     pub reveals: BTreeMap<PeerId, Measurement>,
+    /// Newcomers that measure beside the seats, with what they said.
+    pub shadows: BTreeMap<PeerId, Shadow>,
     /// The decision.
     pub verdict: Option<Verdict>,
     /// The block that settled it.
@@ -136,6 +139,7 @@ impl Round {
             reserves_called: 0,
             seals: BTreeMap::new(),
             reveals: BTreeMap::new(),
+            shadows: BTreeMap::new(),
             verdict: None,
             settled_at: None,
             caught: Vec::new(),

@@ -1,5 +1,6 @@
 //! The page of one claim: everything that the ledger knows about it.
 
+use super::disclosures::disclosures;
 use super::format::{duration, millionths, percent, quoted, ratio, significant, summary};
 use super::home::{key, perplexity, speed, standing, tokens};
 use super::plot::{Mark, Scale, from_ppm};
@@ -18,6 +19,7 @@ pub(in crate::api) fn entry(snapshot: &Snapshot, entry: &Entry) -> Markup {
     let main = html! {
         nav.trail aria-label="Where you are" { a href="/#claims" { "Claims" } " / " (row.id.short()) }
         (verdict(snapshot, entry))
+        (disclosures(entry))
         (rounds(entry))
         (samples(snapshot, entry))
         (gates(entry))

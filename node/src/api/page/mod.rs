@@ -1,5 +1,6 @@
 //! The pages: plain HTML that reads without JavaScript.
 
+mod disclosures;
 mod entry;
 mod format;
 mod home;

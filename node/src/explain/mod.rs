@@ -1,0 +1,96 @@
+//! Where a number on the ledger comes from, so that a person can follow it by hand.
+//!
+//! A pure function of the ledger's state: the running node, and an auditor with an export and no
+//! node, get the same words and the same figures.
+
+mod claim;
+mod peer;
+
+use assay_protocol::ids::{ClaimId, PeerId};
+use assay_protocol::state::State;
+use serde::{Deserialize, Serialize};
+
+/// Fewest digits of an abbreviated id.
+const PREFIX_DIGITS_MIN: usize = 6;
+
+/// A derivation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The id in full.
+    pub id: String,
+    /// `claim`, `entry` or `peer`.
+    pub kind: String,
+    /// What the derivation starts from.
+    pub inputs: serde_json::Value,
+    /// The rule in words.
+    pub rule: String,
+    /// From the inputs to the result, in order.
+    pub steps: Vec<Step>,
+    /// What comes out.
+    pub result: serde_json::Value,
+}
+
+/// One step of a derivation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// What is computed.
+    pub title: String,
+    /// The computation with its numbers, line by line, for people.
+    pub lines: Vec<String>,
+    /// The numbers, for programs.
+    pub values: serde_json::Value,
+}
+
+impl Step {
+    fn new(title: impl Into<String>, lines: Vec<String>, values: serde_json::Value) -> Self {
+        Self { title: title.into(), lines, values }
+    }
+}
+
+/// What an id names.
+enum Subject {
+    Claim(ClaimId),
+    Peer(PeerId),
+}
+
+/// Derives the figures behind a claim, an entry or a peer. `text` is an id, the unambiguous
+/// beginning of one, or a peer's name.
+///
+/// # Errors
+///
+/// What to tell the reader when it names nothing or several things.
+pub fn explain(state: &State, text: &str) -> Result<Explanation, String> {
+    match find(state, text)? {
+        Subject::Claim(id) => claim::explain(state, id),
+        Subject::Peer(id) => peer::explain(state, id),
+    }
+}
+
+fn find(state: &State, text: &str) -> Result<Subject, String> {
+    let prefix = text.to_ascii_lowercase();
+    let digits = text.chars().all(|c| c.is_ascii_hexdigit());
+    let by_id = digits && (PREFIX_DIGITS_MIN..=64).contains(&text.len());
+    let names = |id: String| by_id && id.starts_with(&prefix);
+    let claims = state.claims().map(|claim| claim.id).filter(|id| names(id.to_string()));
+    let peers = state
+        .members()
+        .iter()
+        .filter(|(peer, member)| member.name == text || names(peer.to_string()));
+    let mut found = claims.map(Subject::Claim).chain(peers.map(|(peer, _)| Subject::Peer(*peer)));
+    match (found.next(), found.next()) {
+        (Some(subject), None) => Ok(subject),
+        (Some(_), Some(_)) => Err(format!("several things begin with {text}; give more digits")),
+        (None, _) if by_id => {
+            Err(format!("no claim and no peer on this ledger begins with {text}"))
+        }
+        (None, _) => Err(format!(
+            "no member is called {text:?}; give a member's name, or the id of a claim or peer by \
+             its first {PREFIX_DIGITS_MIN} or more hexadecimal digits"
+        )),
+    }
+}
+
+/// A member's name; the short key for anybody else.
+fn name_of(state: &State, peer: PeerId) -> String {
+    state.members().get(&peer).map_or_else(|| peer.short(), |member| member.name.clone())
+}

@@ -1,0 +1,160 @@
+//! Probation: newcomers measure beside the seats of ordinary rounds until they were right often
+//! enough.
+//!
+//! A *shadow* seals and reveals as a seat does, at a time when no answer is public, and counts for
+//! nothing: not for the quorum, not for the verdict. Nobody waits for a shadow that did not seal.
+
+use super::{ClaimState, Membership, Round, State};
+use crate::draw::{self, Candidate};
+use crate::gates::Evidence;
+use crate::ids::{PeerId, RoundId};
+use crate::measurement::Measurement;
+use crate::standing::place;
+use crate::verdict::Outcome;
+use serde::{Serialize, Serializer};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Most newcomers beside the seats of one round.
+pub const SHADOWS_MAX: usize = 2;
+
+/// What a newcomer said beside the seats of a round.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Shadow {
+    /// Its seal.
+    #[serde(serialize_with = "serialize_seal")]
+    pub seal: Option<[u8; 32]>,
+    /// Its measurement.
+    pub measurement: Option<Measurement>,
+    /// Whether that agreed with the seats'; none while or where nothing can be said.
+    pub agreed: Option<bool>,
+}
+
+fn serialize_seal<S: Serializer>(seal: &Option<[u8; 32]>, s: S) -> Result<S::Ok, S::Error> {
+    seal.map(hex::encode).serialize(s)
+}
+
+impl Round {
+    /// Whether `peer` may seal: a seat, a reserve that was called, or a shadow.
+    #[must_use]
+    pub fn admits(&self, peer: PeerId) -> bool {
+        self.seats(peer) || self.shadows.contains_key(&peer)
+    }
+
+    /// What `peer` sealed, as a seat or as a shadow.
+    #[must_use]
+    pub fn seal_of(&self, peer: PeerId) -> Option<[u8; 32]> {
+        let shadow = || self.shadows.get(&peer).and_then(|shadow| shadow.seal);
+        self.seals.get(&peer).copied().or_else(shadow)
+    }
+
+    /// Whether `peer` has shown its measurement, as a seat or as a shadow.
+    #[must_use]
+    pub fn has_revealed(&self, peer: PeerId) -> bool {
+        let shadow = || self.shadows.get(&peer).is_some_and(|shadow| shadow.measurement.is_some());
+        self.reveals.contains_key(&peer) || shadow()
+    }
+
+    /// Whether everyone who sealed has revealed.
+    pub(super) fn all_revealed(&self) -> bool {
+        let shadows = self.shadows.iter().filter(|(_, shadow)| shadow.seal.is_some());
+        let mut sealed = self.seals.keys().chain(shadows.map(|(peer, _)| peer));
+        sealed.all(|peer| self.has_revealed(*peer))
+    }
+
+    pub(super) fn put_seal(&mut self, peer: PeerId, seal: [u8; 32]) {
+        match self.shadows.get_mut(&peer) {
+            Some(shadow) => shadow.seal = Some(seal),
+            None => {
+                self.seals.insert(peer, seal);
+            }
+        }
+    }
+
+    pub(super) fn put_measurement(&mut self, peer: PeerId, measurement: Measurement) {
+        match self.shadows.get_mut(&peer) {
+            Some(shadow) => shadow.measurement = Some(measurement),
+            None => {
+                self.reveals.insert(peer, measurement);
+            }
+        }
+    }
+}
+
+impl State {
+    /// Draws the newcomers that measure beside a round's seats: members on probation, of operators
+    /// that neither claim nor sit there, each with the same chance. Only in a claim's first round:
+    /// in later ones an answer to copy is public.
+    pub(super) fn draw_shadows(
+        &self,
+        claim: &ClaimState,
+        round: &Round,
+    ) -> BTreeMap<PeerId, Shadow> {
+        let (Some(beacon), 1) = (round.beacon, round.number) else { return BTreeMap::new() };
+        let drawn = round.committee.seats.iter().chain(&round.committee.reserves);
+        let near: BTreeSet<&str> = drawn
+            .chain([&claim.author])
+            .filter_map(|peer| self.members.get(peer))
+            .map(|member| member.operator.as_str())
+            .collect();
+        let candidates: Vec<Candidate> = self
+            .members
+            .iter()
+            .filter(|(_, member)| matches!(member.membership, Membership::Probation { .. }))
+            .filter(|(_, member)| !near.contains(member.operator.as_str()))
+            .map(|(peer, member)| Candidate {
+                peer: *peer,
+                operator: member.operator.clone(),
+                weight: 1,
+                sat_before: false,
+            })
+            .collect();
+        let drawn = draw::committee(beacon, round.id(claim.id), &candidates, SHADOWS_MAX, 0);
+        drawn.seats.into_iter().map(|peer| (peer, Shadow::default())).collect()
+    }
+
+    /// Compares the shadows of a settled round with its seats, and ends the probation of those that
+    /// agreed often enough in a row. A seal that was not opened counts as a disagreement.
+    pub(super) fn account_for_shadows(&mut self, id: RoundId) {
+        let Some((claim, round)) = self.round(id) else { return };
+        let decided = round.outcome().is_some_and(|outcome| outcome != Outcome::Inconclusive);
+        let middle = self.seat_fits(id).first().map(|(_, fit)| fit.middle);
+        let (true, Some(middle)) = (decided, middle) else { return };
+        let agreed: Vec<(PeerId, bool)> = round
+            .shadows
+            .iter()
+            .filter(|(_, shadow)| shadow.seal.is_some())
+            .map(|(peer, shadow)| {
+                let logs = shadow.measurement.as_ref().and_then(|measurement| {
+                    let plan = self.plan(claim, round, *peer)?;
+                    Some(Evidence { plan: &plan, measurement }.log_ratios())
+                });
+                let fit = logs.and_then(|logs| place(&self.genesis.significance, &logs, middle));
+                (*peer, fit.is_some_and(|fit| fit.in_range))
+            })
+            .collect();
+        for (peer, agrees) in agreed {
+            self.change_round(id, |round| {
+                if let Some(shadow) = round.shadows.get_mut(&peer) {
+                    shadow.agreed = Some(agrees);
+                }
+            });
+            self.count_agreement(peer, agrees);
+        }
+    }
+
+    fn count_agreement(&mut self, peer: PeerId, agrees: bool) {
+        let needed = self.genesis.membership.probation_rounds;
+        let height = self.height;
+        let Some(member) = self.members.get_mut(&peer).map(Arc::make_mut) else { return };
+        let Membership::Probation { agreements } = member.membership else { return };
+        let agreements = if agrees { agreements.saturating_add(1) } else { 0 };
+        member.membership = Membership::Probation { agreements };
+        if agreements >= needed {
+            member.membership = Membership::Full;
+            if let Some(admission) = &mut member.admission {
+                admission.full_at = Some(height);
+            }
+        }
+    }
+}
