@@ -157,7 +157,14 @@ impl Workbench {
     #[must_use]
     pub fn against_base(&self, child: RecipeFiles) -> Case {
         let pool_prompts = self.genesis.challenge.pool.prompts;
-        Case { base: self.base(), parent: self.base(), child, pool_prompts, pairs_min: 2, deadline: None }
+        Case {
+            base: self.base(),
+            parent: self.base(),
+            child,
+            pool_prompts,
+            pairs_min: 2,
+            deadline: None,
+        }
     }
 
     /// Nano with its drafter.
