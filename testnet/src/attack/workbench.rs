@@ -46,6 +46,8 @@ pub struct Case {
     pub child: RecipeFiles,
     /// Windows that the pool text is cut into for this base.
     pub pool_prompts: u32,
+    /// Fewest pairs that show what this one needs; the configured number where that is more.
+    pub pairs_min: u32,
     /// Time that one seat has, where it is not the configured one.
     pub deadline: Option<Duration>,
 }
@@ -155,7 +157,14 @@ impl Workbench {
     #[must_use]
     pub fn against_base(&self, child: RecipeFiles) -> Case {
         let pool_prompts = self.genesis.challenge.pool.prompts;
-        Case { base: self.base(), parent: self.base(), child, pool_prompts, deadline: None }
+        Case {
+            base: self.base(),
+            parent: self.base(),
+            child,
+            pool_prompts,
+            pairs_min: 2,
+            deadline: None,
+        }
     }
 
     /// Nano with its drafter.
@@ -245,6 +254,7 @@ impl Workbench {
     pub fn measure(&self, case: &Case, say: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Found> {
         let mut genesis = self.genesis.clone();
         genesis.challenge.pool.prompts = case.pool_prompts;
+        genesis.measurement.pairs = genesis.measurement.pairs.max(case.pairs_min);
         let deadline = case.deadline.unwrap_or(self.options.deadline);
         let options = Options { deadline, ..self.options.clone() };
         let mut measured: Vec<(Plan, Measurement)> = Vec::new();

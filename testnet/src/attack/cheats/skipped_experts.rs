@@ -48,7 +48,14 @@ fn make(bench: &Workbench) -> anyhow::Result<Case> {
         }],
     )?;
     let child = RecipeFiles { bundle: Some(bundle), ..base.clone() };
-    Ok(Case { base: base.clone(), parent: base, child, pool_prompts: POOL_PROMPTS, deadline: None })
+    Ok(Case {
+        base: base.clone(),
+        parent: base,
+        child,
+        pool_prompts: POOL_PROMPTS,
+        pairs_min: 2,
+        deadline: None,
+    })
 }
 
 /// Nano's tokenizer with the first tokens and the merges among them only.
