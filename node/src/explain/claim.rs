@@ -49,11 +49,14 @@ pub(super) fn explain(state: &State, id: ClaimId) -> Result<Explanation, String>
     })
 }
 
+/// A seat, its plan and its pairs' log ratios.
+type SeatLogs = (PeerId, Plan, Vec<f64>);
+
 /// Everything about one round.
 fn round_steps(state: &State, claim: &ClaimState, round: &Round, steps: &mut Vec<Step>) {
     let number = round.number;
     steps.push(draw(state, claim, round));
-    let seats: Vec<(PeerId, Plan, Vec<f64>)> = round
+    let seats: Vec<SeatLogs> = round
         .reveals
         .iter()
         .filter_map(|(seat, measurement)| {
@@ -67,15 +70,26 @@ fn round_steps(state: &State, claim: &ClaimState, round: &Round, steps: &mut Vec
     }
     steps.push(seat_means(state, claim, round, &seats));
     steps.extend(shadows(state, round));
-    let evidence: Vec<Evidence<'_>> = seats
+    let class = claim.speed_class(round);
+    // Machines of other classes speak about the quality only.
+    let timed: Vec<&SeatLogs> = seats
+        .iter()
+        .filter(|(seat, ..)| {
+            let shown = round.reveals.get(seat);
+            shown.is_some_and(|measurement| class.fits(&measurement.environment))
+        })
+        .collect();
+    let evidence: Vec<Evidence<'_>> = timed
         .iter()
         .filter_map(|(seat, plan, _)| {
             let measurement = round.reveals.get(seat)?;
             Some(Evidence { plan, measurement })
         })
         .collect();
-    if let Some(gain) = gain(state.genesis(), &evidence) {
-        steps.push(pooling(state, number, &gain, &seats));
+    let rules = &state.genesis().significance;
+    let known = class.calibration.between(rules);
+    if let Some(gain) = gain(rules, known, &evidence) {
+        steps.push(pooling(state, number, &gain, &timed));
         steps.push(interval(state, number, &gain));
     }
     if let Some(verdict) = &round.verdict {
@@ -136,12 +150,7 @@ fn draw(state: &State, claim: &ClaimState, round: &Round) -> Step {
     Step::new(format!("round {}: committee", round.number), lines, values)
 }
 
-fn seat_means(
-    state: &State,
-    claim: &ClaimState,
-    round: &Round,
-    seats: &[(PeerId, Plan, Vec<f64>)],
-) -> Step {
+fn seat_means(state: &State, claim: &ClaimState, round: &Round, seats: &[SeatLogs]) -> Step {
     let fits = state.seat_fits(round.id(claim.id));
     let mut lines = Vec::new();
     let mut rows = Vec::new();
@@ -188,7 +197,7 @@ fn shadows(state: &State, round: &Round) -> Option<Step> {
     Some(Step::new(title, lines.collect(), json!(round.shadows)))
 }
 
-fn pooling(state: &State, number: u32, gain: &Gain, seats: &[(PeerId, Plan, Vec<f64>)]) -> Step {
+fn pooling(state: &State, number: u32, gain: &Gain, seats: &[&SeatLogs]) -> Step {
     let pooled = &gain.pooled;
     let (k1, own, df) = (pooled.own_tau_df, pooled.own_tau_squared, pooled.df);
     let tau_squared = pooled.tau * pooled.tau;

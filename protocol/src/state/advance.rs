@@ -215,6 +215,6 @@ impl State {
             .iter()
             .map(|(seat, plan, measurement)| (*seat, Evidence { plan, measurement }))
             .collect();
-        decide(&self.genesis, self.quorum(claim, round), &self.speed_class(claim), &evidence)
+        decide(&self.genesis, self.quorum(claim, round), &claim.speed_class(round), &evidence)
     }
 }

@@ -4,7 +4,7 @@ use super::doubt::Debunked;
 use super::round::{Phase, Purpose, Round};
 use crate::ids::{ClaimId, PeerId, RoundId};
 use crate::record::{Claim, Opening, Recipe};
-use crate::verdict::{Outcome, Verdict};
+use crate::verdict::{Outcome, SpeedClass, Verdict};
 use serde::Serialize;
 
 /// A claim and everything the ledger knows about it.
@@ -67,6 +67,12 @@ impl ClaimState {
             descends_from_debunked: None,
             opening: None,
         }
+    }
+
+    /// The hardware class that the claim is about, as the verdict of one of its rounds sees it.
+    #[must_use]
+    pub fn speed_class(&self, round: &Round) -> SpeedClass<'_> {
+        SpeedClass { name: &self.hardware_class, calibration: round.calibration }
     }
 
     /// One round by its number, from 1.

@@ -4,7 +4,7 @@ use super::{ClaimState, Round, State};
 use crate::calibration::Calibration;
 use crate::gates::{self, Evidence};
 use crate::ids::{ClaimId, PeerId, RoundId, hash_parts};
-use crate::verdict::{Outcome, SpeedClass};
+use crate::verdict::Outcome;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -62,31 +62,29 @@ impl State {
         self.classes.of(member).is_none_or(|own| own == class)
     }
 
-    /// The class of a claim as its verdict needs it.
+    /// Pairs a seat measures in the open round of a claim, as many as its class's noise asks for, and
+    /// what is known of that class.
     #[must_use]
-    pub(super) fn speed_class<'a>(&self, claim: &'a ClaimState) -> SpeedClass<'a> {
-        SpeedClass {
-            name: &claim.hardware_class,
-            calibration: self.classes.calibration(&claim.hardware_class),
-        }
-    }
-
-    /// Pairs a seat measures in the open round of a claim: as many as its class's noise asks for.
-    #[must_use]
-    pub(super) fn pairs_of(&self, id: ClaimId) -> Option<u32> {
-        let claim = self.claim(id)?;
-        let seats = self.quorum(claim, claim.open_round()?).seats;
+    pub(super) fn noise_of(&self, id: ClaimId) -> (u32, Calibration) {
         let rules = &self.genesis.measurement;
+        let open = self.claim(id).and_then(|claim| Some((claim, claim.open_round()?)));
+        let Some((claim, round)) = open else { return (rules.pairs, Calibration::default()) };
         let class = self.classes.calibration(&claim.hardware_class);
-        Some(class.pairs(&self.genesis.significance, seats, rules.pairs_min, rules.pairs))
+        let seats = self.quorum(claim, round).seats;
+        let pairs = class.pairs(&self.genesis.significance, seats, rules.pairs_min, rules.pairs);
+        (pairs, class)
     }
 
     /// Learns from a settled round: who is of which class, and what the claim's class has shown.
     pub(super) fn learn_classes(&mut self, id: RoundId) {
         let Some((claim, round)) = self.round(id) else { return };
-        let attested = round.reveals.iter();
-        let attested: Vec<(PeerId, String)> = attested
-            .map(|(seat, found)| (*seat, found.environment.hardware_class.clone()))
+        let beside = round.shadows.iter();
+        let beside = beside.filter_map(|(peer, shadow)| Some((peer, shadow.measurement.as_ref()?)));
+        let attested: Vec<(PeerId, String)> = round
+            .reveals
+            .iter()
+            .chain(beside)
+            .map(|(peer, found)| (*peer, found.environment.hardware_class.clone()))
             .collect();
         let learned = self.calibrated(claim, round);
         let class = claim.hardware_class.clone();
@@ -105,7 +103,7 @@ impl State {
             .iter()
             .filter_map(|(seat, measured)| Some((self.plan(claim, round, *seat)?, measured)))
             .collect();
-        let class = self.speed_class(claim);
+        let class = claim.speed_class(round);
         let seats: Vec<Evidence<'_>> = plans
             .iter()
             .map(|(plan, measurement)| Evidence { plan, measurement })
@@ -113,7 +111,7 @@ impl State {
             .collect();
         let rules = &self.genesis.significance;
         let gain = gates::gain(rules, class.calibration.between(rules), &seats)?;
-        let mut calibration = class.calibration;
+        let mut calibration = self.classes.calibration(class.name);
         let environments = seats.iter().map(|seat| &seat.measurement.environment);
         calibration.add(rules, &gain.pooled, environments);
         if claim.parent == self.base_claim {

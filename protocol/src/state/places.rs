@@ -87,7 +87,7 @@ impl State {
             }
             let Some(id) = self.next_waiting() else { return };
             let committee = self.draw_committee(id).unwrap_or_default();
-            let pairs = self.pairs_of(id.claim).unwrap_or(self.genesis.measurement.pairs);
+            let (pairs, calibration) = self.noise_of(id.claim);
             let rules = &self.genesis.committee;
             let phase = Phase::Sealing {
                 reserves_at_ms: time_ms.saturating_add(rules.seal_ms / 2),
@@ -99,6 +99,7 @@ impl State {
             self.change_round(id, |round| {
                 round.committee = committee;
                 round.pairs = pairs;
+                round.calibration = calibration;
                 round.drawn_at_ms = Some(time_ms);
                 round.phase = phase;
             });

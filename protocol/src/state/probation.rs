@@ -106,7 +106,7 @@ impl State {
                 peer: *peer,
                 operator: member.operator.clone(),
                 weight: 1,
-                sat_before: false,
+                tier: 0,
             })
             .collect();
         let drawn = draw::committee(beacon, round.id(claim.id), &candidates, SHADOWS_MAX, 0);
@@ -120,10 +120,16 @@ impl State {
         let decided = round.outcome().is_some_and(|outcome| outcome != Outcome::Inconclusive);
         let middle = self.seat_fits(id).first().map(|(_, fit)| fit.middle);
         let (true, Some(middle)) = (decided, middle) else { return };
+        let class = claim.speed_class(round);
         let agreed: Vec<(PeerId, bool)> = round
             .shadows
             .iter()
             .filter(|(_, shadow)| shadow.seal.is_some())
+            // A machine of another class agrees with nobody here, and need not.
+            .filter(|(_, shadow)| {
+                let shown = shadow.measurement.as_ref();
+                shown.is_none_or(|measurement| class.fits(&measurement.environment))
+            })
             .map(|(peer, shadow)| {
                 let logs = shadow.measurement.as_ref().and_then(|measurement| {
                     let plan = self.plan(claim, round, *peer)?;

@@ -1,6 +1,7 @@
 //! One measurement of a claim by one committee.
 
 use super::Shadow;
+use crate::calibration::Calibration;
 use crate::draw::Committee;
 use crate::ids::{Beacon, ClaimId, PeerId, RecordId, RoundId};
 use crate::measurement::Measurement;
@@ -92,6 +93,8 @@ pub struct Round {
     pub phase: Phase,
     /// Pairs that every seat measures; fixed with the committee, 0 before.
     pub pairs: u32,
+    /// What was known of the claim's hardware class when the committee was drawn: the verdict goes by it.
+    pub calibration: Calibration,
     /// When its committee was drawn.
     pub drawn_at_ms: Option<u64>,
     /// Who measures.
@@ -134,6 +137,7 @@ impl Round {
             beacon: None,
             phase: Phase::Docketed,
             pairs: 0,
+            calibration: Calibration::default(),
             drawn_at_ms: None,
             committee: Committee::default(),
             reserves_called: 0,

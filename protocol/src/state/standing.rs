@@ -14,7 +14,7 @@ impl State {
     pub fn seat_fits(&self, id: RoundId) -> Vec<(PeerId, SeatFit)> {
         let Some((claim, round)) = self.round(id) else { return Vec::new() };
         let quorum = usize::try_from(self.quorum(claim, round).quorum).unwrap_or(usize::MAX);
-        let class = self.speed_class(claim);
+        let class = claim.speed_class(round);
         let seats: Vec<(PeerId, Vec<f64>)> = round
             .reveals
             .iter()

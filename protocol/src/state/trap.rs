@@ -31,7 +31,7 @@ impl State {
         if !found_no_gain(round) {
             return Vec::new();
         }
-        let class = self.speed_class(claim);
+        let class = claim.speed_class(round);
         let reports = |(seat, measurement)| {
             let plan = self.plan(claim, round, seat)?;
             reports_gain(&self.genesis, &class, Evidence { plan: &plan, measurement })
