@@ -6,6 +6,7 @@ mod docket;
 mod door;
 mod doubt;
 mod frontier;
+mod hostile;
 mod life;
 mod membership;
 mod trap;

@@ -6,7 +6,7 @@ use crate::certificate::{Slot, VoteKind, vote_bytes};
 use crate::error::Reject;
 use crate::fixtures::{self, key};
 use crate::genesis::Genesis;
-use crate::ids::ClaimId;
+use crate::ids::{ClaimId, NetworkId};
 use crate::measurement::Measurement;
 use crate::membership::Join;
 use crate::peer::{Effect, Input, Peer, Secret};
@@ -137,9 +137,7 @@ impl World {
         let validators = validators(&self.peers[0]);
         let turn = usize::try_from(height).unwrap() % validators.len();
         let number = validators[turn];
-        let (vrf_output, vrf_proof) =
-            evaluate(&vrf_keypair(&key(number).to_bytes()), self.peers[0].network(), height);
-        let proposer = Proposer { peer: fixtures::peer(number), vrf_output, vrf_proof };
+        let proposer = proposer(number, self.peers[0].network(), height);
         let Some(block) = self.peers[usize::from(number)].build(self.now_ms, proposer) else {
             return false;
         };
@@ -202,6 +200,12 @@ impl World {
 pub(super) fn validators(peer: &Peer) -> Vec<u8> {
     let set = peer.state().validators();
     (0..64).filter(|number| set.contains_key(&fixtures::peer(*number))).collect()
+}
+
+/// What member `number` says as the proposer of a height.
+pub(super) fn proposer(number: u8, network: NetworkId, height: u64) -> Proposer {
+    let (vrf_output, vrf_proof) = evaluate(&vrf_keypair(&key(number).to_bytes()), network, height);
+    Proposer { peer: fixtures::peer(number), vrf_output, vrf_proof }
 }
 
 pub(super) fn certify(peer: &Peer, block: v1::Block) -> v1::LedgerItem {
