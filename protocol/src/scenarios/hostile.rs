@@ -14,7 +14,7 @@ use ed25519_dalek::{Signer, SigningKey};
 use prost::Message;
 
 /// Rounds over the whole ledger, where nothing else is asked for.
-const ROUNDS: u64 = 5;
+const ROUNDS: u64 = 100;
 /// Numbers that lengths and counts like to break on.
 const NUMBERS: [u64; 9] = [0, 1, 31, 33, 127, 128, 1 << 31, 1 << 60, u64::MAX];
 
