@@ -9,8 +9,6 @@
 //! ([`GAIN_PER_EPOCH_LIMIT`] bounds what a genesis may allow), stops all gains for a whole epoch
 //! after it, and a seat that was caught is not drawn in that time.
 
-use crate::gates::PPM;
-use crate::genesis::SignificanceRules;
 use crate::ids::ClaimId;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
@@ -114,30 +112,31 @@ pub struct SeatFit {
     /// three seats pulls the mean a third of the way and would make outliers of the honest.
     pub middle: f64,
     /// Largest distance from the middle that noise explains: [`OUTLIER_SIGMAS`] · √(τ² + σ²/n),
-    /// with τ as the genesis assumes it and not as these seats show it, which an outlier inflates.
+    /// with τ as it was known before the round and not as these seats show it, which an outlier
+    /// inflates.
     pub reach: f64,
     /// Whether the mean lies within that reach.
     pub in_range: bool,
 }
 
-/// How each seat's log ratios lie among the others'. Seats without pairs are left out.
+/// How each seat's log ratios lie among the others', where seats of their class differ by `tau`. Seats
+/// without pairs are left out.
 #[must_use]
-pub fn fit<K: Copy>(rules: &SignificanceRules, seats: &[(K, Vec<f64>)]) -> Vec<(K, SeatFit)> {
+pub fn fit<K: Copy>(tau: f64, seats: &[(K, Vec<f64>)]) -> Vec<(K, SeatFit)> {
     let mut means: Vec<f64> = seats.iter().filter_map(|(_, logs)| Some(moments(logs)?.0)).collect();
     means.sort_by(f64::total_cmp);
     let upper = means.get(means.len() / 2).copied().unwrap_or(0.0);
     let lower = means.get(means.len().saturating_sub(1) / 2).copied().unwrap_or(0.0);
     let middle = f64::midpoint(lower, upper);
-    seats.iter().filter_map(|(key, logs)| Some((*key, place(rules, logs, middle)?))).collect()
+    seats.iter().filter_map(|(key, logs)| Some((*key, place(tau, logs, middle)?))).collect()
 }
 
 /// How log ratios lie against the middle of a round; `None` without any.
 #[must_use]
 #[allow(clippy::cast_precision_loss)]
-pub fn place(rules: &SignificanceRules, logs: &[f64], middle: f64) -> Option<SeatFit> {
+pub fn place(tau: f64, logs: &[f64], middle: f64) -> Option<SeatFit> {
     let (mean, sigma) = moments(logs)?;
     let pairs = logs.len();
-    let tau = rules.tau_ppm as f64 / PPM;
     let reach = OUTLIER_SIGMAS * libm::sqrt(tau * tau + sigma * sigma / pairs as f64);
     let in_range = libm::fabs(mean - middle) <= reach;
     Some(SeatFit { mean, sigma, pairs, middle, reach, in_range })
@@ -311,19 +310,14 @@ mod tests {
         Occasion { height, claim: None, round: None }
     }
 
-    const NOISE: SignificanceRules = SignificanceRules {
-        alpha_ppm: 1_000,
-        eta_ppm: 10_000,
-        gain_ppm: 30_000,
-        tau_ppm: 10_000,
-        tau_df: 20,
-    };
+    /// A per cent between seats.
+    const TAU: f64 = 0.01;
 
     #[test]
     fn an_outlier_among_three_is_the_one_that_is_off() {
         let seat = |centre: f64| (0..12).map(|i| centre + 0.002 * f64::from(i % 3 - 1)).collect();
         let seats = [(0, seat(0.26)), (1, seat(0.27)), (2, seat(0.60))];
-        let fits = fit(&NOISE, &seats);
+        let fits = fit(TAU, &seats);
         assert_eq!(
             fits.iter().map(|(_, fit)| fit.in_range).collect::<Vec<_>>(),
             [true, true, false]
@@ -331,10 +325,10 @@ mod tests {
         assert!((fits[0].1.middle - 0.27).abs() < 1e-12);
         // τ = 1 % and σ/√12 below 0.05 % give a reach of 5 %.
         assert!((fits[0].1.reach - 0.05).abs() < 1e-4, "{:?}", fits[0]);
-        let even = fit(&NOISE, &seats[1..]);
+        let even = fit(TAU, &seats[1..]);
         assert!((even[0].1.middle - 0.435).abs() < 1e-12);
-        assert!(fit::<u8>(&NOISE, &[]).is_empty());
-        assert!(fit(&NOISE, &[(1, Vec::new())]).is_empty());
+        assert!(fit::<u8>(TAU, &[]).is_empty());
+        assert!(fit(TAU, &[(1, Vec::new())]).is_empty());
     }
 
     #[test]

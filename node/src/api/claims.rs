@@ -143,6 +143,8 @@ pub struct ClaimRow {
     pub confirmed: bool,
     /// How a later round refuted the entry.
     pub debunked: Option<Debunked>,
+    /// Whether its author told of the trick in it before that.
+    pub told_first: bool,
     /// The debunked entry that this claim builds on.
     pub descends_from_debunked: Option<ClaimId>,
     /// Whether the author had hidden no gain in it, once opened.
@@ -192,6 +194,9 @@ impl ClaimRow {
             leads: track.is_some_and(|track| state.leads(claim.id, track)),
             confirmed: claim.is_confirmed(),
             debunked: claim.debunked,
+            told_first: claim
+                .debunked
+                .is_some_and(|debunked| state.is_self_disclosed(claim.id, debunked.height)),
             descends_from_debunked: claim.descends_from_debunked,
             null: claim.opening.as_ref().map(|opening| opening.null),
             kl_micronats: verdict.and_then(|v| v.kl_micronats),

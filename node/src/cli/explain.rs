@@ -33,11 +33,12 @@ const RULE: &str = "seats are drawn independently: P(forged) = P(Bin(seats, f) >
 #[command(after_help = "Examples:
   assay explain 3fa9c0d1                    a claim or entry of the running node's ledger
   assay explain carol-laptop                a peer: its standing added up
+  assay explain cpu-llvmpipe-8wide          a hardware class: its noise, machines and pairs
   assay explain 3fa9c0d1 --ledger ledger.assay --genesis network.json
   assay explain --committee --genesis network.json
   assay explain --committee --seats 7 --quorum 5 --sigma 0.01 --tau 0.005 --gain 0.03")]
 pub struct ExplainArgs {
-    /// A claim, an entry or a peer: its id, the first digits of it, or a peer's name
+    /// A claim, an entry, a peer or a hardware class: an id, its first digits, or a name
     #[arg(value_name = "ID", required_unless_present = "committee", conflicts_with = "committee")]
     id: Option<String>,
     /// Read this exported ledger, checking all of it, instead of asking the running node

@@ -4,6 +4,7 @@
 //! node, get the same words and the same figures.
 
 mod claim;
+mod class;
 mod peer;
 
 use assay_protocol::ids::{ClaimId, PeerId};
@@ -18,7 +19,7 @@ const PREFIX_DIGITS_MIN: usize = 6;
 pub struct Explanation {
     /// The id in full.
     pub id: String,
-    /// `claim`, `entry` or `peer`.
+    /// `claim`, `entry`, `peer` or `class`.
     pub kind: String,
     /// What the derivation starts from.
     pub inputs: serde_json::Value,
@@ -51,10 +52,11 @@ impl Step {
 enum Subject {
     Claim(ClaimId),
     Peer(PeerId),
+    Class(String),
 }
 
-/// Derives the figures behind a claim, an entry or a peer. `text` is an id, the unambiguous
-/// beginning of one, or a peer's name.
+/// Derives the figures behind a claim, an entry, a peer or a hardware class. `text` is an id, the
+/// unambiguous beginning of one, or the name of a peer or class.
 ///
 /// # Errors
 ///
@@ -63,6 +65,7 @@ pub fn explain(state: &State, text: &str) -> Result<Explanation, String> {
     match find(state, text)? {
         Subject::Claim(id) => claim::explain(state, id),
         Subject::Peer(id) => peer::explain(state, id),
+        Subject::Class(class) => Ok(class::explain(state, &class)),
     }
 }
 
@@ -79,6 +82,9 @@ fn find(state: &State, text: &str) -> Result<Subject, String> {
     let mut found = claims.map(Subject::Claim).chain(peers.map(|(peer, _)| Subject::Peer(*peer)));
     match (found.next(), found.next()) {
         (Some(subject), None) => Ok(subject),
+        (None, _) if state.claims().any(|claim| claim.hardware_class == text) => {
+            Ok(Subject::Class(text.to_owned()))
+        }
         (Some(_), Some(_)) => Err(format!("several things begin with {text}; give more digits")),
         (None, _) if by_id => {
             Err(format!("no claim and no peer on this ledger begins with {text}"))

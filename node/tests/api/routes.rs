@@ -1,6 +1,6 @@
 //! Every JSON address answers what it promises.
 
-use super::world::{World, peer};
+use super::world::{CLASS, World, peer};
 use super::{Site, TOKEN, request, text};
 use axum::body::Body;
 use axum::http::StatusCode;
@@ -64,6 +64,19 @@ async fn entries_and_peers_are_explained_step_by_step() {
     for nothing in ["nobody", "000000", "%C3%A9"] {
         assert_eq!(site.get(&format!("/api/explain/{nothing}")).await.0, StatusCode::NOT_FOUND);
     }
+}
+
+#[tokio::test]
+async fn a_hardware_class_is_explained() {
+    let site = Site::new(World::lively(1_000_000).0);
+    let said = site.json(&format!("/api/explain/{CLASS}")).await;
+    assert_eq!(said["kind"], "class");
+    assert!(said["inputs"]["rounds"].as_u64().unwrap() > 0);
+    let result = &said["result"];
+    assert!(result["sigma"].as_f64().unwrap() > 0.0 && result["base_tps"].as_f64().unwrap() > 0.0);
+    assert!((2..=12).contains(&result["pairs"].as_u64().unwrap()));
+    let base = &said["steps"][2]["values"];
+    assert!(base["base_perplexity"].as_f64().unwrap() > 1.0, "{base}");
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
 /// The class of every machine here.
-const CLASS: &str = "cpu-llvmpipe-8wide";
+pub(super) const CLASS: &str = "cpu-llvmpipe-8wide";
 
 const NAMES: [&str; 7] = ["ada", "bell", "curie", "dirac", "euler", "fermi", "gauss"];
 

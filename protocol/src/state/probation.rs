@@ -121,6 +121,7 @@ impl State {
         let middle = self.seat_fits(id).first().map(|(_, fit)| fit.middle);
         let (true, Some(middle)) = (decided, middle) else { return };
         let class = claim.speed_class(round);
+        let tau = class.calibration.between(&self.genesis.significance).tau;
         let agreed: Vec<(PeerId, bool)> = round
             .shadows
             .iter()
@@ -135,7 +136,7 @@ impl State {
                     let plan = self.plan(claim, round, *peer)?;
                     Some(Evidence { plan: &plan, measurement }.log_ratios())
                 });
-                let fit = logs.and_then(|logs| place(&self.genesis.significance, &logs, middle));
+                let fit = logs.and_then(|logs| place(tau, &logs, middle));
                 (*peer, fit.is_some_and(|fit| fit.in_range))
             })
             .collect();

@@ -27,7 +27,7 @@ impl State {
         if seats.len() < quorum {
             return Vec::new();
         }
-        fit(&self.genesis.significance, &seats)
+        fit(class.calibration.between(&self.genesis.significance).tau, &seats)
     }
 
     /// Credits a round's seats for measuring what the others measured, and charges them for what

@@ -58,8 +58,9 @@ pub enum Expect {
     NoGain,
     /// It is accepted or refused by its speed alone, and this flag is raised.
     Flagged(FlagKind),
-    /// There is no measurement: the worker refuses it or is ended at its deadline.
-    Unmeasured,
+    /// It comes to nothing: its worker is ended at the deadline, or, where bounded loops bring it back,
+    /// what it emits is refused.
+    Stopped,
 }
 
 /// How the attacks are run.
@@ -129,7 +130,8 @@ fn judge(attack: &Attack, found: &Found) -> Check {
         found.gates().iter().filter(|gate| !gate.pass).map(|gate| gate.gate).collect();
     let only = |allowed: &[Gate]| refused.iter().all(|gate| allowed.contains(gate));
     let ok = match (attack.expect, found) {
-        (Expect::Unmeasured, found) => matches!(found, Found::Nothing(_)),
+        (Expect::Stopped, Found::Nothing(_)) => true,
+        (Expect::Stopped, _) => refused.contains(&Gate::Quality),
         (_, Found::Nothing(_)) => false,
         (Expect::Refused(gates), _) => gates.iter().all(|gate| refused.contains(gate)),
         (Expect::Lossless, _) => only(&[Gate::Speed]),

@@ -105,7 +105,8 @@ pub(super) fn aftermath(row: &ClaimRow) -> Markup {
     html! {
         @if let Some(debunked) = row.debunked {
             p { strong { "Debunked" } " by round " (debunked.round) " in block " (debunked.height) ". "
-                "The entry stays as it was made; nothing can be built on it." }
+                "The entry stays as it was made; nothing can be built on it."
+                @if row.told_first { " Its author told of the trick first." } }
         }
         @if let Some(entry) = row.descends_from_debunked {
             p { strong { "Descends from a debunked entry" } ", "

@@ -1,4 +1,5 @@
-//! A kernel that never ends. The worker is killed at its deadline and its seat goes on.
+//! A kernel that never ends. Its loops are bounded by the harness, so that most adapters come back
+//! with garbage; where one does not, the worker is killed at its deadline and its seat goes on.
 
 use crate::attack::workbench::{Case, Change};
 use crate::attack::{Attack, Expect};
@@ -8,7 +9,7 @@ use std::time::Duration;
 pub(super) const ATTACK: Attack = Attack {
     name: "endless-loop",
     tries: "never comes back",
-    expect: Expect::Unmeasured,
+    expect: Expect::Stopped,
     make: |bench| {
         let endless = bench.changed(
             "endless-loop",

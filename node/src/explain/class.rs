@@ -1,0 +1,113 @@
+//! What the ledger has learned about a hardware class, and what follows from it.
+
+use super::{Explanation, Step, name_of};
+use assay_protocol::gates::PPM;
+use assay_protocol::state::State;
+use serde_json::json;
+
+const RULE: &str = "every round that a quorum of the class measured adds its seats' own squares: \
+                    sigma² = Σ squares / Σ degrees of freedom, tau² likewise with what the genesis \
+                    assumes; a seat measures the fewest pairs with which its committee finds the \
+                    planned gain in nine of ten claims";
+
+/// Derives noise, figures and pairs of a class.
+pub(super) fn explain(state: &State, class: &str) -> Explanation {
+    let (rules, counts) = (&state.genesis().significance, &state.genesis().measurement);
+    let known = state.classes().calibration(class);
+    let between = known.between(rules);
+    let seats = state.genesis().committee.seats;
+    let pairs = known.pairs(rules, seats, counts.pairs_min, counts.pairs);
+    let share = |ppm: u64| ppm as f64 / PPM;
+    let sigma = known.sigma();
+    let noise = vec![
+        match sigma {
+            Some(sigma) => format!("sigma = {sigma:.5}, of a pair's log ratio within a seat"),
+            None => "no round has shown how much pairs scatter within a seat".to_owned(),
+        },
+        format!(
+            "tau = {:.5} between seats, worth {} degrees of freedom; the genesis assumes {:.5}",
+            between.tau,
+            between.df,
+            share(rules.tau_ppm)
+        ),
+        format!(
+            "a committee of {seats} measures {pairs} pairs a seat ({} to {}) to find a gain of {}",
+            counts.pairs_min,
+            counts.pairs,
+            share(rules.gain_ppm)
+        ),
+    ];
+    let noise_values = json!({
+        "sigma": sigma, "tau": between.tau, "tau_df": between.df, "pairs": pairs,
+    });
+    let result = json!({
+        "sigma": sigma, "tau": between.tau, "pairs": pairs, "base_tps": known.base_tps(),
+    });
+    Explanation {
+        id: class.to_owned(),
+        kind: "class".to_owned(),
+        inputs: json!({
+            "rounds": known.rounds(), "tau_assumed": share(rules.tau_ppm), "tau_df": rules.tau_df,
+            "alpha": share(rules.alpha_ppm), "eta": share(rules.eta_ppm),
+            "gain": share(rules.gain_ppm),
+        }),
+        rule: RULE.to_owned(),
+        steps: vec![
+            Step::new(format!("noise, from {} rounds", known.rounds()), noise, noise_values),
+            machines(state, class),
+            base(state, class),
+        ],
+        result,
+    }
+}
+
+/// What its machines deliver, and whose they are.
+fn machines(state: &State, class: &str) -> Step {
+    let (bandwidth_mb_s, compute_mflop_s) = state.classes().calibration(class).figures();
+    let figure = |name: &str, value: Option<f64>, unit: &str| match value {
+        Some(value) => format!("{name}: {:.1} {unit}", value / 1e3),
+        None => format!("{name}: not measured yet"),
+    };
+    let of_class = |peer: &&assay_protocol::ids::PeerId| state.classes().of(**peer) == Some(class);
+    let members: Vec<String> =
+        state.members().keys().filter(of_class).map(|peer| name_of(state, *peer)).collect();
+    let lines = vec![
+        figure("memory bandwidth", bandwidth_mb_s, "GB/s"),
+        figure("arithmetic", compute_mflop_s, "GFLOP/s"),
+        format!("members that attested it: {}", members.join(", ")),
+    ];
+    let values = json!({
+        "bandwidth_mb_s": bandwidth_mb_s, "compute_mflop_s": compute_mflop_s, "members": members,
+    });
+    Step::new("machines, by their geometric means", lines, values)
+}
+
+/// The base recipe's own figures: its speed on this class, and its perplexity over every text that a
+/// seat of this class scored.
+fn base(state: &State, class: &str) -> Step {
+    let scored = u64::from(state.genesis().challenge.pool.scored_tokens);
+    let (mut micronats, mut tokens) = (0_u64, 0_u64);
+    for measurement in state.claims().flat_map(|c| &c.rounds).flat_map(|r| r.reveals.values()) {
+        if measurement.environment.hardware_class != class {
+            continue;
+        }
+        for pair in &measurement.pairs {
+            micronats = micronats.saturating_add(pair.base_nll_micronats);
+            tokens = tokens.saturating_add(scored);
+        }
+    }
+    let tps = state.classes().calibration(class).base_tps();
+    let perplexity = (tokens > 0).then(|| (micronats as f64 / PPM / tokens as f64).exp());
+    let lines = vec![
+        match tps {
+            Some(tps) => format!("decodes {tps:.1} tokens/s, by the geometric mean of its seats"),
+            None => "speed: no claim on the base recipe was measured yet".to_owned(),
+        },
+        match perplexity {
+            Some(perplexity) => format!("perplexity {perplexity:.3} over {tokens} tokens"),
+            None => "perplexity: nothing was scored yet".to_owned(),
+        },
+    ];
+    let values = json!({ "base_tps": tps, "base_perplexity": perplexity, "scored_tokens": tokens });
+    Step::new("the base recipe", lines, values)
+}
