@@ -8,6 +8,15 @@ use assay_protocol::record::Opening;
 use prost::Message;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long a database that another handle holds is waited for. A dropped database releases its
+/// lock only when its own threads end, which can be after the drop returns
+/// (<https://github.com/spacejam/sled/issues/1289>).
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+
+/// Pause between two attempts at a database's lock.
+const LOCK_RETRY: Duration = Duration::from_millis(20);
 
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +24,12 @@ pub enum StoreError {
     /// The database failed.
     #[error("ledger store: {0}; check the disk, or move the folder away to sync afresh")]
     Database(#[from] sled::Error),
+    /// Somebody else has it open.
+    #[error("ledger store: {folder} is in use by another process; stop that one first")]
+    InUse {
+        /// The database's folder.
+        folder: String,
+    },
     /// Something stored does not read back.
     #[error("ledger store: {what} is damaged ({reason}); move the folder away to sync afresh")]
     Damaged {
@@ -40,14 +55,29 @@ enum StoredSecret {
 }
 
 impl Store {
-    /// Opens or makes the database in `folder`.
+    /// Opens or makes the database in `folder`, waiting some seconds for one that is being closed.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Database`].
+    /// [`StoreError::InUse`] and [`StoreError::Database`].
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        Self::open_within(folder, LOCK_WAIT)
+    }
+
+    fn open_within(folder: &Path, patience: Duration) -> Result<Self, StoreError> {
         // A ledger is small; the default cache of a gigabyte is not.
-        let database = sled::Config::new().path(folder).cache_capacity(32 << 20).open()?;
+        let config = sled::Config::new().path(folder).cache_capacity(32 << 20);
+        let began = Instant::now();
+        let database = loop {
+            match config.open() {
+                Ok(database) => break database,
+                Err(error) if !is_locked(&error) => return Err(error.into()),
+                Err(_) if began.elapsed() >= patience => {
+                    return Err(StoreError::InUse { folder: folder.display().to_string() });
+                }
+                Err(_) => std::thread::sleep(LOCK_RETRY),
+            }
+        };
         Ok(Self { items: database.open_tree("items")?, secrets: database.open_tree("secrets")? })
     }
 
@@ -160,6 +190,11 @@ impl Store {
     }
 }
 
+/// Whether an error says that the lock is held; sled tells it by its text alone.
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(io) if io.to_string().contains("could not acquire lock"))
+}
+
 fn measurement_key(round: RoundId) -> Vec<u8> {
     [&round.to_bytes(), b"m".as_slice()].concat()
 }
@@ -189,6 +224,16 @@ mod tests {
         assert_eq!(store.secrets().unwrap(), [Secret::Result(opening)]);
         store.forget_result(ClaimId([1; 32])).unwrap();
         assert!(store.secrets().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_store_in_use_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = Store::open(folder.path()).unwrap();
+        let error = Store::open_within(folder.path(), Duration::ZERO).unwrap_err();
+        assert!(error.to_string().contains("in use by another process"), "{error}");
+        drop(held);
+        Store::open(folder.path()).unwrap();
     }
 
     #[test]

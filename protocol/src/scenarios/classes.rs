@@ -53,6 +53,23 @@ fn a_pending_claim_finds_its_class_among_the_others() {
 }
 
 #[test]
+fn an_unconfirmed_claim_enters_by_the_round_that_accepted_it() {
+    // The first committee is of another class, the second accepts, nobody confirms.
+    let mut world = World::of(fixtures::genesis_of(7), |_, plan| match plan.round.number {
+        1 => on_class(plan, "other"),
+        2 => on_class(plan, CLASS),
+        _ => None,
+    });
+    let claim = world.claim(0, fixtures::child_recipe(9));
+    world.run(200);
+    let state = world.state().claim(claim).unwrap();
+    let outcomes: Vec<_> = state.rounds.iter().filter_map(|round| round.outcome()).collect();
+    assert_eq!(outcomes[..3], [Outcome::Pending, Outcome::Accepted, Outcome::Inconclusive]);
+    assert_eq!((state.decided_by, state.outcome()), (Some(2), Some(Outcome::Accepted)));
+    assert!(!state.is_confirmed());
+}
+
+#[test]
 fn a_machine_that_only_bears_the_name_says_nothing_about_speed() {
     let strange = std::rc::Rc::new(std::cell::Cell::new(false));
     let of_name = std::rc::Rc::clone(&strange);

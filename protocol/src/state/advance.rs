@@ -151,17 +151,19 @@ impl State {
             (Purpose::Frontier, Outcome::Accepted) if claim.is_entry() => Step::Promote(id.number),
             (Purpose::Frontier, _) if claim.is_entry() => Step::Conclude,
             (Purpose::First, Outcome::Accepted) if self.would_lead(claim, verdict) => Step::Confirm,
-            (Purpose::Frontier, Outcome::Inconclusive) => {
-                match Self::frontier_rounds(claim) < FRONTIER_ROUNDS_MAX {
-                    true => Step::Confirm,
-                    // The first committee's word stays, unconfirmed: it cannot lead a track.
-                    false => Step::Enter(1),
-                }
-            }
             (Purpose::First | Purpose::Frontier, Outcome::Pending)
                 if Self::pending_rounds(claim) < PENDING_ROUNDS_MAX =>
             {
                 Step::Wait
+            }
+            (Purpose::Frontier, Outcome::Inconclusive)
+                if Self::frontier_rounds(claim) < FRONTIER_ROUNDS_MAX =>
+            {
+                Step::Confirm
+            }
+            // The first committee's word stays, unconfirmed: it cannot lead a track.
+            (Purpose::Frontier, Outcome::Inconclusive | Outcome::Pending) => {
+                Step::Enter(claim.first_word().unwrap_or(id.number))
             }
             (Purpose::Challenge { .. } | Purpose::Audit, _) => Step::Conclude,
             _ => Step::Enter(id.number),

@@ -137,6 +137,14 @@ impl ClaimState {
             && self.descends_from_debunked.is_none()
     }
 
+    /// The round in which a first committee accepted the claim.
+    pub(super) fn first_word(&self) -> Option<u32> {
+        let accepted = |round: &&Round| {
+            round.purpose == Purpose::First && round.outcome() == Some(Outcome::Accepted)
+        };
+        self.rounds.iter().find(accepted).map(|round| round.number)
+    }
+
     /// Whether an independent committee supplied the number.
     #[must_use]
     pub fn is_confirmed(&self) -> bool {
