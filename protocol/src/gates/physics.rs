@@ -2,7 +2,7 @@
 
 use super::{Evidence, Gate, GateResult, PPM, result};
 use crate::ids::PeerId;
-use crate::statistics::signed_rank_p;
+use crate::statistics::{median, signed_rank_p};
 use serde::{Deserialize, Serialize};
 
 /// How many times as long as the parent's the child's prefill may take before it is flagged.
@@ -46,8 +46,7 @@ fn bandwidth_mb_s(seat: &Evidence<'_>, evidence: &[Evidence<'_>]) -> f64 {
     let figures = others
         .filter(|other| other.hardware_class == own.hardware_class && other.bandwidth_mb_s > 0)
         .map(|other| other.bandwidth_mb_s as f64);
-    let most =
-        median(figures.collect()).map_or(f64::INFINITY, |known| known * BANDWIDTH_FACTOR_MAX);
+    let most = median(figures).map_or(f64::INFINITY, |known| known * BANDWIDTH_FACTOR_MAX);
     let claimed = own.bandwidth_mb_s as f64;
     if claimed < most { claimed } else { most }
 }
@@ -69,14 +68,6 @@ fn prefill_excess(seat: &Evidence<'_>) -> Vec<f64> {
     let ratio = |child: u32, parent: u32| f64::from(child) / f64::from(parent);
     let ratios = seat.pairs().map(|pair| ratio(pair.child_prefill_us, pair.parent_prefill_us));
     ratios.map(|ratio| libm::log(ratio / PREFILL_RATIO)).collect()
-}
-
-/// The middle value, the mean of two; none without values.
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    let upper = values.get(values.len() / 2)?;
-    let lower = values.get((values.len() - 1) / 2)?;
-    Some(f64::midpoint(*lower, *upper))
 }
 
 /// Every flag that the raw data raise, seats in order of their keys.
@@ -114,7 +105,12 @@ pub fn flags(evidence: &[Evidence<'_>]) -> Vec<Flag> {
 pub fn physics(evidence: &[Evidence<'_>]) -> GateResult {
     let flagged = flags(evidence).len();
     let closest = evidence.iter().map(|seat| roofline_share(seat, evidence)).fold(0.0, f64::max);
-    let detail = format!("{flagged} flags, at most {:.1} % of the roofline", closest * 100.0);
+    let prefills = evidence.iter().filter_map(|seat| median(prefill_excess(seat)));
+    let slowest = prefills.map(|excess| libm::exp(excess) * PREFILL_RATIO).fold(0.0, f64::max);
+    let detail = format!(
+        "{flagged} flags, at most {:.1} % of the roofline and {slowest:.2} times the parent's prefill",
+        closest * 100.0
+    );
     result(Gate::Physics, true, detail)
 }
 
