@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["bytes", "string", "uint32", "uint64", "bool", "message"]
+Kind = Literal["bytes", "string", "uint32", "uint64", "bool", "packed", "message"]
 
 
 class DecodeError(Exception):
@@ -35,7 +35,7 @@ def _fields(text: str) -> dict[int, Field]:
         name, *words = rest.split()
         repeated, optional = "repeated" in words, "optional" in words
         kind = words[-1]
-        if kind in ("bytes", "string", "uint32", "uint64", "bool"):
+        if kind in ("bytes", "string", "uint32", "uint64", "bool", "packed"):
             fields[int(number)] = Field(name, kind, "", repeated, optional)  # type: ignore[arg-type]
         else:
             fields[int(number)] = Field(name, "message", kind, repeated, optional)
@@ -73,11 +73,11 @@ SCHEMA: dict[str, dict[int, Field]] = {
         "5:first Ballot, 6:second Ballot",
         "Ballot": "1:kind uint32, 2:block bytes, 3:valid_round optional uint32, 4:signature bytes",
         "Measurement": "1:pairs repeated Pair, 2:x ArmReport, 3:y ArmReport,"
-        "4:environment Environment",
+        "4:environment Environment, 5:x_prefill_us packed, 6:y_prefill_us packed",
         "Pair": "1:prompt uint32, 2:x_ns uint64, 3:y_ns uint64, 4:x_tokens bytes, 5:y_tokens bytes,"
         "6:x_score Score, 7:y_score Score, 8:base_nll_micronats uint64",
         "Score": "1:kl_micronats uint64, 2:agreements uint32, 3:nll_micronats uint64",
-        "ArmReport": "1:decoded_tokens uint64, 2:prefill_ns uint64, 3:scored_tokens uint64,"
+        "ArmReport": "1:decoded_tokens uint64, 3:scored_tokens uint64,"
         "4:choice_breaks uint64, 5:repeat_positions uint64, 7:identity_breaks uint64,"
         "8:near_ties uint64, 9:path_breaks uint64, 10:path_positions uint64,"
         "11:repeat_breaks uint64, 12:nonfinite_logits uint64, 13:shape bytes,"
@@ -131,6 +131,12 @@ class Message:
 
     def messages(self, field: str) -> list[Message]:
         """The elements of a repeated message."""
+        value = self._values.get(field, [])
+        assert isinstance(value, list)
+        return value
+
+    def numbers(self, field: str) -> list[int]:
+        """The integers of a packed field, none when it is absent."""
         value = self._values.get(field, [])
         assert isinstance(value, list)
         return value
@@ -194,6 +200,8 @@ def _value(field: Field, data: bytes, at: int, wire: int) -> tuple[object, int]:
     if length > len(data) - at:
         raise DecodeError(f"{field.name} is cut off")
     part, at = data[at : at + length], at + length
+    if field.kind == "packed":
+        return _packed(field, part), at
     if field.kind == "message":
         return decode(field.message, part), at
     if not part:
@@ -204,6 +212,19 @@ def _value(field: Field, data: bytes, at: int, wire: int) -> tuple[object, int]:
         except UnicodeDecodeError as error:
             raise DecodeError(f"{field.name} is no UTF-8") from error
     return part, at
+
+
+def _packed(field: Field, part: bytes) -> list[int]:
+    """Reads the 32-bit numbers of a packed field, which is left out when there are none."""
+    numbers, at = [], 0
+    while at < len(part):
+        number, at = _read_varint(part, at)
+        if number >= 1 << 32:
+            raise DecodeError(f"{field.name} has {number}")
+        numbers.append(number)
+    if not numbers:
+        raise DecodeError(f"{field.name} is empty and should be left out")
+    return numbers
 
 
 def decode(name: str, data: bytes) -> Message:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .evidence import Evidence, Resolved, count
-from .fdlibm import exp, log1p
+from .fdlibm import exp, log, log1p
 from .genesis import Genesis, SignificanceRules
 from .numbers import M32, M64, PPM, divide, fixed, ppm, scientific, shortest
 from .statistics import (
@@ -23,6 +23,8 @@ from .statistics import (
 )
 
 _PREFILL_RATIO = 2.0
+_PREFILL_ALPHA = 0.001
+_BANDWIDTH_FACTOR_MAX = 1.5
 
 
 @dataclass(frozen=True)
@@ -92,33 +94,61 @@ def repeat(seats: list[Evidence]) -> GateResult:
     return GateResult("repeat", positions > 0 and breaks == 0, detail)
 
 
-def _roofline_share(seat: Evidence) -> float:
+def _bandwidth(seat: Evidence, seats: list[Evidence]) -> float:
+    own = seat.measurement.environment
+    others = [other.measurement.environment for other in seats if other.seat != seat.seat]
+    figures = [
+        float(other.bandwidth_mb_s)
+        for other in others
+        if other.hardware_class == own.hardware_class and other.bandwidth_mb_s > 0
+    ]
+    known = median(figures)
+    claimed = float(own.bandwidth_mb_s)
+    return claimed if known is None else min(claimed, known * _BANDWIDTH_FACTOR_MAX)
+
+
+def _roofline_share(seat: Evidence, seats: list[Evidence]) -> float:
     child_ns = float(min(sum(pair.child_ns for pair in seat.pairs), M64))
     weights = float(seat.child.bytes_per_token) * float(seat.child.decoded_tokens)
-    floor_us = divide(weights, float(seat.measurement.environment.bandwidth_mb_s))
+    floor_us = divide(weights, _bandwidth(seat, seats))
     return divide(floor_us * 1_000.0, child_ns)
+
+
+def _prefill_excess(seat: Evidence) -> list[float]:
+    ratios = [float(pair.child_prefill_us) / float(pair.parent_prefill_us) for pair in seat.pairs]
+    return [log(ratio / _PREFILL_RATIO) for ratio in ratios]
 
 
 def flags(seats: list[Evidence]) -> list[Flag]:
     """Every flag that the raw data raise."""
+    excesses = [_prefill_excess(seat) for seat in seats]
+    together = signed_rank_p([excess for seat in excesses for excess in seat]) <= _PREFILL_ALPHA
     found = []
-    for seat in seats:
-        prefill = divide(float(seat.child.prefill_ns), float(seat.parent.prefill_ns))
-        figures = (("roofline", _roofline_share(seat), 1.0), ("prefill", prefill, _PREFILL_RATIO))
-        found += [
-            Flag(kind, seat.seat, ppm(value)) for kind, value, most in figures if value > most
-        ]
+    for seat, excess in zip(seats, excesses):
+        share = _roofline_share(seat, seats)
+        if share > 1.0:
+            found.append(Flag("roofline", seat.seat, ppm(share)))
+        slower = together or signed_rank_p(excess) <= _PREFILL_ALPHA
+        typical = median(excess)
+        if slower and typical is not None and typical > 0.0:
+            found.append(Flag("prefill", seat.seat, ppm(exp(typical) * _PREFILL_RATIO)))
     # Within a seat, roofline is found before prefill, and sorting keeps that.
     return sorted(found, key=lambda flag: flag.seat)
 
 
 def physics(seats: list[Evidence]) -> GateResult:
     """Raises flags, never a refusal."""
-    closest = 0.0
+    closest = slowest = 0.0
     for seat in seats:
-        share = _roofline_share(seat)
+        share = _roofline_share(seat, seats)
         closest = share if share > closest else closest
-    detail = f"{len(flags(seats))} flags, at most {fixed(closest * 100.0, 1)} % of the roofline"
+        typical = median(_prefill_excess(seat))
+        ratio = 0.0 if typical is None else exp(typical) * _PREFILL_RATIO
+        slowest = ratio if ratio > slowest else slowest
+    detail = (
+        f"{len(flags(seats))} flags, at most {fixed(closest * 100.0, 1)} % of the roofline"
+        f" and {fixed(slowest, 2)} times the parent's prefill"
+    )
     return GateResult("physics", True, detail)
 
 

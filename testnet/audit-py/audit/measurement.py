@@ -8,7 +8,8 @@ from .codec import Message
 from .spelling import Octets
 
 PAIRS_MAX = 64
-PAIR_NS_MAX = 86_400_000_000_000
+PAIR_NS_MAX = 3_600_000_000_000
+PREFILL_US_MAX = (1 << 28) - 1
 MICRONATS_MAX = 4_096_000_000_000
 TEXT_BYTES_MAX = 120
 MEASUREMENT_BYTES_MAX = 8 * 1024
@@ -48,6 +49,8 @@ class Pair:
     prompt: int
     x_ns: int
     y_ns: int
+    x_prefill_us: int
+    y_prefill_us: int
     x_tokens: Octets
     y_tokens: Octets
     x_score: Score
@@ -60,7 +63,6 @@ class ArmReport:
     """Counts and sums over everything that an arm decoded."""
 
     decoded_tokens: int
-    prefill_ns: int
     scored_tokens: int
     identity_breaks: int
     near_ties: int
@@ -114,9 +116,11 @@ def _score(pair: Message, field: str) -> Score:
     return Score(kl, score.number("agreements"), nll)
 
 
-def _pair(pair: Message) -> Pair:
+def _pair(pair: Message, x_prefill_us: int, y_prefill_us: int) -> Pair:
     for time in ("x_ns", "y_ns"):
         require(1 <= pair.number(time) <= PAIR_NS_MAX, f"{time} is {pair.number(time)}")
+    for us in (x_prefill_us, y_prefill_us):
+        require(1 <= us <= PREFILL_US_MAX, f"a prefill of {us} us")
     for digest in ("x_tokens", "y_tokens"):
         require(len(pair.data(digest)) == 16, f"{digest} has {len(pair.data(digest))} bytes")
     base = pair.number("base_nll_micronats")
@@ -125,6 +129,8 @@ def _pair(pair: Message) -> Pair:
         pair.number("prompt"),
         pair.number("x_ns"),
         pair.number("y_ns"),
+        x_prefill_us,
+        y_prefill_us,
         Octets(pair.data("x_tokens")),
         Octets(pair.data("y_tokens")),
         _score(pair, "x_score"),
@@ -167,8 +173,11 @@ def read(message: Message) -> Measurement:
     require(len(message.raw) <= MEASUREMENT_BYTES_MAX, f"{len(message.raw)} bytes of measurement")
     pairs = message.messages("pairs")
     require(len(pairs) <= PAIRS_MAX, f"{len(pairs)} pairs")
+    x_us, y_us = message.numbers("x_prefill_us"), message.numbers("y_prefill_us")
+    for name, prefills in (("x_prefill_us", x_us), ("y_prefill_us", y_us)):
+        require(len(prefills) == len(pairs), f"{len(prefills)} of {len(pairs)} {name}")
     return Measurement(
-        [_pair(pair) for pair in pairs],
+        [_pair(*pair) for pair in zip(pairs, x_us, y_us)],
         _arm(present(message, "x")),
         _arm(present(message, "y")),
         _environment(present(message, "environment")),

@@ -44,7 +44,9 @@ def encode(name: str, values: dict[str, Any]) -> bytes:
         if value is None:
             continue
         for element in value if what.repeated else [value]:
-            if what.kind == "message":
+            if what.kind == "packed":
+                out += bytes_field(number, b"".join(map(varint, element)))
+            elif what.kind == "message":
                 part = element if isinstance(element, bytes) else encode(what.message, element)
                 out += varint(number << 3 | 2) + varint(len(part)) + part
             elif what.kind in ("bytes", "string"):
@@ -271,7 +273,6 @@ class World:
         decoded = len(pairs) * rules.decode_tokens
         arm = {
             "decoded_tokens": decoded,
-            "prefill_ns": 5_000_000,
             "scored_tokens": len(pairs) * scored,
             "path_positions": decoded,
             "repeat_positions": rules.decode_tokens + 1,
@@ -284,6 +285,8 @@ class World:
             "pairs": pairs,
             "x": x,
             "y": y,
+            "x_prefill_us": [500 + prompt % 7 for prompt in plan.prompts],
+            "y_prefill_us": [500 + prompt % 5 for prompt in plan.prompts],
             "environment": {
                 "adapter": "test adapter",
                 "hardware_class": self.classes.get(seat, CLASS),
