@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["bytes", "string", "uint32", "uint64", "bool", "packed", "message"]
+Kind = Literal["bytes", "string", "uint32", "uint64", "bool", "message"]
 
 
 class DecodeError(Exception):
@@ -25,6 +25,7 @@ class Field:
     message: str = ""
     repeated: bool = False
     optional: bool = False
+    packed: bool = False
 
 
 def _fields(text: str) -> dict[int, Field]:
@@ -33,10 +34,10 @@ def _fields(text: str) -> dict[int, Field]:
     for part in text.split(","):
         number, rest = part.strip().split(":")
         name, *words = rest.split()
-        repeated, optional = "repeated" in words, "optional" in words
+        repeated, optional, packed = (flag in words for flag in ("repeated", "optional", "packed"))
         kind = words[-1]
-        if kind in ("bytes", "string", "uint32", "uint64", "bool", "packed"):
-            fields[int(number)] = Field(name, kind, "", repeated, optional)  # type: ignore[arg-type]
+        if kind in ("bytes", "string", "uint32", "uint64", "bool"):
+            fields[int(number)] = Field(name, kind, "", repeated, optional, packed)  # type: ignore[arg-type]
         else:
             fields[int(number)] = Field(name, "message", kind, repeated, optional)
     return fields
@@ -73,7 +74,7 @@ SCHEMA: dict[str, dict[int, Field]] = {
         "5:first Ballot, 6:second Ballot",
         "Ballot": "1:kind uint32, 2:block bytes, 3:valid_round optional uint32, 4:signature bytes",
         "Measurement": "1:pairs repeated Pair, 2:x ArmReport, 3:y ArmReport,"
-        "4:environment Environment, 5:x_prefill_us packed, 6:y_prefill_us packed",
+        "4:environment Environment, 5:x_prefill_us packed uint32, 6:y_prefill_us packed uint32",
         "Pair": "1:prompt uint32, 2:x_ns uint64, 3:y_ns uint64, 4:x_tokens bytes, 5:y_tokens bytes,"
         "6:x_score Score, 7:y_score Score, 8:base_nll_micronats uint64",
         "Score": "1:kl_micronats uint64, 2:agreements uint32, 3:nll_micronats uint64",
@@ -136,7 +137,7 @@ class Message:
         return value
 
     def numbers(self, field: str) -> list[int]:
-        """The integers of a packed field, none when it is absent."""
+        """The elements of a packed field."""
         value = self._values.get(field, [])
         assert isinstance(value, list)
         return value
@@ -184,9 +185,20 @@ def _read_varint(data: bytes, at: int) -> tuple[int, int]:
     return value, at
 
 
+def _packed(field: Field, data: bytes) -> list[int]:
+    """The numbers of a packed field, of which there is at least one."""
+    numbers, at = list[int](), 0
+    while at < len(data) or not numbers:
+        number, at = _read_varint(data, at)
+        if number >= 1 << 32:
+            raise DecodeError(f"{field.name} has {number}")
+        numbers.append(number)
+    return numbers
+
+
 def _value(field: Field, data: bytes, at: int, wire: int) -> tuple[object, int]:
     """Reads one value; returns it and where the next field begins."""
-    if field.kind in ("uint32", "uint64", "bool"):
+    if not field.packed and field.kind in ("uint32", "uint64", "bool"):
         if wire != 0:
             raise DecodeError(f"{field.name} has wire type {wire}")
         number, at = _read_varint(data, at)
@@ -200,10 +212,10 @@ def _value(field: Field, data: bytes, at: int, wire: int) -> tuple[object, int]:
     if length > len(data) - at:
         raise DecodeError(f"{field.name} is cut off")
     part, at = data[at : at + length], at + length
-    if field.kind == "packed":
-        return _packed(field, part), at
     if field.kind == "message":
         return decode(field.message, part), at
+    if field.packed:
+        return _packed(field, part), at
     if not part:
         raise DecodeError(f"{field.name} is empty and should be left out")
     if field.kind == "string":
@@ -212,19 +224,6 @@ def _value(field: Field, data: bytes, at: int, wire: int) -> tuple[object, int]:
         except UnicodeDecodeError as error:
             raise DecodeError(f"{field.name} is no UTF-8") from error
     return part, at
-
-
-def _packed(field: Field, part: bytes) -> list[int]:
-    """Reads the 32-bit numbers of a packed field, which is left out when there are none."""
-    numbers, at = [], 0
-    while at < len(part):
-        number, at = _read_varint(part, at)
-        if number >= 1 << 32:
-            raise DecodeError(f"{field.name} has {number}")
-        numbers.append(number)
-    if not numbers:
-        raise DecodeError(f"{field.name} is empty and should be left out")
-    return numbers
 
 
 def decode(name: str, data: bytes) -> Message:

@@ -78,8 +78,17 @@ class Evidence:
             x = (pair.x_ns, pair.x_prefill_us, pair.x_score)
             y = (pair.y_ns, pair.y_prefill_us, pair.y_score)
             child, parent = (x, y) if self.plan.child_is_x else (y, x)
-            sides = (side for both in zip(parent, child) for side in both)
-            resolved.append(Resolved(*sides, pair.base_nll_micronats))  # type: ignore[arg-type]
+            resolved.append(
+                Resolved(
+                    parent[0],
+                    child[0],
+                    parent[1],
+                    child[1],
+                    parent[2],
+                    child[2],
+                    pair.base_nll_micronats,
+                )
+            )
         return resolved
 
     @cached_property

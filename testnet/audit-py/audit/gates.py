@@ -22,9 +22,7 @@ from .statistics import (
     total,
 )
 
-_PREFILL_RATIO = 2.0
-_PREFILL_ALPHA = 0.001
-_BANDWIDTH_FACTOR_MAX = 1.5
+_PREFILL_RATIO, _PREFILL_ALPHA, _BANDWIDTH_FACTOR_MAX = 2.0, 0.001, 1.5
 
 
 @dataclass(frozen=True)
@@ -37,8 +35,8 @@ class GateResult:
     detail: str
 
     def spelt(self) -> dict[str, object]:
-        """The gate as the ledger spells it."""
-        return {"gate": self.gate, "pass": self.pass_, "detail": self.detail}
+        """The gate as the ledger spells it: sentences for people are left empty."""
+        return {"gate": self.gate, "pass": self.pass_, "detail": ""}
 
 
 @dataclass(frozen=True)
@@ -95,14 +93,16 @@ def repeat(seats: list[Evidence]) -> GateResult:
 
 
 def _bandwidth(seat: Evidence, seats: list[Evidence]) -> float:
+    """What the seat's memory is believed to deliver, in MB/s."""
     own = seat.measurement.environment
     others = [other.measurement.environment for other in seats if other.seat != seat.seat]
-    figures = [
-        float(other.bandwidth_mb_s)
-        for other in others
-        if other.hardware_class == own.hardware_class and other.bandwidth_mb_s > 0
-    ]
-    known = median(figures)
+    known = median(
+        [
+            float(other.bandwidth_mb_s)
+            for other in others
+            if other.hardware_class == own.hardware_class and other.bandwidth_mb_s > 0
+        ]
+    )
     claimed = float(own.bandwidth_mb_s)
     return claimed if known is None else min(claimed, known * _BANDWIDTH_FACTOR_MAX)
 
@@ -115,21 +115,21 @@ def _roofline_share(seat: Evidence, seats: list[Evidence]) -> float:
 
 
 def _prefill_excess(seat: Evidence) -> list[float]:
-    ratios = [float(pair.child_prefill_us) / float(pair.parent_prefill_us) for pair in seat.pairs]
+    ratios = (float(pair.child_prefill_us) / float(pair.parent_prefill_us) for pair in seat.pairs)
     return [log(ratio / _PREFILL_RATIO) for ratio in ratios]
 
 
 def flags(seats: list[Evidence]) -> list[Flag]:
     """Every flag that the raw data raise."""
     excesses = [_prefill_excess(seat) for seat in seats]
-    together = signed_rank_p([excess for seat in excesses for excess in seat]) <= _PREFILL_ALPHA
+    together = signed_rank_p([v for excess in excesses for v in excess]) <= _PREFILL_ALPHA
     found = []
-    for seat, excess in zip(seats, excesses):
+    for seat, excess in zip(seats, excesses, strict=True):
         share = _roofline_share(seat, seats)
         if share > 1.0:
             found.append(Flag("roofline", seat.seat, ppm(share)))
-        slower = together or signed_rank_p(excess) <= _PREFILL_ALPHA
         typical = median(excess)
+        slower = together or signed_rank_p(excess) <= _PREFILL_ALPHA
         if slower and typical is not None and typical > 0.0:
             found.append(Flag("prefill", seat.seat, ppm(exp(typical) * _PREFILL_RATIO)))
     # Within a seat, roofline is found before prefill, and sorting keeps that.
@@ -140,11 +140,10 @@ def physics(seats: list[Evidence]) -> GateResult:
     """Raises flags, never a refusal."""
     closest = slowest = 0.0
     for seat in seats:
-        share = _roofline_share(seat, seats)
-        closest = share if share > closest else closest
+        closest = max(closest, _roofline_share(seat, seats))
         typical = median(_prefill_excess(seat))
-        ratio = 0.0 if typical is None else exp(typical) * _PREFILL_RATIO
-        slowest = ratio if ratio > slowest else slowest
+        if typical is not None:
+            slowest = max(slowest, exp(typical) * _PREFILL_RATIO)
     detail = (
         f"{len(flags(seats))} flags, at most {fixed(closest * 100.0, 1)} % of the roofline"
         f" and {fixed(slowest, 2)} times the parent's prefill"

@@ -116,11 +116,11 @@ def _score(pair: Message, field: str) -> Score:
     return Score(kl, score.number("agreements"), nll)
 
 
-def _pair(pair: Message, x_prefill_us: int, y_prefill_us: int) -> Pair:
+def _pair(pair: Message, x_us: int, y_us: int) -> Pair:
+    for us in (x_us, y_us):
+        require(1 <= us <= PREFILL_US_MAX, f"a prefill of {us} us")
     for time in ("x_ns", "y_ns"):
         require(1 <= pair.number(time) <= PAIR_NS_MAX, f"{time} is {pair.number(time)}")
-    for us in (x_prefill_us, y_prefill_us):
-        require(1 <= us <= PREFILL_US_MAX, f"a prefill of {us} us")
     for digest in ("x_tokens", "y_tokens"):
         require(len(pair.data(digest)) == 16, f"{digest} has {len(pair.data(digest))} bytes")
     base = pair.number("base_nll_micronats")
@@ -129,8 +129,8 @@ def _pair(pair: Message, x_prefill_us: int, y_prefill_us: int) -> Pair:
         pair.number("prompt"),
         pair.number("x_ns"),
         pair.number("y_ns"),
-        x_prefill_us,
-        y_prefill_us,
+        x_us,
+        y_us,
         Octets(pair.data("x_tokens")),
         Octets(pair.data("y_tokens")),
         _score(pair, "x_score"),
@@ -174,10 +174,9 @@ def read(message: Message) -> Measurement:
     pairs = message.messages("pairs")
     require(len(pairs) <= PAIRS_MAX, f"{len(pairs)} pairs")
     x_us, y_us = message.numbers("x_prefill_us"), message.numbers("y_prefill_us")
-    for name, prefills in (("x_prefill_us", x_us), ("y_prefill_us", y_us)):
-        require(len(prefills) == len(pairs), f"{len(prefills)} of {len(pairs)} {name}")
+    require(len(x_us) == len(y_us) == len(pairs), "as many prefills as pairs")
     return Measurement(
-        [_pair(*pair) for pair in zip(pairs, x_us, y_us)],
+        [_pair(*measured) for measured in zip(pairs, x_us, y_us, strict=True)],
         _arm(present(message, "x")),
         _arm(present(message, "y")),
         _environment(present(message, "environment")),

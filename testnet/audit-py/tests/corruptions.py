@@ -39,7 +39,7 @@ def unpack(name: str, data: bytes) -> dict[str, Any]:
         elif field.kind == "message":
             part = message.message(field.name)
             values[field.name] = None if part is None else part.raw
-        elif field.kind == "packed":
+        elif field.packed:
             values[field.name] = message.numbers(field.name)
         elif field.kind in ("bytes", "string"):
             text = message.data(field.name) if field.kind == "bytes" else message.text(field.name)
