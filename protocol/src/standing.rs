@@ -38,12 +38,15 @@ pub enum Rule {
     VoucheeEnded,
     /// The key contradicted itself and is ended.
     Ended,
+    /// A spec that a confirmed claim of somebody else followed and bore out.
+    CitedSpec,
 }
 
 impl Rule {
     /// All rules, in the order in which they are listed for people.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::InRange,
+        Self::CitedSpec,
         Self::Outlier,
         Self::NoShow,
         Self::NullTrap,
@@ -62,7 +65,7 @@ impl Rule {
     #[must_use]
     pub fn delta(self) -> Option<i64> {
         match self {
-            Self::InRange => Some(1),
+            Self::InRange | Self::CitedSpec => Some(1),
             Self::Outlier => Some(-2),
             Self::NoShow | Self::FailedChallenge => Some(-1),
             Self::NullTrap | Self::VoucheeEnded => Some(-10),
@@ -89,6 +92,7 @@ impl Rule {
             Self::VoucheeCaught => "vouched for a key that was caught",
             Self::VoucheeEnded => "vouched for a key that was ended",
             Self::Ended => "contradicted itself: key ended",
+            Self::CitedSpec => "wrote a spec that a confirmed claim bore out",
         }
     }
 }

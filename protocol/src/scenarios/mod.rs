@@ -9,5 +9,6 @@ mod frontier;
 mod hostile;
 mod life;
 mod membership;
+mod posts;
 mod trap;
 mod world;

@@ -32,6 +32,7 @@ impl State {
             Body::Equivocation(proof) => self.end_key(proof.culprit(), height),
             Body::DoubleVote(proof) => self.end_key(proof.validator, height),
             Body::Disclosure(told) => self.apply_disclosure(record, told, height),
+            Body::Post(post) => self.apply_post(record, post, height),
         }
     }
 
@@ -48,6 +49,7 @@ impl State {
         if !parent_stands {
             return Err(Reject::Parent(claim.parent));
         }
+        self.check_citations(&claim.cites)?;
         let same = |open: &&ClaimState| {
             !open.is_entry() && open.author == record.author && open.parent == claim.parent
         };
@@ -70,6 +72,7 @@ impl State {
         self.claims.insert(id, Arc::new(state));
         self.recipes.insert(recipe, id);
         self.docket.push(id);
+        self.note_citations(id, &claim.cites);
         Ok(())
     }
 
@@ -128,6 +131,8 @@ impl State {
         Arc::make_mut(claim).opening = Some(opening.clone());
         if opening.null {
             self.spring_trap(id);
+        } else {
+            self.credit_specs(id);
         }
         self.remember("opening", id);
         Ok(())
