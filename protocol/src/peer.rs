@@ -180,6 +180,12 @@ impl Peer {
         self.measuring
     }
 
+    /// Whether a record waits to be ordered.
+    #[must_use]
+    pub fn waits(&self, id: RecordId) -> bool {
+        self.pool.contains(id)
+    }
+
     /// Whether a block would have something to say at `now_ms`.
     #[must_use]
     pub fn has_work(&self, now_ms: u64) -> bool {
