@@ -47,7 +47,7 @@ pub enum Rule {
 
 impl Rule {
     /// All rules, in the order in which they are listed for people.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::InRange,
         Self::CitedSpec,
         Self::Outlier,

@@ -227,9 +227,10 @@ async fn spec(State(shared): App, Path(id): Path<String>) -> Response {
     let mut found = ledger.specs().filter(|spec| spec.id.to_string().starts_with(&prefix));
     match (found.next(), found.next()) {
         (Some(spec), None) => Json(board.spec_row(&ledger, spec)).into_response(),
-        (Some(_), Some(_)) => {
-            fault(StatusCode::NOT_FOUND, &format!("several specs begin with {id}; give more digits"))
-        }
+        (Some(_), Some(_)) => fault(
+            StatusCode::NOT_FOUND,
+            &format!("several specs begin with {id}; give more digits"),
+        ),
         (None, _) => fault(
             StatusCode::NOT_FOUND,
             &format!("no spec on this ledger begins with {id}; `assay spec list` has them"),
