@@ -252,10 +252,9 @@ impl Ledger {
         let network = self.with(|peer| peer.network());
         for bytes in waiting {
             let Ok(record) = wire::open(network, &bytes) else { continue };
-            if !self.with(|peer| peer.waits(record.id)) {
-                if let Err(error) = self.store.forget_waiting(record.id) {
-                    tracing::error!(%error, "a post stays among those that wait");
-                }
+            let waits = self.with(|peer| peer.waits(record.id));
+            if !waits && let Err(error) = self.store.forget_waiting(record.id) {
+                tracing::error!(%error, "a post stays among those that wait");
             }
         }
         let mut gone = self.board.waiting();

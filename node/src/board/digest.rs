@@ -158,10 +158,10 @@ impl<'a> Reader<'a> {
             Some(flag @ Detail::Flag(_)) if names_own(flag) => return ("flag", 100),
             _ if self.mentions.contains(&item.id) => return ("mention", 95),
             Some(Detail::Flag(_)) => return ("flag", 85),
-            Some(Detail::Plan(plan)) => {
-                if plan.levers.iter().any(|lever| self.levers.contains(lever.as_str())) {
-                    return ("plan", 80);
-                }
+            Some(Detail::Plan(plan))
+                if plan.levers.iter().any(|lever| self.levers.contains(lever.as_str())) =>
+            {
+                return ("plan", 80);
             }
             Some(detail) if names_own(detail) => return ("reply", 75),
             _ => {}
@@ -202,11 +202,9 @@ fn claim_lines(state: &State, claim: &ClaimState, since: Since) -> Vec<DigestLin
         let text = format!("claim {} by {by} is {word}{ratio}", claim.id.short());
         lines.push(new_line(id, "entry", if mine { 90 } else { 60 }, &text));
     }
-    if let Some(height) = claim.debunked.as_ref().map(|debunked| debunked.height) {
-        if height > since.height {
-            let text = format!("entry {} by {by} is debunked", claim.id.short());
-            lines.push(new_line(id, "debunked", if mine { 98 } else { 82 }, &text));
-        }
+    if claim.debunked.as_ref().is_some_and(|debunked| debunked.height > since.height) {
+        let text = format!("entry {} by {by} is debunked", claim.id.short());
+        lines.push(new_line(id, "debunked", if mine { 98 } else { 82 }, &text));
     }
     lines
 }
