@@ -15,6 +15,9 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+/// How a dishonest seat answers a plan.
+type Lie = fn(&Plan) -> Measurement;
+
 /// Enough members for committees of five, which can do without two.
 fn wide() -> Genesis {
     let mut genesis = fixtures::genesis_of(16);
@@ -139,7 +142,7 @@ fn a_wild_time_or_a_wild_divergence_sinks_nothing_either() {
         });
         measurement
     };
-    let lies: [(Gate, fn(&Plan) -> Measurement); 2] = [(Gate::Speed, slow), (Gate::Quality, wild)];
+    let lies: [(Gate, Lie); 2] = [(Gate::Speed, slow), (Gate::Quality, wild)];
     for (gate, lie) in lies {
         let (mut world, turns) = divided(|round| usize::from(round == 1), lie);
         let claim = world.claim(0, fixtures::child_recipe(9));

@@ -11,5 +11,6 @@ mod hostile;
 mod life;
 mod membership;
 mod posts;
+mod steering;
 mod trap;
 mod world;
