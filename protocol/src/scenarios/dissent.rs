@@ -15,9 +15,6 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-/// How a dishonest seat answers a plan.
-type Lie = fn(&Plan) -> Measurement;
-
 /// Enough members for committees of five, which can do without two.
 fn wide() -> Genesis {
     let mut genesis = fixtures::genesis_of(16);
@@ -142,13 +139,12 @@ fn a_wild_time_or_a_wild_divergence_sinks_nothing_either() {
         });
         measurement
     };
-    let lies: [(Gate, Lie); 2] = [(Gate::Speed, slow), (Gate::Quality, wild)];
-    for (gate, lie) in lies {
+    type Lie = fn(&Plan) -> Measurement;
+    for (gate, lie) in [(Gate::Speed, slow as Lie), (Gate::Quality, wild as Lie)] {
         let (mut world, turns) = divided(|round| usize::from(round == 1), lie);
         let claim = world.claim(0, fixtures::child_recipe(9));
         world.run(120);
         let state = world.state().claim(claim).unwrap();
-        assert_eq!(outcomes(&world, claim)[..2].len(), 2, "{gate:?}");
         assert_eq!(outcomes(&world, claim)[0], ("first", Outcome::Contested), "{gate:?}");
         assert_eq!(state.outcome(), Some(Outcome::Accepted), "{gate:?}");
         assert_eq!(state.round(1).unwrap().verdict.as_ref().unwrap().dissent[0].gate, gate);
