@@ -45,12 +45,15 @@ pub enum Rule {
     VoucheeEnded,
     /// The key contradicted itself and is ended.
     Ended,
+    /// A spec that a confirmed claim of somebody else followed and bore out.
+    CitedSpec,
 }
 
 impl Rule {
     /// All rules, in the order in which they are listed for people.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::InRange,
+        Self::CitedSpec,
         Self::Outlier,
         Self::Contradicted,
         Self::NoShow,
@@ -74,7 +77,7 @@ impl Rule {
     #[must_use]
     pub fn delta(self) -> Option<i64> {
         match self {
-            Self::InRange => Some(1),
+            Self::InRange | Self::CitedSpec => Some(1),
             Self::Outlier => Some(-2),
             Self::Contradicted => Some(-3),
             Self::NoShow | Self::FailedChallenge => Some(-1),
@@ -104,6 +107,7 @@ impl Rule {
             Self::VoucheeCaught => "vouched for a key that was caught",
             Self::VoucheeEnded => "vouched for a key that was ended",
             Self::Ended => "contradicted itself: key ended",
+            Self::CitedSpec => "wrote a spec that a confirmed claim bore out",
         }
     }
 }

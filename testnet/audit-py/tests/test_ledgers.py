@@ -56,6 +56,7 @@ class Ledgers(unittest.TestCase):
         ):
             self.assertIn(outcome, rounds)
         expected = {"in_range", "outlier", "no_show", "null_trap", "failed_challenge", "ended"}
+        expected.add("cited_spec")
         self.assertLessEqual(expected, rules)
 
     def test_every_corruption_is_named(self) -> None:
