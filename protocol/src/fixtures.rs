@@ -56,6 +56,7 @@ pub(crate) fn genesis_of(members: u8) -> Genesis {
             reserves: 1,
             quorum: 3,
             frontier: Quorum { seats: 3, quorum: 3 },
+            seats_max: 3,
             seal_ms: 60_000,
             reveal_ms: 10_000,
             measuring_max: 1,
@@ -95,13 +96,13 @@ pub(crate) fn child_recipe(bundle: u8) -> Recipe {
     Recipe { bundle: Some(BlobHash([bundle; 32])), ..genesis().challenge.base }
 }
 
-/// An honest arm's report for a plan of the test genesis.
-pub(crate) fn arm() -> ArmReport {
+/// An honest arm's report on so many pairs of the test genesis.
+pub(crate) fn arm(pairs: u64) -> ArmReport {
     ArmReport {
-        decoded_tokens: 8 * 32,
+        decoded_tokens: pairs * 32,
         prefill_ns: 1_000_000,
-        scored_tokens: 8 * 32,
-        path_positions: 8 * 32,
+        scored_tokens: pairs * 32,
+        path_positions: pairs * 32,
         repeat_positions: 33,
         shape: [3; 32],
         bytes_per_token: 10_000_000,
@@ -136,8 +137,8 @@ pub(crate) fn measurement(plan: &Plan, ratio: f64) -> Measurement {
     });
     Measurement {
         pairs: pairs.collect(),
-        x: arm(),
-        y: arm(),
+        x: arm(plan.prompts.len() as u64),
+        y: arm(plan.prompts.len() as u64),
         environment: Environment {
             hardware_class: CLASS.to_owned(),
             bandwidth_mb_s: 10_000,

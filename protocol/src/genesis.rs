@@ -1,6 +1,7 @@
 //! The genesis file: who starts a network, what it measures and by which numbers.
 
 use crate::ids::{Beacon, BlobHash, ClaimId, NetworkId, PeerId, RecipeId, hash_parts};
+use crate::measurement::Scope;
 use crate::membership::is_name;
 use crate::record::Recipe;
 use crate::standing::GAIN_PER_EPOCH_LIMIT;
@@ -96,6 +97,9 @@ pub struct CommitteeRules {
     /// Seats and quorum of the independent second committee that measures a claim which would lead
     /// its track.
     pub frontier: Quorum,
+    /// Most seats of any committee: committees grow up to it where the seats of a hardware class differ
+    /// too much for the seats above to find the gain that is planned for.
+    pub seats_max: u32,
     /// Time to seal, from the draw. Reserves are called at half of it.
     pub seal_ms: u64,
     /// Time to reveal, from the last seal.
@@ -123,6 +127,17 @@ pub struct Quorum {
     pub quorum: u32,
 }
 
+impl Quorum {
+    /// A committee of more seats whose quorum is no smaller a share of them.
+    #[must_use]
+    pub fn grown_to(self, seats: u32) -> Self {
+        let seats = seats.max(self.seats);
+        let product = u64::from(seats).saturating_mul(self.quorum.into());
+        let quorum = product.div_ceil(u64::from(self.seats.max(1)));
+        Self { seats, quorum: u32::try_from(quorum).unwrap_or(seats) }
+    }
+}
+
 impl CommitteeRules {
     fn check(&self) -> Result<(), GenesisError> {
         let c = self;
@@ -133,6 +148,11 @@ impl CommitteeRules {
             (1..=c.frontier.seats).contains(&c.frontier.quorum),
             "committee.frontier.quorum",
             "1 to committee.frontier.seats",
+        )?;
+        require(
+            (c.seats.max(c.frontier.seats)..=64).contains(&c.seats_max),
+            "committee.seats_max",
+            "committee.seats and committee.frontier.seats to 64",
         )?;
         require(c.reserves <= 64, "committee.reserves", "at most 64")?;
         require(
@@ -353,6 +373,17 @@ impl Genesis {
         let least = self.challenge.agreement_min_ppm as f64 / 1e6;
         let alpha = self.significance.alpha_ppm as f64 / 1e6;
         binomial_at_least(tokens, tokens, least) <= alpha
+    }
+
+    /// How much a seat has to look at that drew these prompts.
+    #[must_use]
+    pub fn scope<'a>(&self, prompts: &'a [u32]) -> Scope<'a> {
+        Scope {
+            prompts,
+            decode_tokens: self.measurement.decode_tokens,
+            scored_tokens: self.challenge.pool.scored_tokens,
+            reach_tokens: self.measurement.reach_tokens,
+        }
     }
 
     /// The network's id: the hash of this genesis in its one JSON spelling.

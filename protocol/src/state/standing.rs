@@ -1,9 +1,9 @@
 //! What a settled round does to the standing of those who had a part in it.
 
-use super::State;
+use super::{Finding, State};
 use crate::gates::Evidence;
 use crate::ids::{PeerId, RoundId};
-use crate::standing::{Occasion, Rule, SeatFit, fit};
+use crate::standing::{Middle, Occasion, Rule, SeatFit};
 use crate::verdict::Outcome;
 
 impl State {
@@ -12,22 +12,34 @@ impl State {
     /// in.
     #[must_use]
     pub fn seat_fits(&self, id: RoundId) -> Vec<(PeerId, SeatFit)> {
-        let Some((claim, round)) = self.round(id) else { return Vec::new() };
+        let Some(middle) = self.middle_of(id) else { return Vec::new() };
+        let seats = self.timed_logs(id).into_iter();
+        seats.filter_map(|(seat, logs)| Some((seat, middle.place(&logs)?))).collect()
+    }
+
+    /// What the seats and newcomers of a round are held against; `None` without a quorum.
+    pub(super) fn middle_of(&self, id: RoundId) -> Option<Middle> {
+        let (claim, round) = self.round(id)?;
         let quorum = usize::try_from(self.quorum(claim, round).quorum).unwrap_or(usize::MAX);
+        let seats = self.timed_logs(id);
+        let tau = round.calibration.between(&self.genesis.significance).tau;
+        let middle = Middle::of(tau, seats.iter().map(|(_, logs)| logs.as_slice()));
+        middle.filter(|_| seats.len() >= quorum)
+    }
+
+    /// Log ratios of the seats of a round whose machines are of the claim's class.
+    fn timed_logs(&self, id: RoundId) -> Vec<(PeerId, Vec<f64>)> {
+        let Some((claim, round)) = self.round(id) else { return Vec::new() };
         let class = claim.speed_class(round);
-        let seats: Vec<(PeerId, Vec<f64>)> = round
+        let timed = round
             .reveals
             .iter()
             .filter(|(_, measurement)| class.fits(&measurement.environment))
             .filter_map(|(seat, measurement)| {
                 let plan = self.plan(claim, round, *seat)?;
                 Some((*seat, Evidence { plan: &plan, measurement }.log_ratios()))
-            })
-            .collect();
-        if seats.len() < quorum {
-            return Vec::new();
-        }
-        fit(class.calibration.between(&self.genesis.significance).tau, &seats)
+            });
+        timed.collect()
     }
 
     /// Credits a round's seats for measuring what the others measured, and charges them for what
@@ -47,6 +59,34 @@ impl State {
         events.extend(silent.map(|seat| (seat, Rule::NoShow)));
         for (peer, rule) in events {
             self.book_for(peer, rule, id);
+        }
+    }
+
+    /// Charges the seats whose exact counts another quorum did not bear out, when a round says that the
+    /// claim holds: those that dissented in it, and in the contested round that led to it.
+    pub(super) fn account_for_dissent(&mut self, id: RoundId) {
+        let Some((claim, round)) = self.round(id) else { return };
+        let Some(verdict) = &round.verdict else { return };
+        let holds = match claim.is_entry() {
+            true => Self::finding(claim, verdict) == Finding::Upheld,
+            false => matches!(verdict.outcome, Outcome::Accepted | Outcome::Pending),
+        };
+        if !holds || verdict.outcome == Outcome::Contested {
+            return;
+        }
+        let before = id.number.checked_sub(1).filter(|_| claim.contested_before(round));
+        let wrong: Vec<(PeerId, RoundId)> = [before, Some(id.number)]
+            .into_iter()
+            .flatten()
+            .filter_map(|number| claim.round(number))
+            .filter_map(|round| Some((round.number, round.verdict.as_ref()?)))
+            .flat_map(|(number, verdict)| {
+                let exact = verdict.dissent.iter().filter(|dissent| dissent.is_exact());
+                exact.map(move |dissent| (dissent.seat, RoundId { number, ..id }))
+            })
+            .collect();
+        for (seat, round) in wrong {
+            self.book_for(seat, Rule::Contradicted, round);
         }
     }
 
