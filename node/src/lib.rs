@@ -9,6 +9,7 @@
 //! | [`net`], [`fetch`] | libp2p, and files by hash over it |
 //! | [`consensus`] | the host of the ordering engine |
 //! | [`seat`], [`measure`], [`author`] | measuring claims in a worker process, and making them |
+//! | [`nulls`] | null claims, by hand and by lot |
 //! | [`api`] | the pages and the local JSON API |
 //! | [`serve`] | chat templates, tool calls, the OpenAI-compatible server |
 //! | [`cli`] | the commands |
@@ -28,6 +29,7 @@ pub mod home;
 pub mod ledger;
 pub mod measure;
 pub mod net;
+pub mod nulls;
 pub mod ordering;
 pub mod seat;
 pub mod serve;

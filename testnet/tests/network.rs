@@ -1,23 +1,18 @@
-//! A real network of processes: kills, restarts, newcomers, exports, damage.
+//! A real network of processes: kills, restarts, newcomers, exports, damage, lots.
 
-use assay_node::api::{Claims, Status};
+mod common;
+
+use assay_node::api::{ClaimAccepted, Status};
 use assay_node::home::Home;
 use assay_protocol::genesis::{Genesis, Member};
 use assay_protocol::state::Phase;
 use assay_testnet::claims::{SCENARIOS, Scenario, make, write_bundles};
 use assay_testnet::layout::{self, Layout, NodeLayout};
 use assay_testnet::nodes::{self, Node};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::time::{Duration, Instant};
-
-const PATIENCE: Duration = Duration::from_secs(120);
-
-/// The `assay` program of the same build.
-fn assay() -> PathBuf {
-    let testnet = Path::new(env!("CARGO_BIN_EXE_assay-testnet"));
-    testnet.with_file_name(format!("assay{}", std::env::consts::EXE_SUFFIX))
-}
+use common::{assay, audit, claims, run, status, wait, wait_same_head};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
 /// Deadlines so short that nobody measures in time: claims pass through every phase in seconds.
 fn hasty(members: Vec<Member>) -> Genesis {
@@ -25,18 +20,6 @@ fn hasty(members: Vec<Member>) -> Genesis {
     genesis.committee.seal_ms = 3_000;
     genesis.committee.reveal_ms = 1_000;
     genesis
-}
-
-fn status(node: &Node) -> Status {
-    node.client().unwrap().get("/api/status").unwrap()
-}
-
-fn wait(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < deadline, "{what}: not within {} s", PATIENCE.as_secs());
-        std::thread::sleep(Duration::from_millis(200));
-    }
 }
 
 /// Makes a claim whose result was made up, so that nothing is measured beforehand.
@@ -48,29 +31,9 @@ fn claim(layout: &Layout, bundles: &Path, author: usize, bundle: &'static str) {
 
 fn wait_settled(node: &Node, claims: usize) {
     wait("claims settle", || {
-        let all: Claims = node.client().unwrap().get("/api/claims").unwrap();
-        all.claims.iter().filter(|row| row.phase == Phase::Settled).count() == claims
+        let all = common::claims(node);
+        all.iter().filter(|row| row.phase == Phase::Settled).count() == claims
     });
-}
-
-fn wait_same_head(nodes: &[Node]) {
-    wait("all nodes reach one head", || {
-        let heads: Vec<_> =
-            nodes.iter().map(|node| (status(node).height, status(node).head)).collect();
-        heads.iter().all(|head| *head == heads[0])
-    });
-}
-
-fn run(args: &[&str], paths: &[(&str, &Path)]) -> Output {
-    let mut command = Command::new(assay());
-    command.args(args);
-    for (option, path) in paths {
-        if !option.is_empty() {
-            command.arg(option);
-        }
-        command.arg(path);
-    }
-    command.output().unwrap()
 }
 
 #[test]
@@ -96,8 +59,7 @@ fn killed_nodes_catch_up_and_newcomers_join() {
 
     // Idle means idle: nothing is ordered while nobody has anything to say.
     wait("every author opens its result", || {
-        let all: Claims = nodes[0].client().unwrap().get("/api/claims").unwrap();
-        all.claims.iter().all(|row| row.author_ratio_ppm.is_some())
+        claims(&nodes[0]).iter().all(|row| row.author_ratio_ppm.is_some())
     });
     wait_same_head(&nodes);
     let height = status(&nodes[0]).height;
@@ -145,11 +107,6 @@ fn newcomer_joins_and_returns(layout: &Layout, nodes: &[Node], folder: &Path) ->
     nodes::spawn(&assay(), &node, &layout.network).unwrap()
 }
 
-fn audit(file: &Path, layout: &Layout) -> (bool, serde_json::Value) {
-    let output = run(&["audit", "--format", "json"], &[("", file), ("--genesis", &layout.network)]);
-    (output.status.success(), serde_json::from_slice(&output.stdout).unwrap())
-}
-
 fn height_of(file: &Path, layout: &Layout) -> u64 {
     let (ok, report) = audit(file, layout);
     assert!(ok, "{report}");
@@ -174,6 +131,41 @@ fn flipped_bytes_are_found(file: &Path, layout: &Layout) {
         std::fs::write(&damaged, &bytes[..cut]).unwrap();
         assert!(!audit(&damaged, layout).0, "cut at {cut}");
     }
+}
+
+/// A node that has nothing to do makes null claims by itself, now and then, that nobody can tell
+/// from others before they are opened.
+#[test]
+fn idle_nodes_make_null_claims_by_lot() {
+    let folder = tempfile::tempdir().unwrap();
+    let often = |members| {
+        let mut genesis = hasty(members);
+        genesis.committee.null_ppm = 500_000;
+        genesis
+    };
+    let layout = layout::create(&folder.path().join("net"), often).unwrap();
+    let nodes = nodes::start(&assay(), &layout).unwrap();
+    let mut by_hand = Vec::new();
+    // Every entry causes one with probability 1/2.
+    let mut found = None;
+    for round in 0..16 {
+        let home = &layout.nodes[round % 5].home;
+        let made = run(&["claim", "null", "--format", "json"], &[("--home", home)]);
+        if let Ok(made) = serde_json::from_slice::<ClaimAccepted>(&made.stdout) {
+            by_hand.push(made.claim);
+        }
+        wait("claims settle", || claims(&nodes[0]).iter().all(|row| row.settled_at.is_some()));
+        std::thread::sleep(Duration::from_secs(5));
+        found = claims(&nodes[0]).into_iter().find(|row| !by_hand.contains(&row.id));
+        if found.is_some() {
+            break;
+        }
+    }
+    let id = found.expect("one of sixteen entries causes a null claim").id;
+    let row = || claims(&nodes[0]).into_iter().find(|row| row.id == id).unwrap();
+    wait("its author opens it", || row().null.is_some());
+    assert_eq!((row().null, row().author_ratio_ppm), (Some(true), Some(1_000_000)));
+    assert!(row().summary.starts_with("other kernels for "), "{}", row().summary);
 }
 
 /// The demonstration itself, as a script would run it. Speed depends on how busy the machine is,

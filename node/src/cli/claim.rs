@@ -6,8 +6,10 @@ use super::output::{Format, fields, print, table};
 use crate::api::{ClaimAccepted, ClaimRequest, ClaimRow, Claims, Statement};
 use crate::embedded::Embedded;
 use crate::home::Home;
+use crate::nulls::{NULL_RATIO_PPM, null_recipe, summary_of};
 use crate::storage::Blobs;
 use anyhow::Context;
+use assay_protocol::genesis::Genesis;
 use assay_protocol::ids::{BlobHash, ClaimId};
 use assay_protocol::manifest::Kind;
 use assay_protocol::record::{Drafter, Recipe};
@@ -28,9 +30,12 @@ pub enum ClaimCommand {
     New(NewArgs),
     /// Claim the parent's recipe under other bytes, to see which seats report a gain
     #[command(after_help = "The claim looks like any other until its author opens it after the \
-verdict. Write a summary that says nothing of it.
+verdict: the kernels are written again in other words. Who normalises both texts, or compares what \
+a compiler makes of them, can tell; who compares texts cannot. A node makes such claims by itself, \
+by lot, unless it runs with --no-null-claims.
 
-Example:
+Examples:
+  assay claim null
   assay claim null --parent 3fa9c0d1… --summary 'retuned workgroups'")]
     Null(NullArgs),
     /// Have an accepted claim measured again by a fresh committee
@@ -81,9 +86,9 @@ pub struct NewArgs {
     /// The claim that this one improves on; the base recipe without this
     #[arg(long, value_name = "CLAIM")]
     parent: Option<ClaimId>,
-    /// One line that says what was done
+    /// One line that says what was done; without this, one that lists what the recipe brings
     #[arg(long, value_name = "TEXT")]
-    summary: String,
+    summary: Option<String>,
     /// Seal this speed ratio instead of measuring one; everyone will see what it was
     #[arg(long, value_name = "RATIO")]
     ratio: Option<f64>,
@@ -98,9 +103,9 @@ pub struct NullArgs {
     /// The claim whose recipe to copy; the base recipe without this
     #[arg(long, value_name = "CLAIM")]
     parent: Option<ClaimId>,
-    /// One line, as an ordinary claim would have
+    /// One line, as an ordinary claim would have; without this, the line that `claim new` writes
     #[arg(long, value_name = "TEXT")]
-    summary: String,
+    summary: Option<String>,
 }
 
 /// Runs `assay claim …`.
@@ -124,13 +129,22 @@ fn null(home: &Path, args: NullArgs, format: Format) -> anyhow::Result<()> {
     let client = Client::find(home, MEASURE_TIMEOUT)?;
     let home = Home::open(home)?;
     let blobs = Blobs::open(&home.path().join("blobs"), u64::MAX)?;
+    let parent = match args.parent {
+        None => client.get::<Genesis>("/api/genesis")?.challenge.base,
+        Some(parent) => {
+            let entry: serde_json::Value = client.get(&format!("/api/claims/{parent}"))?;
+            let recipe = entry.pointer("/ledger/recipe").cloned().unwrap_or_default();
+            serde_json::from_value(recipe).context("the node's answer has no recipe")?
+        }
+    };
+    let recipe = null_recipe(&blobs, parent)?;
     let request = ClaimRequest {
-        recipe: super::null::recipe(&client, &blobs, args.parent)?,
+        recipe,
         parent: args.parent,
-        ratio_ppm: Some(1_000_000),
+        ratio_ppm: Some(NULL_RATIO_PPM),
         null: true,
         insist: true,
-        summary: args.summary,
+        summary: args.summary.unwrap_or_else(|| summary_of(&blobs, &recipe)),
     };
     let accepted: ClaimAccepted = client.post("/api/claims", &request)?;
     print(format, &accepted, |accepted| {
@@ -161,7 +175,7 @@ fn new(home: &Path, args: NewArgs, format: Format) -> anyhow::Result<()> {
         ratio_ppm: args.ratio.map(to_ppm),
         null: false,
         insist: args.insist,
-        summary: args.summary,
+        summary: args.summary.unwrap_or_else(|| summary_of(&blobs, &recipe)),
     };
     tell_cost(&client, args.parent)?;
     let spinner = ProgressBar::new_spinner();

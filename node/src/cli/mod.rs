@@ -13,7 +13,6 @@ pub mod ledger;
 pub mod logits;
 pub mod member;
 pub mod model;
-mod null;
 pub mod output;
 pub mod ppl;
 pub mod run;
