@@ -9,6 +9,7 @@ use crate::home::Home;
 use crate::nulls::{NULL_RATIO_PPM, null_recipe, summary_of};
 use crate::storage::Blobs;
 use anyhow::Context;
+use assay_protocol::frontier::Track;
 use assay_protocol::genesis::Genesis;
 use assay_protocol::ids::{BlobHash, ClaimId};
 use assay_protocol::manifest::Kind;
@@ -250,7 +251,9 @@ pub fn claims_table(claims: &[ClaimRow]) -> String {
             "parent",
             "ratio",
             "× base",
+            "rank",
             "ppl",
+            "kl, nat",
             "rounds",
             "verdict",
             "attested by",
@@ -271,13 +274,29 @@ pub fn claims_table(claims: &[ClaimRow]) -> String {
                 parent,
                 claim.ratio.map_or_else(|| "-".to_owned(), ratio_text),
                 claim.ratio_to_base_ppm.map_or_else(|| "-".to_owned(), times),
+                rank_text(claim),
                 perplexity,
+                kl_text(claim),
                 rounds_text(claim),
                 verdict_text(claim),
                 attested.join(", "),
             ]
         }),
     )
+}
+
+/// The place in the track; for lossy recipes, among which speed alone says little, the track only.
+fn rank_text(claim: &ClaimRow) -> String {
+    match (claim.track, claim.rank) {
+        (Some(Track::Lossless), Some(rank)) => format!("{rank}, lossless"),
+        (Some(Track::Lossy), Some(_)) if claim.leads => "front, lossy".to_owned(),
+        (Some(Track::Lossy), Some(_)) => "behind, lossy".to_owned(),
+        _ => "-".to_owned(),
+    }
+}
+
+fn kl_text(claim: &ClaimRow) -> String {
+    claim.kl_micronats.map_or_else(|| "-".to_owned(), |kl| format!("{:.4}", millionths(kl)))
 }
 
 fn rounds_text(claim: &ClaimRow) -> String {
