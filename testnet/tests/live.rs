@@ -24,7 +24,10 @@ fn brisk(members: Vec<Member>) -> Genesis {
     genesis.committee.frontier = Quorum { seats: 2, quorum: 2 };
     genesis.committee.seats_max = 2;
     genesis.committee.reserves = 1;
-    genesis.measurement.pairs = 8;
+    genesis.measurement.pairs = 6;
+    genesis.measurement.pairs_min = 6;
+    genesis.measurement.reach_tokens = 8;
+    genesis.measurement.context_tokens = 64;
     genesis.significance.alpha_ppm = 20_000;
     genesis.membership.probation_rounds = 1;
     genesis
