@@ -181,6 +181,7 @@ impl Nulls {
             ratio_ppm: Some(NULL_RATIO_PPM),
             null: true,
             insist: true,
+            cites: Vec::new(),
             summary: summary_of(&self.blobs, &recipe),
         })
     }

@@ -9,16 +9,28 @@ use assay_protocol::state::Phase;
 use assay_testnet::claims::{SCENARIOS, Scenario, make, write_bundles};
 use assay_testnet::layout::{self, Layout, NodeLayout};
 use assay_testnet::nodes::{self, Node};
-use common::{assay, audit, claims, run, status, wait, wait_same_head};
+use common::{assay, audit, claims, run, status, wait, wait_for, wait_same_head};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
+
+/// For claims that seats really measure, one after the other, on a machine that may be busy.
+const MEASURING_PATIENCE: Duration = Duration::from_secs(900);
 
 /// Deadlines so short that nobody measures in time: claims pass through every phase in seconds.
 fn hasty(members: Vec<Member>) -> Genesis {
     let mut genesis = layout::genesis(members);
     genesis.committee.seal_ms = 3_000;
     genesis.committee.reveal_ms = 1_000;
+    genesis
+}
+
+/// Few and short pairs: what is measured is the same, only less of it.
+fn brief(members: Vec<Member>) -> Genesis {
+    let mut genesis = layout::genesis(members);
+    genesis.measurement.pairs = 4;
+    genesis.measurement.pairs_min = 4;
+    genesis.measurement.decode_tokens = 8;
     genesis
 }
 
@@ -166,6 +178,64 @@ fn idle_nodes_make_null_claims_by_lot() {
     wait("its author opens it", || row().null.is_some());
     assert_eq!((row().null, row().author_ratio_ppm), (Some(true), Some(1_000_000)));
     assert!(row().summary.starts_with("other kernels for "), "{}", row().summary);
+}
+
+/// A throttled run and a boast, sealed by their authors and measured by others: the ledger's number is
+/// what the samples say and nothing else, and the opening shows what the author had sealed.
+#[test]
+fn what_an_author_seals_moves_no_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let layout = layout::create(&folder.path().join("net"), brief).unwrap();
+    let bundles = write_bundles(&layout.root).unwrap();
+    let nodes = nodes::start(&assay(), &layout).unwrap();
+    unloadable_checkpoints_are_refused_by_diagnosis(&layout);
+    let sealed = [("serial-rows", "0.2", 200_000), ("same-again", "40", 40_000_000)];
+    for (author, (bundle, ratio, _)) in sealed.into_iter().enumerate() {
+        let scenario = Scenario {
+            author,
+            bundle,
+            summary: bundle,
+            invented_ratio: Some(ratio),
+            ..SCENARIOS[0]
+        };
+        make(&assay(), &layout.nodes[author].home, &bundles, &scenario).unwrap();
+    }
+    let rows = || claims(&nodes[4]);
+    wait_for(MEASURING_PATIENCE, "both authors open their results", || {
+        rows().iter().filter(|row| row.author_ratio_ppm.is_some()).count() == sealed.len()
+    });
+    for (bundle, _, sealed_ppm) in sealed {
+        let rows = rows();
+        let row = rows.iter().find(|row| row.summary == bundle).unwrap();
+        assert_eq!(row.author_ratio_ppm, Some(sealed_ppm));
+        let ratio = row.ratio.unwrap();
+        assert!(ratio.low_ppm <= ratio.ppm && ratio.ppm <= ratio.high_ppm);
+        // Neither recipe is five times slower or forty times faster on any machine.
+        assert!((400_000..20_000_000).contains(&ratio.ppm), "{bundle}: {ratio:?}");
+    }
+    let export = folder.path().join("sealed.assay");
+    let home = layout.nodes[0].home.clone();
+    let exported = run(&["ledger", "export"], &[("--home", &home), ("--out", &export)]);
+    assert!(exported.status.success(), "{exported:?}");
+    // The audit computes every number again from the samples alone.
+    let (ok, report) = audit(&export, &layout);
+    assert!(ok, "{report}");
+}
+
+/// A checkpoint that no seat can load is refused where it is claimed, by what is wrong with it.
+fn unloadable_checkpoints_are_refused_by_diagnosis(layout: &Layout) {
+    let folder = layout.root.join("unloadable");
+    std::fs::create_dir(&folder).unwrap();
+    for (name, bytes) in assay_kernels::embedded_files() {
+        let kept = if name == "model.safetensors" { bytes.len() / 2 } else { bytes.len() };
+        std::fs::write(folder.join(name), &bytes[..kept]).unwrap();
+    }
+    let home = layout.nodes[0].home.clone();
+    let options = ["claim", "new", "--ratio", "1.5", "--summary", "half a checkpoint"];
+    let refused = run(&options, &[("--home", &home), ("--checkpoint", &folder)]);
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success(), "{told}");
+    assert!(told.contains("no seat can load") && told.contains("CK"), "{told}");
 }
 
 /// The demonstration itself, as a script would run it. Speed depends on how busy the machine is,

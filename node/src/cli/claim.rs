@@ -11,7 +11,7 @@ use crate::storage::Blobs;
 use anyhow::Context;
 use assay_protocol::frontier::Track;
 use assay_protocol::genesis::Genesis;
-use assay_protocol::ids::{BlobHash, ClaimId};
+use assay_protocol::ids::{BlobHash, ClaimId, RecordId};
 use assay_protocol::manifest::Kind;
 use assay_protocol::record::{Drafter, Recipe};
 use assay_protocol::state::Cost;
@@ -90,6 +90,9 @@ pub struct NewArgs {
     /// One line that says what was done; without this, one that lists what the recipe brings
     #[arg(long, value_name = "TEXT")]
     summary: Option<String>,
+    /// A spec that the claim follows, by its record id; its author is credited if the claim leads
+    #[arg(long = "cite", value_name = "SPEC")]
+    cites: Vec<RecordId>,
     /// Seal this speed ratio instead of measuring one; everyone will see what it was
     #[arg(long, value_name = "RATIO")]
     ratio: Option<f64>,
@@ -145,6 +148,7 @@ fn null(home: &Path, args: NullArgs, format: Format) -> anyhow::Result<()> {
         ratio_ppm: Some(NULL_RATIO_PPM),
         null: true,
         insist: true,
+        cites: Vec::new(),
         summary: args.summary.unwrap_or_else(|| summary_of(&blobs, &recipe)),
     };
     let accepted: ClaimAccepted = client.post("/api/claims", &request)?;
@@ -176,6 +180,7 @@ fn new(home: &Path, args: NewArgs, format: Format) -> anyhow::Result<()> {
         ratio_ppm: args.ratio.map(to_ppm),
         null: false,
         insist: args.insist,
+        cites: args.cites,
         summary: args.summary.unwrap_or_else(|| summary_of(&blobs, &recipe)),
     };
     tell_cost(&client, args.parent)?;

@@ -8,6 +8,7 @@ mod doubt;
 mod membership;
 mod nulls;
 mod places;
+mod posts;
 mod probation;
 mod ranking;
 mod records;
@@ -22,6 +23,9 @@ pub use doubt::{CHALLENGER_STANDING_MIN, Debunked, ROUNDS_MAX};
 pub use membership::{Admission, MemberState, Membership, PendingVouch};
 pub use nulls::NullLot;
 pub use places::Cost;
+pub use posts::{
+    POSTS_PER_BLOCK_MAX, POSTS_PER_EPOCH_EXTRA, POSTS_PER_PEER_PER_BLOCK_MAX, SpecState, bears_out,
+};
 pub use probation::{SHADOWS_MAX, Shadow};
 pub use ranking::FRONTIER_ROUNDS_MAX;
 pub use round::{Finding, Phase, Purpose, Round};
@@ -56,6 +60,8 @@ pub struct State {
     pub(crate) vouches: BTreeMap<PeerId, PendingVouch>,
     /// Tricks told of. The history covers them.
     pub(crate) disclosures: BTreeMap<RecordId, Arc<Disclosed>>,
+    /// What is kept of posts.
+    pub(crate) posts: posts::Posts,
     pub(crate) claims: BTreeMap<ClaimId, Arc<ClaimState>>,
     pub(crate) recipes: BTreeMap<RecipeId, ClaimId>,
     /// Claims with an open round, in the order these were opened.
@@ -89,6 +95,7 @@ impl State {
             members: membership::founders(&genesis),
             vouches: BTreeMap::new(),
             disclosures: BTreeMap::new(),
+            posts: posts::Posts::default(),
             claims: BTreeMap::new(),
             recipes: BTreeMap::from([(genesis.challenge.base.id(), genesis.base_claim())]),
             docket: Vec::new(),
@@ -255,6 +262,7 @@ impl State {
                 &open,
                 &pending,
                 &self.classes.digest(),
+                &self.posts.digest(),
                 &shares,
                 &self.history,
             ],

@@ -85,6 +85,7 @@ mod tests {
             result_seal: [0; 32],
             summary: String::new(),
             hardware_class: crate::fixtures::CLASS.to_owned(),
+            cites: Vec::new(),
         };
         let mut claim = ClaimState::docketed(id, peer(0), claim, 1);
         (claim.settled_at, claim.decided_by) = (Some(9), Some(1));

@@ -6,6 +6,7 @@ from .doubt import spring_trap
 from .hashing import le64, round_bytes, tagged
 from .measurement import Measurement, require
 from .model import ClaimState, Opened, Purpose, Round, Shadow
+from .posts import check_citations, credit_specs, note_citations
 from .records import Claim, Opening, Record, Reveal, Seal
 from .spelling import Octets
 from .state import State
@@ -14,18 +15,26 @@ from .state import State
 def apply_claim(state: State, record: Record, claim: Claim, height: int) -> None:
     """A claim for the docket."""
     recipe, rules = claim.recipe.id(), state.genesis.committee
-    require(recipe not in state.recipes, "the recipe is on the docket already")
+    docketed = state.recipes.get(recipe)
+    if docketed is not None:
+        known = state.claims.get(docketed)
+        undecided = known is not None and known.outcome() in ("inconclusive", "pending")
+        require(undecided, "the recipe is on the docket already")
     if claim.parent != state.base_claim:
         parent = state.claims.get(claim.parent)
         stands = parent is not None and parent.stands()
         require(stands, "the parent is neither the base recipe nor an accepted claim that stands")
-    waiting = [open for open in state.docketed() if not open.is_entry()]
+        of_class = parent is not None and parent.hardware_class == claim.hardware_class
+        require(of_class, "the parent was measured on another class")
+    open_or_waiting = state.docketed() + [state.claims[id] for id in state.pending]
+    waiting = [open for open in open_or_waiting if not open.is_entry()]
     same = (o for o in waiting if o.author == record.author and o.parent == claim.parent)
     require(next(same, None) is None, "the author has an open claim on this parent")
     operator = state.operator(record.author)
     own = sum(state.operator(open.author) == operator for open in waiting)
     require(own < rules.open_per_operator, "the author's operator has too many unsettled claims")
     require(len(waiting) < rules.docket_max, "the docket is full")
+    check_citations(state, claim.cites)
     state.claims[record.id] = ClaimState(
         record.id,
         record.author,
@@ -39,6 +48,7 @@ def apply_claim(state: State, record: Record, claim: Claim, height: int) -> None
     )
     state.recipes[recipe] = record.id
     state.docket.append(record.id)
+    note_citations(state, record.id, claim.cites)
 
 
 def _open_round(state: State, id: bytes, number: int) -> tuple[ClaimState, Round]:
@@ -134,4 +144,6 @@ def apply_opening(state: State, record: Record, opening: Opening) -> None:
     claim.opening = Opened(claim.id, Octets(opening.salt), opening.ratio_ppm, opening.null)
     if opening.null:
         spring_trap(state, claim)
+    else:
+        credit_specs(state, claim)
     state.remember("opening", claim.id)

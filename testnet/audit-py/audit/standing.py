@@ -11,9 +11,11 @@ RULES: dict[str, int | None] = {
     "no_show": -1,
     "null_trap": -10,
     "failed_challenge": -1,
+    "debunked": -5,
     "vouchee_caught": -5,
     "vouchee_ended": -10,
     "ended": None,
+    "cited_spec": 1,
 }
 """What an event is worth, in the order in which the rules are spelt; `None` takes everything."""
 MISBEHAVIOUR = {"null_trap", "vouchee_caught", "vouchee_ended", "ended"}

@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 /// How long anything may take, three rounds of measurements on a busy machine included.
-pub const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The `assay` program of the same build.
 pub fn assay() -> PathBuf {
@@ -23,10 +23,15 @@ pub fn status(node: &Node) -> Status {
 }
 
 /// Waits until something is so.
-pub fn wait(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+pub fn wait(what: &str, done: impl FnMut() -> bool) {
+    wait_for(PATIENCE, what, done);
+}
+
+/// Waits until something is so, for as long as this.
+pub fn wait_for(patience: Duration, what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + patience;
     while !done() {
-        assert!(Instant::now() < deadline, "{what}: not within {} s", PATIENCE.as_secs());
+        assert!(Instant::now() < deadline, "{what}: not within {} s", patience.as_secs());
         std::thread::sleep(Duration::from_millis(200));
     }
 }
