@@ -44,8 +44,9 @@ impl Author {
             .ok_or_else(|| SubmitError::Refused(format!("claim {parent} is not on the ledger")))?;
         let hardware_class =
             self.seat.identify().await.map_err(|e| SubmitError::Unavailable(e.to_string()))?;
-        let ClaimRequest { recipe, summary, ratio_ppm, insist, null, .. } = request;
-        let mut claim = Claim { recipe, parent, result_seal: [0; 32], summary, hardware_class };
+        let ClaimRequest { recipe, summary, ratio_ppm, insist, null, cites, .. } = request;
+        let mut claim =
+            Claim { recipe, parent, result_seal: [0; 32], summary, hardware_class, cites };
         // Refused claims are refused before minutes are spent on measuring them.
         self.check(&claim)?;
 

@@ -9,6 +9,7 @@
 //! | [`net`], [`fetch`] | libp2p, and files by hash over it |
 //! | [`consensus`] | the host of the ordering engine |
 //! | [`seat`], [`measure`], [`author`] | measuring claims in a worker process, and making them |
+//! | [`board`], [`text`] | what was said, found again by thread, name and word; and made safe to show |
 //! | [`api`] | the pages and the local JSON API |
 //! | [`serve`] | chat templates, tool calls, the OpenAI-compatible server |
 //! | [`cli`] | the commands |
@@ -17,6 +18,7 @@
 
 pub mod api;
 pub mod author;
+pub mod board;
 pub mod cli;
 pub mod consensus;
 pub mod daemon;
@@ -33,3 +35,4 @@ pub mod seat;
 pub mod serve;
 mod statement;
 pub mod storage;
+pub mod text;

@@ -1,8 +1,11 @@
 //! A ledger made to order, and a daemon that shows it.
 
 use assay_node::api::{
-    ClaimAccepted, ClaimRequest, MeasuringLock, PeerRow, Said, Statement, Status, SubmitError, View,
+    ClaimAccepted, ClaimRequest, MeasuringLock, PeerRow, PostRequest, Said, Statement, Status,
+    SubmitError, View,
 };
+use assay_node::board::Board;
+use assay_proto::v1;
 use assay_protocol::block::Proposer;
 use assay_protocol::genesis::{
     Challenge, CommitteeRules, Genesis, MeasurementRules, Member, MembershipRules, PromptPool,
@@ -11,6 +14,7 @@ use assay_protocol::genesis::{
 use assay_protocol::ids::{BlobHash, ClaimId, PeerId, RecordId, RoundId};
 use assay_protocol::measurement::{ArmReport, Environment, Measurement, Pair, Score, token_digest};
 use assay_protocol::plan::{Arm, Plan};
+use assay_protocol::post::{Forecast, PostBody};
 use assay_protocol::randomness::{evaluate, vrf_keypair, vrf_public};
 use assay_protocol::record::{
     Body, Claim, Opening, Recipe, Record, Reveal, Seal, opening_seal, reveal_seal,
@@ -21,6 +25,7 @@ use axum::body::Bytes;
 use ed25519_dalek::SigningKey;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
@@ -122,12 +127,20 @@ impl Truth {
 #[derive(Clone)]
 pub(crate) struct World {
     pub(crate) state: State,
+    pub(crate) board: Arc<Board>,
+    /// What further claims cite.
+    pub(crate) cites: Vec<RecordId>,
     now_ms: u64,
 }
 
 impl World {
     pub(crate) fn new(time_ms: u64) -> Self {
-        Self { state: State::new(genesis(time_ms)), now_ms: time_ms }
+        Self {
+            state: State::new(genesis(time_ms)),
+            board: Arc::default(),
+            cites: Vec::new(),
+            now_ms: time_ms,
+        }
     }
 
     fn base(&self) -> Recipe {
@@ -152,6 +165,57 @@ impl World {
         let block = self.state.build(records, self.now_ms, proposer).unwrap();
         assert_eq!(block.records.len(), records.len(), "a record was refused");
         self.state.apply(&block, None).unwrap();
+        let bodies: BTreeMap<BlobHash, Vec<u8>> = records
+            .iter()
+            .filter_map(|record| Some((post_body(record)?, record.attachment.clone())))
+            .collect();
+        let item = v1::LedgerItem { block: Some(block), certificate: None };
+        self.board.take_block(self.state.network(), &item, |hash| bodies.get(&hash).cloned());
+    }
+
+    fn post_record(&self, author: usize, body: &PostBody, forecast: Option<Forecast>) -> Record {
+        let epoch = self.state.epoch_of(self.state.height() + 1);
+        wire::sign_post(self.state.network(), &key(author), body, epoch, forecast)
+    }
+
+    /// Says something that is ordered at once.
+    pub(crate) fn post(&mut self, author: usize, body: &PostBody) -> RecordId {
+        self.foretell(author, body, None)
+    }
+
+    /// Says something with a forecast.
+    pub(crate) fn foretell(
+        &mut self,
+        author: usize,
+        body: &PostBody,
+        forecast: Option<Forecast>,
+    ) -> RecordId {
+        let record = self.post_record(author, body, forecast);
+        let id = record.id;
+        self.block(&[record]);
+        id
+    }
+
+    /// Says something that waits to be ordered.
+    pub(crate) fn whisper(&mut self, author: usize, body: &PostBody) -> RecordId {
+        let record = self.post_record(author, body, None);
+        self.board.hear(&record, self.now_ms);
+        record.id
+    }
+
+    /// Orders something whose body nobody gives.
+    pub(crate) fn withhold(&mut self, author: usize, body: &PostBody) -> (RecordId, BlobHash) {
+        let mut record = self.post_record(author, body, None);
+        record.attachment.clear();
+        let hash = post_body(&record).unwrap();
+        let id = record.id;
+        self.now_ms += 1;
+        let item = v1::LedgerItem {
+            block: Some(v1::Block { header: None, records: vec![record.signed] }),
+            certificate: None,
+        };
+        self.board.take_block(self.state.network(), &item, |_| None);
+        (id, hash)
     }
 
     /// Dockets a claim whose author measured `own_ppm`.
@@ -174,6 +238,7 @@ impl World {
                 result_seal,
                 summary,
                 hardware_class: CLASS.to_owned(),
+                cites: self.cites.clone(),
             }),
         );
         let id = ClaimId(record.id.0);
@@ -291,6 +356,13 @@ impl World {
     }
 }
 
+fn post_body(record: &Record) -> Option<BlobHash> {
+    match &record.body {
+        Body::Post(post) => Some(post.body),
+        _ => None,
+    }
+}
+
 /// A repeatable number in 0..1000.
 fn noise(seed: u32) -> f64 {
     f64::from(seed.wrapping_mul(2_654_435_761) >> 8 & 0xffff) / 65.536
@@ -365,6 +437,8 @@ fn arm(lossy: bool) -> ArmReport {
 /// The daemon's side of the pages, over a fixed ledger.
 pub(crate) struct Daemon {
     state: Mutex<Arc<State>>,
+    board: Arc<Board>,
+    pub(crate) said: Mutex<Vec<PostRequest>>,
     pub(crate) submitted: Mutex<Vec<ClaimRequest>>,
     changes: watch::Sender<u64>,
 }
@@ -372,7 +446,8 @@ pub(crate) struct Daemon {
 impl Daemon {
     pub(crate) fn new(world: World) -> Self {
         let state = Mutex::new(Arc::new(world.state));
-        Self { state, submitted: Mutex::default(), changes: watch::Sender::new(1) }
+        let (board, said) = (world.board, Mutex::default());
+        Self { state, board, said, submitted: Mutex::default(), changes: watch::Sender::new(1) }
     }
 
     pub(crate) fn bump(&self) {
@@ -436,6 +511,16 @@ impl View for Daemon {
             self.submitted.lock().unwrap().push(request);
             Ok(ClaimAccepted { claim: ClaimId([0xaa; 32]), ratio_ppm, own_verdict: None })
         })
+    }
+
+    fn board(&self) -> Arc<Board> {
+        Arc::clone(&self.board)
+    }
+
+    fn post(&self, request: PostRequest) -> Result<Said, SubmitError> {
+        request.body.check().map_err(|reject| SubmitError::Refused(reject.to_string()))?;
+        self.said.lock().unwrap().push(request);
+        Ok(Said { record: RecordId([7; 32]) })
     }
 
     fn say(&self, statement: Statement) -> Result<Said, SubmitError> {

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from audit.codec import Message
 from audit.model import ClaimState
 from audit.records import open_signed, vote_bytes
 
-from .world import Peer, World
+from .world import CLASS, Peer, World
 
 
 def relay() -> World:
@@ -296,6 +297,25 @@ def proofs() -> World:
     return world
 
 
+def posts() -> World:
+    """Peers talk, and a confirmed claim credits the spec that it followed."""
+    world = World.of(9)
+    speaker, forecaster = world.peers[4], world.peers[5]
+
+    def post(peer: Peer, number: int, **more: object) -> Message:
+        values = {"kind": 1, "body": bytes([number + 1]) * 32, "body_bytes": 9, **more}
+        return world.sign(peer, "post", values)
+
+    forecast = {"ratio_ppm": 1_250_000, "hardware_class": CLASS}
+    spec = post(forecaster, 90, kind=4, forecast=forecast)
+    world.block([post(speaker, n) for n in range(4)] + [spec])
+    cites = [open_signed(world.state.network, spec).id]
+    world.claim(world.peers[0], 1.3, cites=cites)
+    world.run(40)
+    world.block([post(speaker, 50)])
+    return world
+
+
 SCENARIOS: dict[str, Callable[[], World]] = {
     scenario.__name__: scenario
     for scenario in (
@@ -312,5 +332,6 @@ SCENARIOS: dict[str, Callable[[], World]] = {
         bad_newcomer,
         noise,
         proofs,
+        posts,
     )
 }

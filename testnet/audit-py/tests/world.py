@@ -10,7 +10,7 @@ import copy
 import hashlib
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -231,6 +231,7 @@ class World:
         lossless: bool = True,
         hardware_class: str = CLASS,
         number: int | None = None,
+        cites: Sequence[bytes] = (),
     ) -> bytes:
         """Claims a recipe whose child is so many times as fast; a number names a recipe."""
         number = number or len(self.authors) + 1
@@ -252,6 +253,7 @@ class World:
             "result_seal": seal,
             "summary": f"claim {number}, „faster“",
             "hardware_class": hardware_class,
+            "cites": cites,
         }
         signed = self.sign(peer, "claim", values)
         self.block([signed])
