@@ -1,6 +1,5 @@
 //! Where a measurement is taken: adapter, bandwidth, arithmetic, load, clock, temperature.
 
-use super::error::MeasureError;
 use assay_kernels::{AdapterInfo, AdapterRequest, Bundle, Gpu};
 use assay_protocol::measurement::{ENVIRONMENT_TEXT_BYTES_MAX, Environment};
 use std::fs::{read_dir, read_to_string};
@@ -78,11 +77,8 @@ fn number(file: &Path) -> Option<u64> {
 /// # Errors
 ///
 /// When there is no such adapter.
-pub async fn hardware_class(adapter: Option<String>) -> Result<String, MeasureError> {
-    let open = || Gpu::open(&AdapterRequest { name_contains: adapter });
-    // Drivers take their time, which the other tasks of the process need not wait for.
-    let opened = tokio::task::spawn_blocking(open).await;
-    let gpu = opened.map_err(|_| MeasureError::Cancelled)??;
+pub(super) fn hardware_class(adapter: Option<String>) -> assay_kernels::Result<String> {
+    let gpu = Gpu::open(&AdapterRequest { name_contains: adapter })?;
     Ok(cut(&gpu.info().class))
 }
 

@@ -24,8 +24,7 @@ mod message;
 mod run;
 pub mod worker;
 
-pub use environment::hardware_class;
 pub use error::MeasureError;
 pub use job::{Job, JobError, RecipeFiles};
 pub use message::Progress;
-pub use run::{Options, REPEATS_MAX, run};
+pub use run::{Options, REPEATS_MAX, hardware_class, run};
