@@ -58,6 +58,7 @@ fn genesis(name: &str, homes: &[Home]) -> Genesis {
             reserves: 0,
             quorum: 1,
             frontier: Quorum { seats: 1, quorum: 1 },
+            seats_max: 1,
             seal_ms: 1_000,
             reveal_ms: 1_000,
             measuring_max: 1,

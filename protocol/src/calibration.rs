@@ -5,9 +5,9 @@
 //! The sums are integers, because they are part of the state that every peer must agree on.
 
 use crate::gates::{Evidence, PPM};
-use crate::genesis::SignificanceRules;
+use crate::genesis::{Quorum, SignificanceRules};
 use crate::measurement::Environment;
-use crate::statistics::{BetweenSeats, Noise, Pooled, Test, pairs_needed};
+use crate::statistics::{BetweenSeats, Noise, Pooled, Test, pairs_needed, seats_needed};
 use serde::{Deserialize, Serialize};
 
 /// Units of a squared log ratio in one.
@@ -88,6 +88,15 @@ pub struct Calibration {
     base_ps_per_token: Typical,
 }
 
+/// How much a round measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Effort {
+    /// Seats and quorum.
+    pub size: Quorum,
+    /// Pairs that every seat measures.
+    pub pairs: u32,
+}
+
 /// A probe that does not fit the class that a seat says it belongs to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Misfit {
@@ -132,18 +141,32 @@ impl Calibration {
         BetweenSeats { tau: libm::sqrt(squares / df), df: capped }
     }
 
-    /// Pairs a seat needs so that a committee finds the gain that the genesis plans for in nine of ten
-    /// claims: an even number between `least` and `most`. Before the class was measured, `most`.
+    /// Seats and pairs with which a committee finds the gain that the genesis plans for in nine of ten
+    /// claims. More pairs come before more seats, because a seat also loads and scores both recipes; the
+    /// committee grows from the smallest up to `seats_max` only where its seats differ too much, or
+    /// their pairs scatter too widely, for any number of pairs. Of a class that was never measured the
+    /// smallest committee measures the most pairs.
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
-    pub fn pairs(&self, rules: &SignificanceRules, seats: u32, least: u32, most: u32) -> u32 {
-        let Some(sigma) = self.sigma() else { return most };
+    pub fn effort(
+        &self,
+        rules: &SignificanceRules,
+        (smallest, seats_max): (Quorum, u32),
+        (pairs_min, pairs_max): (u32, u32),
+    ) -> Effort {
+        let Some(sigma) = self.sigma() else { return Effort { size: smallest, pairs: pairs_max } };
         let BetweenSeats { tau, df } = self.between(rules);
         let noise = Noise { sigma, tau, tau_df: df };
         let share = |ppm: u64| ppm as f64 / PPM;
         let (alpha, eta) = (share(rules.alpha_ppm), share(rules.eta_ppm));
         let test = Test { alpha, eta, gain: share(rules.gain_ppm), power: 0.9 };
-        pairs_needed(seats, most, noise, test).unwrap_or(most).clamp(least, most)
+        match pairs_needed(smallest.seats, pairs_max, noise, test) {
+            Some(pairs) => Effort { size: smallest, pairs: pairs.clamp(pairs_min, pairs_max) },
+            None => {
+                let seats = seats_needed(pairs_max, seats_max, noise, test).unwrap_or(seats_max);
+                Effort { size: smallest.grown_to(seats), pairs: pairs_max }
+            }
+        }
     }
 
     /// Adds a settled round: its pooled ratio, and where its seats of this class measured.
@@ -222,6 +245,8 @@ mod tests {
         tau_df: 20,
     };
 
+    const SMALLEST: Quorum = Quorum { seats: 7, quorum: 5 };
+
     /// A round whose pairs scatter by `sigma` and whose seats lie `tau` apart, exactly.
     fn round(seats: i32, sigma: f64, tau: f64) -> Pooled {
         let seats: Vec<Vec<f64>> = (0..seats)
@@ -259,12 +284,33 @@ mod tests {
         let pairs = |sigma: f64| {
             let mut class = Calibration::default();
             class.add(&RULES, &round(7, sigma, 0.0), &[]);
-            class.pairs(&RULES, 7, 4, 64)
+            class.effort(&RULES, (SMALLEST, 7), (4, 64)).pairs
         };
-        assert_eq!(Calibration::default().pairs(&RULES, 7, 4, 64), 64);
+        let unknown = Calibration::default().effort(&RULES, (SMALLEST, 15), (4, 64));
+        assert_eq!(unknown, Effort { size: SMALLEST, pairs: 64 });
         assert_eq!(pairs(0.001), 4);
         assert!(pairs(0.02) < pairs(0.04) && pairs(0.04) < pairs(0.08));
         assert_eq!(pairs(0.3), 64);
+    }
+
+    #[test]
+    fn classes_whose_seats_differ_draw_more_of_them() {
+        let effort = |tau: f64, seats_max: u32| {
+            let mut class = Calibration::default();
+            for _ in 0..20 {
+                class.add(&RULES, &round(8, 0.01, tau), &[]);
+            }
+            class.effort(&RULES, (SMALLEST, seats_max), (4, 64))
+        };
+        assert_eq!(effort(0.0, 15).size, SMALLEST);
+        let grown = effort(0.014, 30);
+        assert_eq!(grown.pairs, 64);
+        assert!(grown.size.seats > 7, "{grown:?}");
+        // Seven seats need a quorum of five; the share stays, rounded up.
+        assert_eq!(grown.size.quorum, (grown.size.seats * 5).div_ceil(7));
+        assert!(effort(0.02, 30).size.seats > grown.size.seats);
+        assert_eq!(effort(0.2, 9).size, Quorum { seats: 9, quorum: 7 });
+        assert_eq!(effort(0.2, 7).size, SMALLEST);
     }
 
     #[test]
@@ -312,7 +358,7 @@ mod tests {
             for _ in 0..rounds {
                 class.add(&RULES, &round(5, sigma, tau), &[environment(bandwidth, compute)]);
             }
-            let pairs = class.pairs(&RULES, 7, 4, 64);
+            let pairs = class.effort(&RULES, (SMALLEST, 7), (4, 64)).pairs;
             prop_assert!((4..=64).contains(&pairs) && pairs % 2 == 0);
             prop_assert!(class.between(&RULES).tau.is_finite());
             let _ = class.check(&environment(compute, bandwidth));

@@ -56,6 +56,7 @@ pub(crate) fn genesis_of(members: u8) -> Genesis {
             reserves: 1,
             quorum: 3,
             frontier: Quorum { seats: 3, quorum: 3 },
+            seats_max: 3,
             seal_ms: 60_000,
             reveal_ms: 10_000,
             measuring_max: 1,

@@ -96,6 +96,9 @@ pub struct CommitteeRules {
     /// Seats and quorum of the independent second committee that measures a claim which would lead
     /// its track.
     pub frontier: Quorum,
+    /// Most seats of any committee: committees grow up to it where the seats of a hardware class differ
+    /// too much for the seats above to find the gain that is planned for.
+    pub seats_max: u32,
     /// Time to seal, from the draw. Reserves are called at half of it.
     pub seal_ms: u64,
     /// Time to reveal, from the last seal.
@@ -123,6 +126,17 @@ pub struct Quorum {
     pub quorum: u32,
 }
 
+impl Quorum {
+    /// A committee of more seats whose quorum is no smaller a share of them.
+    #[must_use]
+    pub fn grown_to(self, seats: u32) -> Self {
+        let seats = seats.max(self.seats);
+        let product = u64::from(seats).saturating_mul(self.quorum.into());
+        let quorum = product.div_ceil(u64::from(self.seats.max(1)));
+        Self { seats, quorum: u32::try_from(quorum).unwrap_or(seats) }
+    }
+}
+
 impl CommitteeRules {
     fn check(&self) -> Result<(), GenesisError> {
         let c = self;
@@ -133,6 +147,11 @@ impl CommitteeRules {
             (1..=c.frontier.seats).contains(&c.frontier.quorum),
             "committee.frontier.quorum",
             "1 to committee.frontier.seats",
+        )?;
+        require(
+            (c.seats.max(c.frontier.seats)..=64).contains(&c.seats_max),
+            "committee.seats_max",
+            "committee.seats and committee.frontier.seats to 64",
         )?;
         require(c.reserves <= 64, "committee.reserves", "at most 64")?;
         require(

@@ -46,6 +46,7 @@ pub mod audit;
 pub mod block;
 pub mod calibration;
 pub mod certificate;
+pub mod dissent;
 pub mod draw;
 pub mod equivocation;
 pub mod error;

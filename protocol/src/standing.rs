@@ -26,6 +26,8 @@ pub enum Rule {
     InRange,
     /// A seat's measurement lies further off than noise explains.
     Outlier,
+    /// A seat counted breaks of a gate that two quorums did not find.
+    Contradicted,
     /// A seat did not show a measurement although the claim was decided.
     NoShow,
     /// A seat found a gain where there is none: it copied or guessed.
@@ -42,9 +44,10 @@ pub enum Rule {
 
 impl Rule {
     /// All rules, in the order in which they are listed for people.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::InRange,
         Self::Outlier,
+        Self::Contradicted,
         Self::NoShow,
         Self::NullTrap,
         Self::FailedChallenge,
@@ -56,7 +59,8 @@ impl Rule {
     /// What an event is worth before floor and cap; `None` takes everything.
     ///
     /// Absence costs what attendance brings, so that coming and going by turns gains nothing. An
-    /// outlier costs twice that, so that a coin-tossing seat loses. A caught seat loses more than
+    /// outlier costs twice that, so that a coin-tossing seat loses, and a break that nobody else finds
+    /// three times that, because it cost another committee's time. A caught seat loses more than
     /// any epoch brings; whoever vouched answers with half of it, and with all of it when the key
     /// had to be ended. A failed challenge costs the measurements it took a little.
     #[must_use]
@@ -64,6 +68,7 @@ impl Rule {
         match self {
             Self::InRange => Some(1),
             Self::Outlier => Some(-2),
+            Self::Contradicted => Some(-3),
             Self::NoShow | Self::FailedChallenge => Some(-1),
             Self::NullTrap | Self::VoucheeEnded => Some(-10),
             Self::VoucheeCaught => Some(-5),
@@ -83,6 +88,7 @@ impl Rule {
         match self {
             Self::InRange => "measured within the quorum's range",
             Self::Outlier => "measured further off than noise explains",
+            Self::Contradicted => "counted a break that two quorums did not find",
             Self::NoShow => "held a seat and showed nothing",
             Self::NullTrap => "found a gain in a null claim",
             Self::FailedChallenge => "challenged an entry that stood",

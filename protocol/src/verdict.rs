@@ -1,6 +1,7 @@
 //! The verdict: a deterministic function of the revealed measurements.
 
 use crate::calibration::Calibration;
+use crate::dissent::Dissent;
 use crate::gates::{self, Evidence, Flag, Gain, Gate, GateResult, PPM};
 use crate::genesis::{Genesis, Quorum};
 use crate::ids::PeerId;
@@ -21,6 +22,8 @@ pub enum Outcome {
     /// The quality is attested; too few of the seats are of the claim's hardware class to say
     /// anything about its speed.
     Pending,
+    /// All seats together would refute it, a quorum of them would not: another committee measures.
+    Contested,
 }
 
 impl Outcome {
@@ -92,6 +95,8 @@ pub struct Verdict {
     pub flags: Vec<Flag>,
     /// Whose measurements it rests on.
     pub attested_by: Vec<PeerId>,
+    /// Seats whose measurements stand against it, and which another quorum did not bear out.
+    pub dissent: Vec<Dissent>,
     /// Probability that dishonest seats alone fill the quorum, at the share that the genesis
     /// assumes, in parts per thousand million.
     pub forged_quorum_ppb: u64,
@@ -155,6 +160,7 @@ pub fn decide(
         timed_by: 0,
         flags: Vec::new(),
         attested_by,
+        dissent: Vec::new(),
         forged_quorum_ppb: to_ppm(forged * 1_000.0),
     };
     let seats: Vec<Evidence<'_>> = evidence.iter().map(|(_, seat)| *seat).collect();

@@ -98,6 +98,7 @@ pub fn genesis(members: Vec<Member>) -> Genesis {
             reserves: 2,
             quorum: 3,
             frontier: Quorum { seats: 3, quorum: 3 },
+            seats_max: 3,
             seal_ms: 600_000,
             reveal_ms: 60_000,
             measuring_max: 1,

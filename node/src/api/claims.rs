@@ -235,6 +235,7 @@ pub(super) fn outcome_word(outcome: Outcome) -> &'static str {
         Outcome::Refuted => "refuted",
         Outcome::Inconclusive => "inconclusive",
         Outcome::Pending => "speed pending",
+        Outcome::Contested => "contested",
     }
 }
 

@@ -174,13 +174,17 @@ pub(super) async fn claim_json(State(shared): App, Path(id): Path<String>) -> Re
 pub(super) struct On {
     /// The parent; none means the base recipe.
     parent: Option<ClaimId>,
+    /// The hardware class; none means this node's own.
+    class: Option<String>,
 }
 
 pub(super) async fn cost(State(shared): App, on: Result<Query<On>, QueryRejection>) -> Response {
     match on {
-        Ok(Query(on)) => {
+        Ok(Query(On { parent, class })) => {
             let state = shared.view.state();
-            Json(state.estimated_cost(on.parent.unwrap_or(state.base_claim()))).into_response()
+            let class = class.or_else(|| shared.view.status().class);
+            let parent = parent.unwrap_or(state.base_claim());
+            Json(state.estimated_cost(parent, class.as_deref())).into_response()
         }
         Err(rejection) => fault(rejection.status(), &rejection.body_text()),
     }

@@ -279,6 +279,7 @@ fn verdict_text(claim: &ClaimRow) -> String {
         (Some(Outcome::Refuted), _) => "refuted",
         (Some(Outcome::Inconclusive), _) => "inconclusive",
         (Some(Outcome::Pending), _) => "quality attested, speed pending",
+        (Some(Outcome::Contested), _) => "contested, measured again",
     }
     .to_owned();
     if claim.leads {

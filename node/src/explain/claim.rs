@@ -101,9 +101,15 @@ fn round_steps(state: &State, claim: &ClaimState, round: &Round, steps: &mut Vec
                 format!("{} {word}: {}", format!("{:?}", gate.gate).to_lowercase(), gate.detail)
             })
             .collect();
+        lines.extend(verdict.dissent.iter().map(|dissent| {
+            let gate = format!("{:?}", dissent.gate).to_lowercase();
+            format!("{} says otherwise, by {gate}", name_of(state, dissent.seat))
+        }));
         let outcome = format!("{:?}", verdict.outcome).to_lowercase();
         lines.push(format!("so the round's verdict is {outcome}"));
-        let values = json!({ "gates": verdict.gates, "outcome": verdict.outcome });
+        let values = json!({
+            "gates": verdict.gates, "dissent": verdict.dissent, "outcome": verdict.outcome,
+        });
         steps.push(Step::new(format!("round {number}: gates"), lines, values));
     }
 }

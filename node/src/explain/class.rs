@@ -1,22 +1,25 @@
 //! What the ledger has learned about a hardware class, and what follows from it.
 
 use super::{Explanation, Step, name_of};
+use assay_protocol::calibration::Effort;
 use assay_protocol::gates::PPM;
+use assay_protocol::genesis::Quorum;
 use assay_protocol::state::State;
 use serde_json::json;
 
 const RULE: &str = "every round that a quorum of the class measured adds its seats' own squares: \
                     sigma² = Σ squares / Σ degrees of freedom, tau² likewise with what the genesis \
                     assumes; a seat measures the fewest pairs with which its committee finds the \
-                    planned gain in nine of ten claims";
+                    planned gain in nine of ten claims, and where no number of pairs does, the \
+                    committee grows";
 
 /// Derives noise, figures and pairs of a class.
 pub(super) fn explain(state: &State, class: &str) -> Explanation {
     let (rules, counts) = (&state.genesis().significance, &state.genesis().measurement);
+    let committee = &state.genesis().committee;
     let known = state.classes().calibration(class);
     let between = known.between(rules);
-    let seats = state.genesis().committee.seats;
-    let pairs = known.pairs(rules, seats, counts.pairs_min, counts.pairs);
+    let Effort { size: Quorum { seats, quorum }, pairs } = state.planned_effort(&known);
     let share = |ppm: u64| ppm as f64 / PPM;
     let sigma = known.sigma();
     let noise = vec![
@@ -31,14 +34,18 @@ pub(super) fn explain(state: &State, class: &str) -> Explanation {
             share(rules.tau_ppm)
         ),
         format!(
-            "a committee of {seats} measures {pairs} pairs a seat ({} to {}) to find a gain of {}",
+            "a committee of {seats} (of {} to {}), {quorum} of them a quorum, measures {pairs} pairs a \
+             seat ({} to {}) to find a gain of {}",
+            committee.seats,
+            committee.seats_max,
             counts.pairs_min,
             counts.pairs,
             share(rules.gain_ppm)
         ),
     ];
     let noise_values = json!({
-        "sigma": sigma, "tau": between.tau, "tau_df": between.df, "pairs": pairs,
+        "sigma": sigma, "tau": between.tau, "tau_df": between.df, "seats": seats,
+        "pairs": pairs,
     });
     let result = json!({
         "sigma": sigma, "tau": between.tau, "pairs": pairs, "base_tps": known.base_tps(),

@@ -68,6 +68,7 @@ fn genesis(time_ms: u64) -> Genesis {
             reserves: 1,
             quorum: 3,
             frontier: Quorum { seats: 5, quorum: 3 },
+            seats_max: 5,
             seal_ms: 600_000,
             reveal_ms: 60_000,
             measuring_max: 1,

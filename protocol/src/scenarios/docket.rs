@@ -51,10 +51,10 @@ fn an_operator_has_so_many_open_claims_and_no_more() {
 fn a_claims_cost_is_told_from_what_its_lineage_took() {
     let mut world = World::new(|_, plan| Some(fixtures::measurement(plan, 1.3)));
     let base = world.state().base_claim();
-    assert_eq!(world.state().estimated_cost(base).total_ns, None, "nothing was measured yet");
+    assert_eq!(world.state().estimated_cost(base, None).total_ns, None, "nothing was measured yet");
     let id = world.claim(0, fixtures::child_recipe(1));
     world.run(60);
-    let cost = |parent| world.state().estimated_cost(parent);
+    let cost = |parent| world.state().estimated_cost(parent, None);
     // Eight pairs of 32 tokens, two arms, three seats; the parent took about a second a pair.
     assert_eq!((cost(base).seats, cost(base).pairs, cost(base).tokens), (3, 8, 512));
     let base_ns = cost(base).token_ns.unwrap();

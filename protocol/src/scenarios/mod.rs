@@ -2,6 +2,7 @@
 
 mod audit;
 mod classes;
+mod dissent;
 mod docket;
 mod door;
 mod doubt;

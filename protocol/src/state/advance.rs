@@ -1,8 +1,11 @@
 //! What time and randomness change at the end of every block: draws, deadlines, verdicts.
 
-use super::{ClaimState, FRONTIER_ROUNDS_MAX, PENDING_ROUNDS_MAX, Phase, Purpose, Round, State};
+use super::{
+    ClaimState, FRONTIER_ROUNDS_MAX, Finding, PENDING_ROUNDS_MAX, Phase, Purpose, Round, State,
+};
+use crate::dissent::dissenters;
 use crate::gates::Evidence;
-use crate::ids::{ClaimId, RoundId};
+use crate::ids::{ClaimId, PeerId, RoundId};
 use crate::verdict::{Outcome, Verdict, decide};
 use std::sync::Arc;
 
@@ -21,7 +24,9 @@ enum Move {
 
 /// What a round's verdict means for its claim.
 enum Step {
-    /// An independent committee measures again.
+    /// The round was contested: an independent committee measures for the same purpose.
+    Again(Purpose),
+    /// An independent committee measures again, and its number counts.
     Confirm,
     /// The claim waits until its hardware class has a quorum of members.
     Wait,
@@ -131,9 +136,11 @@ impl State {
         self.learn_classes(round_id);
         self.charge_time(round_id, time_ms);
         self.account_for_seats(round_id);
+        self.account_for_dissent(round_id);
         self.account_for_shadows(round_id);
         let step = self.next_step(round_id);
         match step {
+            Step::Again(purpose) => self.open_round_of(id, purpose, height),
             Step::Confirm => self.open_round_of(id, Purpose::Frontier, height),
             Step::Wait => self.pending.push(id),
             Step::Enter(number) => self.enter(id, number, height),
@@ -148,6 +155,7 @@ impl State {
         let Some((claim, round)) = self.round(id) else { return Step::Enter(id.number) };
         let Some(verdict) = &round.verdict else { return Step::Enter(id.number) };
         match (round.purpose, verdict.outcome) {
+            (purpose, Outcome::Contested) => Step::Again(purpose),
             (Purpose::Frontier, Outcome::Accepted) if claim.is_entry() => Step::Promote(id.number),
             (Purpose::Frontier, _) if claim.is_entry() => Step::Conclude,
             (Purpose::First, Outcome::Accepted) if self.would_lead(claim, verdict) => Step::Confirm,
@@ -217,6 +225,42 @@ impl State {
             .iter()
             .map(|(seat, plan, measurement)| (*seat, Evidence { plan, measurement }))
             .collect();
-        decide(&self.genesis, self.quorum(claim, round), &claim.speed_class(round), &evidence)
+        self.weigh(claim, round, &evidence)
+    }
+
+    /// Decides, and looks once more at what only a few seats would refute; see [`crate::dissent`].
+    fn weigh(
+        &self,
+        claim: &ClaimState,
+        round: &Round,
+        evidence: &[(PeerId, Evidence<'_>)],
+    ) -> Verdict {
+        let (size, class) = (self.quorum(claim, round), claim.speed_class(round));
+        let all = decide(&self.genesis, size, &class, evidence);
+        if !Self::refutes(claim, &all) {
+            return all;
+        }
+        let dissent = dissenters(&self.genesis, &class, evidence);
+        let dissents = |seat: PeerId| dissent.iter().any(|found| found.seat == seat);
+        let others: Vec<_> =
+            evidence.iter().filter(|(seat, _)| !dissents(*seat)).copied().collect();
+        let quorum = usize::try_from(size.quorum).unwrap_or(usize::MAX);
+        if dissent.is_empty() || others.len() < quorum {
+            return all;
+        }
+        let rest = decide(&self.genesis, size, &class, &others);
+        match (Self::refutes(claim, &rest), claim.contested_before(round)) {
+            (true, _) => all,
+            (false, true) => Verdict { dissent, ..rest },
+            (false, false) => Verdict { outcome: Outcome::Contested, dissent, ..all },
+        }
+    }
+
+    /// Whether a verdict stands against a claim: refutes it, or debunks it where it is an entry.
+    fn refutes(claim: &ClaimState, verdict: &Verdict) -> bool {
+        match claim.is_entry() {
+            true => Self::finding(claim, verdict) == Finding::Debunked,
+            false => verdict.outcome == Outcome::Refuted,
+        }
     }
 }

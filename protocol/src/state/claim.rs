@@ -145,6 +145,14 @@ impl ClaimState {
         self.rounds.iter().find(accepted).map(|round| round.number)
     }
 
+    /// Whether the round before `round` was held for the same purpose and divided its seats.
+    pub(super) fn contested_before(&self, round: &Round) -> bool {
+        let earlier = round.number.checked_sub(1).and_then(|number| self.round(number));
+        earlier.is_some_and(|earlier| {
+            earlier.outcome() == Some(Outcome::Contested) && earlier.purpose == round.purpose
+        })
+    }
+
     /// Whether an independent committee supplied the number.
     #[must_use]
     pub fn is_confirmed(&self) -> bool {

@@ -1,9 +1,10 @@
 //! Hardware classes as the ledger knows them: what each has shown, and which members are of it.
 
 use super::{ClaimState, Round, State};
-use crate::calibration::Calibration;
+use crate::calibration::{Calibration, Effort};
 use crate::gates::{self, Evidence};
-use crate::ids::{ClaimId, PeerId, RoundId, hash_parts};
+use crate::genesis::Quorum;
+use crate::ids::{PeerId, RoundId, hash_parts};
 use crate::verdict::Outcome;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,17 +63,15 @@ impl State {
         self.classes.of(member).is_none_or(|own| own == class)
     }
 
-    /// Pairs a seat measures in the open round of a claim, as many as its class's noise asks for, and
-    /// what is known of that class.
+    /// How much a round of a class measures whose smallest committee is `least`, and of whose members
+    /// of `operators` operators may be drawn: as much as the noise of the class asks for.
     #[must_use]
-    pub(super) fn noise_of(&self, id: ClaimId) -> (u32, Calibration) {
-        let rules = &self.genesis.measurement;
-        let open = self.claim(id).and_then(|claim| Some((claim, claim.open_round()?)));
-        let Some((claim, round)) = open else { return (rules.pairs, Calibration::default()) };
-        let class = self.classes.calibration(&claim.hardware_class);
-        let seats = self.quorum(claim, round).seats;
-        let pairs = class.pairs(&self.genesis.significance, seats, rules.pairs_min, rules.pairs);
-        (pairs, class)
+    pub(super) fn effort(&self, class: &Calibration, least: Quorum, operators: usize) -> Effort {
+        let rules = &self.genesis.committee;
+        let most = rules.seats_max.min(u32::try_from(operators).unwrap_or(u32::MAX));
+        let seats = (least, most.max(least.seats));
+        let pairs = (self.genesis.measurement.pairs_min, self.genesis.measurement.pairs);
+        class.effort(&self.genesis.significance, seats, pairs)
     }
 
     /// Learns from a settled round: who is of which class, and what the claim's class has shown.
@@ -101,6 +100,7 @@ impl State {
         let plans: Vec<_> = round
             .reveals
             .iter()
+            .filter(|(seat, _)| !round.has_dissent_of(**seat))
             .filter_map(|(seat, measured)| Some((self.plan(claim, round, *seat)?, measured)))
             .collect();
         let class = claim.speed_class(round);
@@ -136,7 +136,7 @@ impl State {
         });
         let operators: BTreeSet<&str> =
             of_class.map(|(_, member)| member.operator.as_str()).collect();
-        let quorum = usize::try_from(self.quorum(claim, round).quorum).unwrap_or(usize::MAX);
-        operators.len() >= quorum
+        let quorum = self.smallest(claim, round.purpose).quorum;
+        operators.len() >= usize::try_from(quorum).unwrap_or(usize::MAX)
     }
 }

@@ -265,12 +265,17 @@ impl State {
         self.history = hash_parts("assay history v1", &[&self.history, event.as_bytes(), &digest]);
     }
 
-    /// Seats and quorum of a round. A round that may overturn an entry is held by no fewer than the
-    /// committee that made it.
+    /// Seats and quorum of a round; before its committee is drawn, the fewest it can have.
     #[must_use]
     pub fn quorum(&self, claim: &ClaimState, round: &Round) -> Quorum {
+        round.size.unwrap_or_else(|| self.smallest(claim, round.purpose))
+    }
+
+    /// The smallest committee for a purpose. A round that may overturn an entry is held by no fewer
+    /// than the committee that made it.
+    fn smallest(&self, claim: &ClaimState, purpose: Purpose) -> Quorum {
         let rules = &self.genesis.committee;
-        let confirms = match round.purpose {
+        let confirms = match purpose {
             Purpose::First => false,
             Purpose::Frontier => true,
             Purpose::Challenge { .. } | Purpose::Audit => claim.is_confirmed(),

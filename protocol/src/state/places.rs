@@ -1,11 +1,14 @@
 //! Measuring places: who gets the next one, and what a claim will cost before it is made.
 
 use super::{ClaimState, Phase, Purpose, Round, State};
+use crate::calibration::{Calibration, Effort};
 use crate::draw::{self, Committee};
 use crate::fair::Waiting;
 use crate::gates::Evidence;
+use crate::genesis::Quorum;
 use crate::ids::{ClaimId, PeerId, RoundId};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// What measuring a claim will take, from what its lineage took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,12 +25,21 @@ pub struct Cost {
     pub total_ns: Option<u64>,
 }
 
+/// What the draw of a round fixes.
+struct Drawn {
+    committee: Committee,
+    effort: Effort,
+    calibration: Calibration,
+}
+
 impl State {
-    /// What the first committee of a claim on `parent` will spend on timed decoding. Loading,
-    /// prompts and quality come on top.
+    /// What the first committee of a claim on `parent` about a hardware class will spend on timed
+    /// decoding, with the noise of that class as it is known; without a class, as for one of which
+    /// nothing is known. Loading, prompts and quality come on top.
     #[must_use]
-    pub fn estimated_cost(&self, parent: ClaimId) -> Cost {
-        let (seats, pairs) = (self.genesis.committee.seats, self.genesis.measurement.pairs);
+    pub fn estimated_cost(&self, parent: ClaimId, class: Option<&str>) -> Cost {
+        let known = class.map(|class| self.classes.calibration(class)).unwrap_or_default();
+        let Effort { size: Quorum { seats, .. }, pairs } = self.planned_effort(&known);
         let per_arm =
             u64::from(pairs).saturating_mul(self.genesis.measurement.decode_tokens.into());
         let tokens = per_arm.saturating_mul(2);
@@ -35,6 +47,16 @@ impl State {
         let all = tokens.saturating_mul(seats.into());
         let total_ns = token_ns.map(|ns| ns.saturating_mul(all));
         Cost { seats, pairs, tokens, token_ns, total_ns }
+    }
+
+    /// Seats and pairs of a claim's first committee, by what is known of its class.
+    #[must_use]
+    pub fn planned_effort(&self, class: &Calibration) -> Effort {
+        let operators: BTreeSet<&str> =
+            self.members.values().map(|member| member.operator.as_str()).collect();
+        // The author's operator has no seat.
+        let operators = operators.len().saturating_sub(1);
+        self.effort(class, self.genesis.committee.first(), operators)
     }
 
     /// Mean time a token of a recipe: from its own deciding round, or for the base recipe from the
@@ -86,8 +108,7 @@ impl State {
                 return;
             }
             let Some(id) = self.next_waiting() else { return };
-            let committee = self.draw_committee(id).unwrap_or_default();
-            let (pairs, calibration) = self.noise_of(id.claim);
+            let Some(drawn) = self.draw_round(id) else { return };
             let rules = &self.genesis.committee;
             let phase = Phase::Sealing {
                 reserves_at_ms: time_ms.saturating_add(rules.seal_ms / 2),
@@ -97,9 +118,10 @@ impl State {
             let payer = payer.map(str::to_owned);
             self.shares.started(payer.as_deref());
             self.change_round(id, |round| {
-                round.committee = committee;
-                round.pairs = pairs;
-                round.calibration = calibration;
+                round.committee = drawn.committee;
+                round.size = Some(drawn.effort.size);
+                round.pairs = drawn.effort.pairs;
+                round.calibration = drawn.calibration;
                 round.drawn_at_ms = Some(time_ms);
                 round.phase = phase;
             });
@@ -129,18 +151,24 @@ impl State {
         self.shares.next(&waiting).and_then(|index| ids.get(index)).copied()
     }
 
-    fn draw_committee(&self, id: RoundId) -> Option<Committee> {
+    /// Who measures a round, and how much.
+    fn draw_round(&self, id: RoundId) -> Option<Drawn> {
         let (claim, round) = self.round(id)?;
-        let seats = usize::try_from(self.quorum(claim, round).seats).unwrap_or(usize::MAX);
-        let reserves = self.genesis.committee.reserves;
-        let reserves = usize::try_from(reserves).unwrap_or(usize::MAX);
         // Neither side of a dispute sits on it.
         let mut excluded = vec![claim.author];
         if let Purpose::Challenge { by, .. } = round.purpose {
             excluded.push(by);
         }
         let candidates = self.candidates(claim, &excluded);
-        Some(draw::committee(round.beacon?, id, &candidates, seats, reserves))
+        let operators: BTreeSet<&str> =
+            candidates.iter().map(|candidate| candidate.operator.as_str()).collect();
+        let calibration = self.classes.calibration(&claim.hardware_class);
+        let least = self.smallest(claim, round.purpose);
+        let effort = self.effort(&calibration, least, operators.len());
+        let count = |number| usize::try_from(number).unwrap_or(usize::MAX);
+        let (seats, reserves) = (count(effort.size.seats), count(self.genesis.committee.reserves));
+        let committee = draw::committee(round.beacon?, id, &candidates, seats, reserves);
+        Some(Drawn { committee, effort, calibration })
     }
 
     /// Charges a settled round to whoever it was held for: the time that its place was taken, for

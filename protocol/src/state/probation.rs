@@ -117,7 +117,8 @@ impl State {
     /// agreed often enough in a row. A seal that was not opened counts as a disagreement.
     pub(super) fn account_for_shadows(&mut self, id: RoundId) {
         let Some((claim, round)) = self.round(id) else { return };
-        let decided = round.outcome().is_some_and(|outcome| outcome != Outcome::Inconclusive);
+        let undecided = [Outcome::Inconclusive, Outcome::Contested];
+        let decided = round.outcome().is_some_and(|outcome| !undecided.contains(&outcome));
         let middle = self.seat_fits(id).first().map(|(_, fit)| fit.middle);
         let (true, Some(middle)) = (decided, middle) else { return };
         let class = claim.speed_class(round);

@@ -3,6 +3,7 @@
 use super::Shadow;
 use crate::calibration::Calibration;
 use crate::draw::Committee;
+use crate::genesis::Quorum;
 use crate::ids::{Beacon, ClaimId, PeerId, RecordId, RoundId};
 use crate::measurement::Measurement;
 use crate::verdict::{Outcome, Verdict};
@@ -91,6 +92,8 @@ pub struct Round {
     /// Where it is in its life.
     #[serde(flatten)]
     pub phase: Phase,
+    /// Seats and quorum; fixed with the committee, none before.
+    pub size: Option<Quorum>,
     /// Pairs that every seat measures; fixed with the committee, 0 before.
     pub pairs: u32,
     /// What was known of the claim's hardware class when the committee was drawn: the verdict goes by it.
@@ -136,6 +139,7 @@ impl Round {
             opened_at: height,
             beacon: None,
             phase: Phase::Docketed,
+            size: None,
             pairs: 0,
             calibration: Calibration::default(),
             drawn_at_ms: None,
@@ -173,6 +177,13 @@ impl Round {
     pub fn active_seats(&self) -> impl Iterator<Item = PeerId> + '_ {
         let reserves = self.committee.reserves.iter().take(self.reserves_called);
         self.committee.seats.iter().chain(reserves).copied()
+    }
+
+    /// Whether its verdict was reached against what `seat` measured.
+    #[must_use]
+    pub fn has_dissent_of(&self, seat: PeerId) -> bool {
+        let dissent = self.verdict.iter().flat_map(|verdict| &verdict.dissent);
+        dissent.into_iter().any(|dissent| dissent.seat == seat)
     }
 
     /// Whether a seat is held by `peer`.

@@ -1,6 +1,6 @@
 //! What a settled round does to the standing of those who had a part in it.
 
-use super::State;
+use super::{Finding, State};
 use crate::gates::Evidence;
 use crate::ids::{PeerId, RoundId};
 use crate::standing::{Occasion, Rule, SeatFit, fit};
@@ -47,6 +47,34 @@ impl State {
         events.extend(silent.map(|seat| (seat, Rule::NoShow)));
         for (peer, rule) in events {
             self.book_for(peer, rule, id);
+        }
+    }
+
+    /// Charges the seats whose exact counts another quorum did not bear out, when a round says that the
+    /// claim holds: those that dissented in it, and in the contested round that led to it.
+    pub(super) fn account_for_dissent(&mut self, id: RoundId) {
+        let Some((claim, round)) = self.round(id) else { return };
+        let Some(verdict) = &round.verdict else { return };
+        let holds = match claim.is_entry() {
+            true => Self::finding(claim, verdict) == Finding::Upheld,
+            false => matches!(verdict.outcome, Outcome::Accepted | Outcome::Pending),
+        };
+        if !holds || verdict.outcome == Outcome::Contested {
+            return;
+        }
+        let before = id.number.checked_sub(1).filter(|_| claim.contested_before(round));
+        let wrong: Vec<(PeerId, RoundId)> = [before, Some(id.number)]
+            .into_iter()
+            .flatten()
+            .filter_map(|number| claim.round(number))
+            .filter_map(|round| Some((round.number, round.verdict.as_ref()?)))
+            .flat_map(|(number, verdict)| {
+                let exact = verdict.dissent.iter().filter(|dissent| dissent.is_exact());
+                exact.map(move |dissent| (dissent.seat, RoundId { number, ..id }))
+            })
+            .collect();
+        for (seat, round) in wrong {
+            self.book_for(seat, Rule::Contradicted, round);
         }
     }
 

@@ -28,7 +28,9 @@ impl Mark {
         match outcome {
             Some(Outcome::Accepted) => Self::Accepted,
             Some(Outcome::Refuted) => Self::Refuted,
-            Some(Outcome::Inconclusive | Outcome::Pending) => Self::Inconclusive,
+            Some(Outcome::Inconclusive | Outcome::Pending | Outcome::Contested) => {
+                Self::Inconclusive
+            }
             None => Self::Open,
         }
     }

@@ -1,0 +1,130 @@
+//! Dissent: seats whose own measurements stand against what all the others found.
+//!
+//! What one seat says must neither carry a claim nor sink it. The gates on counts fail at a single
+//! break and the pooled bounds at a single wild seat, so a round that would refute is looked at once
+//! more: where only so few seats are at odds with the claim that a quorum remains without them, and
+//! that quorum would not refute it, an independent committee measures again. If that one is divided in
+//! the same way, its quorum decides, and the entry names who dissented.
+//!
+//! A recipe that breaks on fewer machines than the committee can do without therefore becomes an entry
+//! with its dissent on record, which anybody may challenge.
+
+use crate::gates::{self, Evidence, Gate, PPM};
+use crate::genesis::Genesis;
+use crate::ids::PeerId;
+use crate::standing::fit;
+use crate::verdict::SpeedClass;
+use serde::{Deserialize, Serialize};
+
+/// A seat that is at odds with a claim, and the first gate at which it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dissent {
+    /// The seat.
+    pub seat: PeerId,
+    /// What its own measurement says against the claim.
+    pub gate: Gate,
+}
+
+impl Dissent {
+    /// Whether the seat counted what noise cannot explain, so that it is wrong if the others are right.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        !matches!(self.gate, Gate::Speed | Gate::Quality)
+    }
+}
+
+/// The seats at odds with a claim: those whose own counts break a gate, whose own figures lie beyond the
+/// quality bounds, or whose speed lies further from the others' than noise explains. Every seat is
+/// judged by its own data and the middle of its round, so that nobody becomes a dissenter by what
+/// another seat says.
+#[must_use]
+pub fn dissenters(
+    genesis: &Genesis,
+    class: &SpeedClass<'_>,
+    evidence: &[(PeerId, Evidence<'_>)],
+) -> Vec<Dissent> {
+    let timed: Vec<(PeerId, Vec<f64>)> = evidence
+        .iter()
+        .filter(|(_, seat)| class.fits(&seat.measurement.environment))
+        .map(|(peer, seat)| (*peer, seat.log_ratios()))
+        .collect();
+    let tau = class.calibration.between(&genesis.significance).tau;
+    let fits = fit(tau, &timed);
+    let is_outlier = |peer| fits.iter().any(|(seat, fit)| *seat == peer && !fit.in_range);
+    let of_seat = |(peer, seat): &(PeerId, Evidence<'_>)| {
+        let exact = [gates::path, gates::reach, gates::shape, gates::repeat];
+        let broken = exact.iter().map(|gate| gate(&[*seat])).find(|found| !found.pass);
+        let gate = match broken {
+            Some(found) => found.gate,
+            None if !is_within_bounds(genesis, *seat) => Gate::Quality,
+            None if is_outlier(*peer) => Gate::Speed,
+            None => return None,
+        };
+        Some(Dissent { seat: *peer, gate })
+    };
+    evidence.iter().filter_map(of_seat).collect()
+}
+
+/// Whether a seat's own figures lie within the quality bounds. Its estimates and not their upper bounds
+/// are compared: the few prompts of one seat bound too widely to say anything.
+#[allow(clippy::cast_precision_loss)]
+fn is_within_bounds(genesis: &Genesis, seat: Evidence<'_>) -> bool {
+    let bounds = &genesis.challenge;
+    gates::quality_figures(genesis, &[seat]).is_some_and(|found| {
+        seat.child().nonfinite_logits == 0
+            && found.kl <= bounds.kl_max_micronats as f64 / PPM
+            && found.agreement >= bounds.agreement_min_ppm as f64 / PPM
+            && found.perplexity_ratio <= bounds.perplexity_ratio_max_ppm as f64 / PPM
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{self, Committee};
+
+    fn of(committee: &Committee) -> Vec<(u8, Gate)> {
+        let evidence: Vec<(PeerId, Evidence<'_>)> =
+            (1..4).map(fixtures::peer).zip(committee.evidence()).collect();
+        let class = SpeedClass::unmeasured(fixtures::CLASS);
+        let number = |seat| (1..4).find(|number| fixtures::peer(*number) == seat).unwrap();
+        dissenters(&fixtures::genesis(), &class, &evidence)
+            .into_iter()
+            .map(|found| (number(found.seat), found.gate))
+            .collect()
+    }
+
+    #[test]
+    fn seats_that_agree_do_not_dissent() {
+        for ratio in [0.5, 1.0, 1.3] {
+            assert_eq!(of(&Committee::honest(ratio)), []);
+        }
+    }
+
+    #[test]
+    fn each_kind_of_dissent_is_named_by_its_gate() {
+        let mut committee = Committee::honest(1.3);
+        committee.spoil(0, |arm| arm.path_breaks = 1);
+        committee.spoil(2, |arm| arm.nonfinite_logits = 1);
+        assert_eq!(of(&committee), [(1, Gate::Path), (3, Gate::Quality)]);
+
+        let mut committee = Committee::honest(1.3);
+        let plan = committee.plans[1].clone();
+        committee.measurements[1] = fixtures::measurement(&plan, 0.4);
+        assert_eq!(of(&committee), [(2, Gate::Speed)]);
+
+        let mut committee = Committee::honest(1.3);
+        let plan = committee.plans[0].clone();
+        fixtures::rescore(&plan, &mut committee.measurements[0], &mut |score, _| {
+            score.kl_micronats = u64::from(u32::MAX);
+        });
+        assert_eq!(of(&committee), [(1, Gate::Quality)]);
+    }
+
+    #[test]
+    fn a_seat_that_looked_at_nothing_is_at_odds() {
+        let mut committee = Committee::honest(1.3);
+        committee.spoil(1, |arm| arm.reach_positions = 0);
+        assert_eq!(of(&committee), [(2, Gate::Reach)]);
+    }
+}

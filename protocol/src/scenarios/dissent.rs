@@ -1,0 +1,175 @@
+//! Seats that say otherwise than the rest of their committee.
+
+use super::world::World;
+use crate::fixtures;
+use crate::gates::Gate;
+use crate::genesis::{Genesis, Quorum};
+use crate::ids::ClaimId;
+use crate::measurement::Measurement;
+use crate::plan::Plan;
+use crate::record::{Body, Challenge};
+use crate::standing::Rule;
+use crate::state::{Finding, Purpose};
+use crate::verdict::Outcome;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// Enough members for committees of five, which can do without two.
+fn wide() -> Genesis {
+    let mut genesis = fixtures::genesis_of(16);
+    genesis.committee.seats = 5;
+    genesis.committee.frontier = Quorum { seats: 5, quorum: 3 };
+    genesis.committee.seats_max = 5;
+    genesis
+}
+
+/// Who measured in each round, in the order in which they did.
+type Turns = Rc<RefCell<BTreeMap<u32, Vec<u8>>>>;
+
+/// A world in which the first `liars(round)` seats of every round answer by `lie`, the others honestly
+/// that the child is 30 % faster. Also returns who measured in each round.
+fn divided(
+    liars: impl Fn(u32) -> usize + 'static,
+    lie: impl Fn(&Plan) -> Measurement + 'static,
+) -> (World, Turns) {
+    let turns = Turns::default();
+    let seen = Rc::clone(&turns);
+    let world = World::of(wide(), move |number, plan| {
+        let mut turns = turns.borrow_mut();
+        let turn = turns.entry(plan.round.number).or_default();
+        turn.push(number);
+        let lies = turn.len() <= liars(plan.round.number);
+        Some(if lies { lie(plan) } else { fixtures::measurement(plan, 1.3) })
+    });
+    (world, seen)
+}
+
+fn broken_path(plan: &Plan) -> Measurement {
+    let mut measurement = fixtures::measurement(plan, 1.3);
+    fixtures::child(plan, &mut measurement).path_breaks = 1;
+    measurement
+}
+
+fn outcomes(world: &World, claim: ClaimId) -> Vec<(&'static str, Outcome)> {
+    let rounds = world.state().claim(claim).unwrap().rounds.iter();
+    rounds.map(|round| (round.purpose.word(), round.outcome().unwrap())).collect()
+}
+
+fn contradictions(world: &World, seat: u8) -> u64 {
+    let member = &world.state().members()[&fixtures::peer(seat)];
+    member.account.tallies().get(&Rule::Contradicted).map_or(0, |tally| tally.count)
+}
+
+#[test]
+fn a_lone_veto_costs_a_round_and_its_owner() {
+    let (mut world, turns) = divided(|round| usize::from(round == 1), broken_path);
+    let claim = world.claim(0, fixtures::child_recipe(9));
+    world.run(120);
+    assert_eq!(
+        outcomes(&world, claim),
+        [
+            ("first", Outcome::Contested),
+            ("first", Outcome::Accepted),
+            ("frontier", Outcome::Accepted)
+        ]
+    );
+    let state = world.state().claim(claim).unwrap();
+    let liar = turns.borrow()[&1][0];
+    let dissent = &state.round(1).unwrap().verdict.as_ref().unwrap().dissent;
+    assert_eq!(dissent.len(), 1);
+    assert_eq!((dissent[0].seat, dissent[0].gate), (fixtures::peer(liar), Gate::Path));
+    assert!(state.verdict().unwrap().dissent.is_empty());
+    assert_eq!(contradictions(&world, liar), 1);
+    let seats = |round| state.round(round).unwrap().committee.seats.clone();
+    assert!(seats(1).iter().all(|seat| !seats(2).contains(seat)), "an independent committee");
+}
+
+#[test]
+fn a_quorum_decides_where_two_committees_are_divided() {
+    let (mut world, turns) = divided(|_| 1, broken_path);
+    let claim = world.claim(0, fixtures::child_recipe(9));
+    world.run(200);
+    assert_eq!(
+        outcomes(&world, claim),
+        [
+            ("first", Outcome::Contested),
+            ("first", Outcome::Accepted),
+            ("frontier", Outcome::Contested),
+            ("frontier", Outcome::Accepted)
+        ]
+    );
+    let state = world.state().claim(claim).unwrap();
+    let liar = turns.borrow()[&4][0];
+    let entry = state.verdict().unwrap();
+    assert_eq!(entry.dissent[0].seat, fixtures::peer(liar));
+    assert_eq!(entry.attested_by.len(), 4, "the entry rests on the others");
+    assert!(entry.gates.iter().all(|gate| gate.pass), "{:?}", entry.gates);
+    assert!(contradictions(&world, liar) >= 1);
+}
+
+#[test]
+fn what_a_majority_finds_refutes_at_once() {
+    for liars in [3, 5] {
+        let (mut world, _) = divided(move |_| liars, broken_path);
+        let claim = world.claim(0, fixtures::child_recipe(9));
+        world.run(120);
+        assert_eq!(outcomes(&world, claim), [("first", Outcome::Refuted)]);
+    }
+}
+
+#[test]
+fn a_dissent_that_is_borne_out_costs_nothing() {
+    let (mut world, turns) = divided(|round| if round == 1 { 1 } else { 5 }, broken_path);
+    let claim = world.claim(0, fixtures::child_recipe(9));
+    world.run(120);
+    let found = outcomes(&world, claim);
+    assert_eq!(found, [("first", Outcome::Contested), ("first", Outcome::Refuted)]);
+    let first = turns.borrow()[&1][0];
+    assert_eq!(contradictions(&world, first), 0);
+}
+
+#[test]
+fn a_wild_time_or_a_wild_divergence_sinks_nothing_either() {
+    let slow = |plan: &Plan| fixtures::measurement(plan, 0.2);
+    let wild = |plan: &Plan| {
+        let mut measurement = fixtures::measurement(plan, 1.3);
+        fixtures::rescore(plan, &mut measurement, &mut |score, _| {
+            score.kl_micronats = u64::from(u32::MAX);
+        });
+        measurement
+    };
+    let lies: [(Gate, fn(&Plan) -> Measurement); 2] = [(Gate::Speed, slow), (Gate::Quality, wild)];
+    for (gate, lie) in lies {
+        let (mut world, turns) = divided(|round| usize::from(round == 1), lie);
+        let claim = world.claim(0, fixtures::child_recipe(9));
+        world.run(120);
+        let state = world.state().claim(claim).unwrap();
+        assert_eq!(outcomes(&world, claim)[..2].len(), 2, "{gate:?}");
+        assert_eq!(outcomes(&world, claim)[0], ("first", Outcome::Contested), "{gate:?}");
+        assert_eq!(state.outcome(), Some(Outcome::Accepted), "{gate:?}");
+        assert_eq!(state.round(1).unwrap().verdict.as_ref().unwrap().dissent[0].gate, gate);
+        // Figures are noisy, so that being off by them is no false count.
+        assert_eq!(contradictions(&world, turns.borrow()[&1][0]), 0, "{gate:?}");
+    }
+}
+
+#[test]
+fn one_seat_cannot_debunk_an_entry() {
+    let (mut world, turns) = divided(|round| usize::from(round == 3), broken_path);
+    let claim = world.claim(0, fixtures::child_recipe(9));
+    world.run(120);
+    assert_eq!(outcomes(&world, claim).len(), 2);
+    world.say(1, Body::Challenge(Challenge { claim, reason: "I doubt it".to_owned() }));
+    world.run(120);
+    let state = world.state().claim(claim).unwrap();
+    let [.., third, fourth] = state.rounds.as_slice() else { panic!("four rounds") };
+    assert_eq!(third.outcome(), Some(Outcome::Contested));
+    assert_eq!((third.finding, fourth.finding), (None, Some(Finding::Upheld)));
+    assert_eq!(third.purpose, fourth.purpose);
+    assert!(matches!(fourth.purpose, Purpose::Challenge { .. }));
+    assert!(state.stands());
+    assert_eq!(contradictions(&world, turns.borrow()[&3][0]), 1);
+    let items: Vec<Vec<u8>> = world.items.iter().map(prost::Message::encode_to_vec).collect();
+    world.audit(&items).unwrap();
+}
