@@ -1,9 +1,10 @@
 //! Dissent: seats whose own measurements stand against what all the others found.
 //!
 //! What one seat says must neither carry a claim nor sink it. The gates on counts fail at a single
-//! break and the pooled bounds at a single wild seat, so a round that would refute is looked at once
-//! more: where only so few seats are at odds with the claim that a quorum remains without them, and
-//! that quorum would not refute it, an independent committee measures again. If that one is divided in
+//! break and the pooled bounds at a single wild seat, so a round that would refute a claim, or move it
+//! out of the lossless track, is looked at once more: where only so few seats are at odds with the claim
+//! that a quorum remains without them, and that quorum says otherwise, an independent committee
+//! measures again. If that one is divided in
 //! the same way, its quorum decides, and the entry names who dissented.
 //!
 //! A recipe that breaks on fewer machines than the committee can do without therefore becomes an entry
@@ -34,9 +35,9 @@ impl Dissent {
 }
 
 /// The seats at odds with a claim: those whose own counts break a gate, whose own figures lie beyond the
-/// quality bounds, or whose speed lies further from the others' than noise explains. Every seat is
-/// judged by its own data and the middle of its round, so that nobody becomes a dissenter by what
-/// another seat says.
+/// quality bounds, or whose speed lies further from the others' than noise explains; and those that saw
+/// other tokens than the built-in bundle's, where fewer than half did. Every seat is judged by its own
+/// data and the middle of its round.
 #[must_use]
 pub fn dissenters(
     genesis: &Genesis,
@@ -51,6 +52,9 @@ pub fn dissenters(
     let tau = class.calibration.between(&genesis.significance).tau;
     let fits = fit(tau, &timed);
     let is_outlier = |peer| fits.iter().any(|(seat, fit)| *seat == peer && !fit.in_range);
+    let differs = |seat: &Evidence<'_>| !gates::identity(&[*seat]).pass;
+    let differing = evidence.iter().filter(|(_, seat)| differs(seat)).count();
+    let is_lossless = differing < evidence.len().div_ceil(2);
     let of_seat = |(peer, seat): &(PeerId, Evidence<'_>)| {
         let exact = [gates::path, gates::reach, gates::shape, gates::repeat];
         let broken = exact.iter().map(|gate| gate(&[*seat])).find(|found| !found.pass);
@@ -58,6 +62,7 @@ pub fn dissenters(
             Some(found) => found.gate,
             None if !is_within_bounds(genesis, *seat) => Gate::Quality,
             None if is_outlier(*peer) => Gate::Speed,
+            None if is_lossless && differs(seat) => Gate::Identity,
             None => return None,
         };
         Some(Dissent { seat: *peer, gate })
@@ -119,6 +124,15 @@ mod tests {
             score.kl_micronats = u64::from(u32::MAX);
         });
         assert_eq!(of(&committee), [(1, Gate::Quality)]);
+    }
+
+    #[test]
+    fn other_tokens_are_dissent_where_most_saw_the_same() {
+        let mut committee = Committee::honest(1.3);
+        committee.spoil(0, |arm| arm.identity_breaks = 1);
+        assert_eq!(of(&committee), [(1, Gate::Identity)]);
+        committee.spoil(2, |arm| arm.identity_breaks = 5);
+        assert_eq!(of(&committee), [], "a lossy recipe and no dissent");
     }
 
     #[test]

@@ -96,13 +96,13 @@ pub(crate) fn child_recipe(bundle: u8) -> Recipe {
     Recipe { bundle: Some(BlobHash([bundle; 32])), ..genesis().challenge.base }
 }
 
-/// An honest arm's report for a plan of the test genesis.
-pub(crate) fn arm() -> ArmReport {
+/// An honest arm's report on so many pairs of the test genesis.
+pub(crate) fn arm(pairs: u64) -> ArmReport {
     ArmReport {
-        decoded_tokens: 8 * 32,
+        decoded_tokens: pairs * 32,
         prefill_ns: 1_000_000,
-        scored_tokens: 8 * 32,
-        path_positions: 8 * 32,
+        scored_tokens: pairs * 32,
+        path_positions: pairs * 32,
         repeat_positions: 33,
         shape: [3; 32],
         bytes_per_token: 10_000_000,
@@ -137,8 +137,8 @@ pub(crate) fn measurement(plan: &Plan, ratio: f64) -> Measurement {
     });
     Measurement {
         pairs: pairs.collect(),
-        x: arm(),
-        y: arm(),
+        x: arm(plan.prompts.len() as u64),
+        y: arm(plan.prompts.len() as u64),
         environment: Environment {
             hardware_class: CLASS.to_owned(),
             bandwidth_mb_s: 10_000,

@@ -1,6 +1,7 @@
 //! The genesis file: who starts a network, what it measures and by which numbers.
 
 use crate::ids::{Beacon, BlobHash, ClaimId, NetworkId, PeerId, RecipeId, hash_parts};
+use crate::measurement::Scope;
 use crate::membership::is_name;
 use crate::record::Recipe;
 use crate::standing::GAIN_PER_EPOCH_LIMIT;
@@ -372,6 +373,17 @@ impl Genesis {
         let least = self.challenge.agreement_min_ppm as f64 / 1e6;
         let alpha = self.significance.alpha_ppm as f64 / 1e6;
         binomial_at_least(tokens, tokens, least) <= alpha
+    }
+
+    /// How much a seat has to look at that drew these prompts.
+    #[must_use]
+    pub fn scope<'a>(&self, prompts: &'a [u32]) -> Scope<'a> {
+        Scope {
+            prompts,
+            decode_tokens: self.measurement.decode_tokens,
+            scored_tokens: self.challenge.pool.scored_tokens,
+            reach_tokens: self.measurement.reach_tokens,
+        }
     }
 
     /// The network's id: the hash of this genesis in its one JSON spelling.

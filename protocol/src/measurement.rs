@@ -99,6 +99,19 @@ pub struct Environment {
     pub temperature_after_celsius: u32,
 }
 
+/// How much a seat had to look at.
+#[derive(Debug, Clone, Copy)]
+pub struct Scope<'a> {
+    /// The prompts drawn for it, in their order.
+    pub prompts: &'a [u32],
+    /// Tokens decoded a prompt and arm.
+    pub decode_tokens: u32,
+    /// Tokens scored a prompt and arm.
+    pub scored_tokens: u32,
+    /// Positions of the reach probe.
+    pub reach_tokens: u32,
+}
+
 /// Digest of a token stream: the first 16 bytes of BLAKE3 over the ids as little-endian u32.
 #[must_use]
 pub fn token_digest(tokens: &[u32]) -> [u8; 16] {
@@ -120,6 +133,50 @@ impl Measurement {
             x: Some(self.x.to_proto()),
             y: Some(self.y.to_proto()),
             environment: Some(self.environment.to_proto()),
+        }
+    }
+
+    /// Checks that the measurement covers what was drawn for its seat, no less and no more, and that no
+    /// count exceeds what it counts.
+    ///
+    /// # Errors
+    ///
+    /// [`Reject::Plan`] naming the first count at fault.
+    pub fn check(&self, scope: &Scope<'_>) -> Result<(), Reject> {
+        if !self.pairs.iter().map(|pair| pair.prompt).eq(scope.prompts.iter().copied()) {
+            return Err(Reject::Plan("other prompts than those drawn".to_owned()));
+        }
+        let decode = u64::from(scope.decode_tokens);
+        let pairs = self.pairs.len() as u64;
+        let (decoded, scored) = (pairs * decode, pairs * u64::from(scope.scored_tokens));
+        for arm in [&self.x, &self.y] {
+            let exact = [
+                ("decoded tokens", arm.decoded_tokens, decoded),
+                ("scored tokens", arm.scored_tokens, scored),
+                ("reach positions", arm.reach_positions, u64::from(scope.reach_tokens)),
+                ("path positions", arm.path_positions, decoded),
+                // The probe decodes one prompt again, from the token that its prefill chose.
+                ("repeat positions", arm.repeat_positions, decode + 1),
+            ];
+            if let Some((what, found, drawn)) = exact.iter().find(|(_, a, b)| a != b) {
+                return Err(Reject::Plan(format!("{found} {what} instead of {drawn}")));
+            }
+            // Every generated token can break identity, the prefill's choice included.
+            let generated = decoded + pairs;
+            if arm.identity_breaks > generated {
+                let breaks = arm.identity_breaks;
+                return Err(Reject::Plan(format!(
+                    "{breaks} identity breaks of {generated} tokens"
+                )));
+            }
+        }
+        let scores = self.pairs.iter().flat_map(|pair| [&pair.x_score, &pair.y_score]);
+        match scores
+            .map(|score| score.agreements)
+            .find(|agreements| *agreements > scope.decode_tokens)
+        {
+            Some(found) => Err(Reject::Plan(format!("{found} agreements of {decode} tokens"))),
+            None => Ok(()),
         }
     }
 

@@ -10,6 +10,7 @@
 //! after it, and a seat that was caught is not drawn in that time.
 
 use crate::ids::ClaimId;
+use crate::statistics::median;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -104,6 +105,11 @@ impl Rule {
 /// estimate; five leaves an honest seat less than one chance in a thousand of being called an
 /// outlier.
 pub const OUTLIER_SIGMAS: f64 = 5.0;
+/// How many times the noise of its round a seat's own pairs may scatter. A dozen normal pairs scatter
+/// twice as widely as they should less than once in a million; machines of one class differ as well.
+pub const NOISE_FACTOR_MAX: f64 = 4.0;
+/// Scatter that clocks have in any case: a seat is never called wild for less.
+const SIGMA_LEAST: f64 = 0.005;
 
 /// How a seat's measurement lies among those of its round. Logarithms of child over parent speed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -114,38 +120,62 @@ pub struct SeatFit {
     pub sigma: f64,
     /// Pairs.
     pub pairs: usize,
+    /// Median of all seats' σ: what a pair's noise is taken to be. Not the seat's own, which would let a
+    /// seat widen what it is judged by.
+    pub noise: f64,
     /// Median of all seats' means. The median and not the pooled mean, because an outlier among
     /// three seats pulls the mean a third of the way and would make outliers of the honest.
     pub middle: f64,
-    /// Largest distance from the middle that noise explains: [`OUTLIER_SIGMAS`] · √(τ² + σ²/n),
+    /// Largest distance from the middle that noise explains: [`OUTLIER_SIGMAS`] · √(τ² + noise²/n),
     /// with τ as it was known before the round and not as these seats show it, which an outlier
     /// inflates.
     pub reach: f64,
-    /// Whether the mean lies within that reach.
+    /// Whether the mean lies within that reach, and the seat's own σ within [`NOISE_FACTOR_MAX`] of the
+    /// noise.
     pub in_range: bool,
+}
+
+/// Where the seats of a round lie together: what each of them is held against.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Middle {
+    /// Median of the seats' means.
+    pub mean: f64,
+    /// Median of the seats' σ.
+    pub noise: f64,
+    /// Standard deviation between seats of the class, as known before the round.
+    pub tau: f64,
+}
+
+impl Middle {
+    /// Of seats with these log ratios; `None` where none has any.
+    #[must_use]
+    pub fn of<'a>(tau: f64, seats: impl IntoIterator<Item = &'a [f64]>) -> Option<Self> {
+        let (means, sigmas): (Vec<f64>, Vec<f64>) = seats.into_iter().filter_map(moments).unzip();
+        Some(Self { mean: median(means)?, noise: median(sigmas)?, tau })
+    }
+
+    /// How log ratios lie against it; `None` without any.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss)]
+    pub fn place(&self, logs: &[f64]) -> Option<SeatFit> {
+        let Self { mean: middle, noise, tau } = *self;
+        let (mean, sigma) = moments(logs)?;
+        let pairs = logs.len();
+        let reach = OUTLIER_SIGMAS * libm::sqrt(tau * tau + noise * noise / pairs as f64);
+        let in_range = libm::fabs(mean - middle) <= reach
+            && sigma <= NOISE_FACTOR_MAX * noise.max(SIGMA_LEAST);
+        Some(SeatFit { mean, sigma, pairs, noise, middle, reach, in_range })
+    }
 }
 
 /// How each seat's log ratios lie among the others', where seats of their class differ by `tau`. Seats
 /// without pairs are left out.
 #[must_use]
 pub fn fit<K: Copy>(tau: f64, seats: &[(K, Vec<f64>)]) -> Vec<(K, SeatFit)> {
-    let mut means: Vec<f64> = seats.iter().filter_map(|(_, logs)| Some(moments(logs)?.0)).collect();
-    means.sort_by(f64::total_cmp);
-    let upper = means.get(means.len() / 2).copied().unwrap_or(0.0);
-    let lower = means.get(means.len().saturating_sub(1) / 2).copied().unwrap_or(0.0);
-    let middle = f64::midpoint(lower, upper);
-    seats.iter().filter_map(|(key, logs)| Some((*key, place(tau, logs, middle)?))).collect()
-}
-
-/// How log ratios lie against the middle of a round; `None` without any.
-#[must_use]
-#[allow(clippy::cast_precision_loss)]
-pub fn place(tau: f64, logs: &[f64], middle: f64) -> Option<SeatFit> {
-    let (mean, sigma) = moments(logs)?;
-    let pairs = logs.len();
-    let reach = OUTLIER_SIGMAS * libm::sqrt(tau * tau + sigma * sigma / pairs as f64);
-    let in_range = libm::fabs(mean - middle) <= reach;
-    Some(SeatFit { mean, sigma, pairs, middle, reach, in_range })
+    let Some(middle) = Middle::of(tau, seats.iter().map(|(_, logs)| logs.as_slice())) else {
+        return Vec::new();
+    };
+    seats.iter().filter_map(|(key, logs)| Some((*key, middle.place(logs)?))).collect()
 }
 
 /// Mean and standard deviation; `None` without values.
@@ -335,6 +365,16 @@ mod tests {
         assert!((even[0].1.middle - 0.435).abs() < 1e-12);
         assert!(fit::<u8>(TAU, &[]).is_empty());
         assert!(fit(TAU, &[(1, Vec::new())]).is_empty());
+    }
+
+    #[test]
+    fn a_seat_cannot_widen_what_it_is_judged_by() {
+        let seat = |centre: f64| (0..8).map(|i| centre + 0.02 * f64::from(i % 3 - 1)).collect();
+        // Figures made up without measuring: any mean would lie within their own spread.
+        let invented = (0..8).map(|i| if i % 2 == 0 { 2.0 } else { -1.6 }).collect();
+        let fits = fit(TAU, &[(0, seat(0.26)), (1, seat(0.27)), (2, invented)]);
+        let in_range: Vec<bool> = fits.iter().map(|(_, fit)| fit.in_range).collect();
+        assert_eq!(in_range, [true, true, false]);
     }
 
     #[test]

@@ -102,20 +102,18 @@ pub struct Verdict {
     pub forged_quorum_ppb: u64,
 }
 
-/// Whether a seat's own pairs alone prove a gain above η, at the network's α and with the spread
-/// between seats that the class is known for. On a claim without a gain an honest seat says so with
-/// probability α.
+/// The bounds of what some seats' pairs alone say about the log ratio, at the network's α and with the
+/// spread between seats that the class is known for; `None` with too few pairs.
 #[must_use]
 #[allow(clippy::cast_precision_loss)]
-pub fn reports_gain(genesis: &Genesis, class: &SpeedClass<'_>, seat: Evidence<'_>) -> bool {
+pub fn gain_bounds(
+    genesis: &Genesis,
+    class: &SpeedClass<'_>,
+    seats: &[Evidence<'_>],
+) -> Option<(f64, f64)> {
     let rules = &genesis.significance;
-    let known = class.calibration.between(rules);
-    let gain = gates::gain(rules, known, &[seat]);
-    class.fits(&seat.measurement.environment)
-        && gain.is_some_and(|gain| {
-            let (low, _) = gain.pooled.bounds(rules.alpha_ppm as f64 / PPM);
-            low > libm::log1p(rules.eta_ppm as f64 / PPM)
-        })
+    let gain = gates::gain(rules, class.calibration.between(rules), seats)?;
+    Some(gain.pooled.bounds(rules.alpha_ppm as f64 / PPM))
 }
 
 /// A float as whole millionths; saturates, and NaN becomes 0.
@@ -199,9 +197,8 @@ pub fn decide(
         }
     });
     verdict.perplexity_parent_ppm = gates::perplexity_parent(&seats).map(to_ppm);
-    let (base, child) = (gates::perplexity_base(&seats), gates::perplexity_child(&seats));
-    verdict.perplexity_child_ppm = child.map(to_ppm);
-    verdict.perplexity_ratio_ppm = child.zip(base).map(|(child, base)| to_ppm(child / base));
+    verdict.perplexity_child_ppm = gates::perplexity_child(&seats).map(to_ppm);
+    verdict.perplexity_ratio_ppm = gates::perplexity_to_base(&seats).map(to_ppm);
     verdict.kl_micronats = kl_micronats(&seats);
     verdict.outcome = outcome(&verdict.gates, has_speed);
     verdict

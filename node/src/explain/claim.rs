@@ -1,7 +1,7 @@
 //! A claim or entry: every round from the raw pairs to the verdict.
 
-use super::{Explanation, Step, name_of};
-use assay_protocol::gates::{Evidence, Gain, PPM, gain};
+use super::{Explanation, Step, dissent, name_of};
+use assay_protocol::gates::{Evidence, Gain, Gate, PPM, gain};
 use assay_protocol::ids::{ClaimId, PeerId};
 use assay_protocol::plan::Plan;
 use assay_protocol::state::{ClaimState, Round, State};
@@ -54,7 +54,6 @@ type SeatLogs = (PeerId, Plan, Vec<f64>);
 
 /// Everything about one round.
 fn round_steps(state: &State, claim: &ClaimState, round: &Round, steps: &mut Vec<Step>) {
-    let number = round.number;
     steps.push(draw(state, claim, round));
     let seats: Vec<SeatLogs> = round
         .reveals
@@ -71,26 +70,29 @@ fn round_steps(state: &State, claim: &ClaimState, round: &Round, steps: &mut Vec
     steps.push(seat_means(state, claim, round, &seats));
     steps.extend(shadows(state, round));
     speed_steps(state, claim, round, &seats, steps);
-    if let Some(verdict) = &round.verdict {
-        let mut lines: Vec<String> = verdict
-            .gates
-            .iter()
-            .map(|gate| {
-                let word = if gate.pass { "passes" } else { "FAILS" };
-                format!("{} {word}: {}", format!("{:?}", gate.gate).to_lowercase(), gate.detail)
-            })
-            .collect();
-        lines.extend(verdict.dissent.iter().map(|dissent| {
-            let gate = format!("{:?}", dissent.gate).to_lowercase();
-            format!("{} says otherwise, by {gate}", name_of(state, dissent.seat))
-        }));
-        let outcome = format!("{:?}", verdict.outcome).to_lowercase();
-        lines.push(format!("so the round's verdict is {outcome}"));
-        let values = json!({
-            "gates": verdict.gates, "dissent": verdict.dissent, "outcome": verdict.outcome,
-        });
-        steps.push(Step::new(format!("round {number}: gates"), lines, values));
-    }
+    steps.extend(dissent::step(state, claim, round));
+    steps.extend(gates_step(round));
+}
+
+/// What every gate found, and the verdict.
+fn gates_step(round: &Round) -> Option<Step> {
+    let verdict = round.verdict.as_ref()?;
+    let mut lines: Vec<String> = verdict
+        .gates
+        .iter()
+        .map(|gate| {
+            let word = if gate.pass { "passes" } else { "FAILS" };
+            format!("{} {word}: {}", gate_word(gate.gate), gate.detail)
+        })
+        .collect();
+    let outcome = format!("{:?}", verdict.outcome).to_lowercase();
+    lines.push(format!("so the round's verdict is {outcome}"));
+    let values = json!({ "gates": verdict.gates, "outcome": verdict.outcome });
+    Some(Step::new(format!("round {}: gates", round.number), lines, values))
+}
+
+pub(super) fn gate_word(gate: Gate) -> String {
+    format!("{gate:?}").to_lowercase()
 }
 
 /// How the ratio was pooled, where the ledger gives one: from the seats that its verdict rests on, of

@@ -5,6 +5,7 @@
 
 mod claim;
 mod class;
+mod dissent;
 mod peer;
 
 use assay_protocol::ids::{ClaimId, PeerId};

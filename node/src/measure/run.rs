@@ -5,7 +5,7 @@ use super::error::MeasureError;
 use super::job::{Job, JobError};
 use super::lock::{self, HostLock};
 use super::message::{LINE_BYTES_MAX, LINES_MAX, Line, Progress, read_line};
-use assay_protocol::measurement::{ENVIRONMENT_TEXT_BYTES_MAX, Measurement};
+use assay_protocol::measurement::{ENVIRONMENT_TEXT_BYTES_MAX, Measurement, Scope};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::pin::{Pin, pin};
@@ -349,31 +349,15 @@ fn is_kept(name: &OsStr) -> bool {
 
 /// Checks that a measurement is the one that was planned and can be published.
 fn check(job: &Job, measurement: Measurement) -> Result<Measurement, MeasureError> {
-    let bad = |reason: String| Err(MeasureError::Output(reason));
-    let prompts: Vec<u32> = measurement.pairs.iter().map(|pair| pair.prompt).collect();
-    if prompts != job.plan.prompts {
-        return bad("its prompts are not those of the plan".to_owned());
-    }
-    let pairs = job.plan.prompts.len() as u64;
-    for (arm, report) in [("X", &measurement.x), ("Y", &measurement.y)] {
-        for (field, found, planned) in [
-            ("decoded", report.decoded_tokens, pairs * u64::from(job.decode_tokens)),
-            ("scored", report.scored_tokens, pairs * u64::from(job.scored_tokens)),
-            ("reach", report.reach_positions, u64::from(job.reach_tokens)),
-            ("path", report.path_positions, pairs * u64::from(job.decode_tokens)),
-            ("repeat", report.repeat_positions, u64::from(job.decode_tokens) + 1),
-        ] {
-            if found != planned {
-                return bad(format!(
-                    "arm {arm} has {found} {field} tokens, planned were {planned}"
-                ));
-            }
-        }
-    }
-    match Measurement::from_proto(measurement.to_proto()) {
-        Ok(measurement) => Ok(measurement),
-        Err(reject) => bad(reject.to_string()),
-    }
+    let scope = Scope {
+        prompts: &job.plan.prompts,
+        decode_tokens: job.decode_tokens,
+        scored_tokens: job.scored_tokens,
+        reach_tokens: job.reach_tokens,
+    };
+    let form = Measurement::from_proto(measurement.to_proto());
+    let checked = form.and_then(|measurement| measurement.check(&scope).map(|()| measurement));
+    checked.map_err(|reject| MeasureError::Output(reject.to_string()))
 }
 
 #[cfg(test)]

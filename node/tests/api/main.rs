@@ -1,5 +1,6 @@
 //! The node's page and JSON API, asked as a browser or a program would.
 
+mod explained;
 mod live;
 mod pages;
 mod routes;

@@ -38,7 +38,7 @@ pub(crate) fn peer(index: usize) -> PeerId {
     PeerId(key(index).verifying_key().to_bytes())
 }
 
-fn genesis(time_ms: u64) -> Genesis {
+pub(crate) fn genesis(time_ms: u64) -> Genesis {
     let members = NAMES.iter().enumerate().map(|(index, name)| Member {
         name: (*name).to_owned(),
         operator: format!("operator-{index}"),
@@ -118,16 +118,26 @@ impl Truth {
     }
 }
 
+/// What a member's machine makes of an honest measurement.
+type Tamper = Arc<dyn Fn(usize, &mut Measurement) + Send + Sync>;
+
 /// A ledger.
 #[derive(Clone)]
 pub(crate) struct World {
     pub(crate) state: State,
+    /// Changes every measurement, by the index of the member.
+    pub(crate) tamper: Tamper,
     now_ms: u64,
 }
 
 impl World {
     pub(crate) fn new(time_ms: u64) -> Self {
-        Self { state: State::new(genesis(time_ms)), now_ms: time_ms }
+        Self::of(genesis(time_ms))
+    }
+
+    pub(crate) fn of(genesis: Genesis) -> Self {
+        let now_ms = genesis.time_ms;
+        Self { state: State::new(genesis), tamper: Arc::new(|_, _| {}), now_ms }
     }
 
     fn base(&self) -> Recipe {
@@ -190,6 +200,12 @@ impl World {
         }
     }
 
+    /// Members on the committee of the claim's latest round.
+    pub(crate) fn seated(&self, claim: ClaimId) -> Vec<usize> {
+        let round = self.state.claim(claim).unwrap().latest().unwrap();
+        (0..NAMES.len()).filter(|index| round.committee.seats.contains(&peer(*index))).collect()
+    }
+
     /// The claim's latest round.
     fn round(&self, claim: ClaimId) -> RoundId {
         self.state.claim(claim).unwrap().latest().unwrap().id(claim)
@@ -200,7 +216,10 @@ impl World {
         let round = claim.latest().unwrap();
         let seats = round.committee.seats.iter().map(|seat| {
             let index = (0..NAMES.len()).find(|index| peer(*index) == *seat).unwrap();
-            (index, measurement(&self.state.plan(claim, round, *seat).unwrap(), index, truth))
+            let plan = self.state.plan(claim, round, *seat).unwrap();
+            let mut measurement = measurement(&plan, index, truth);
+            (self.tamper)(index, &mut measurement);
+            (index, measurement)
         });
         seats.collect()
     }
@@ -217,11 +236,18 @@ impl World {
 
     /// Lets the first `count` seats reveal.
     pub(crate) fn reveal(&mut self, claim: ClaimId, truth: Truth, count: usize) {
-        for (index, measurement) in self.measurements(claim, truth).into_iter().take(count) {
-            let reveal = Reveal { round: self.round(claim), salt: [9; 32], measurement };
-            let record = self.sign(index, Body::Reveal(Box::new(reveal)));
-            self.block(&[record]);
+        for index in self.seated(claim).into_iter().take(count) {
+            self.reveal_of(claim, truth, index);
         }
+    }
+
+    /// Lets one member on the committee reveal.
+    pub(crate) fn reveal_of(&mut self, claim: ClaimId, truth: Truth, member: usize) {
+        let mut measurements = self.measurements(claim, truth).into_iter();
+        let (_, measurement) = measurements.find(|(index, _)| *index == member).unwrap();
+        let reveal = Reveal { round: self.round(claim), salt: [9; 32], measurement };
+        let record = self.sign(member, Body::Reveal(Box::new(reveal)));
+        self.block(&[record]);
     }
 
     /// The whole life of a claim.

@@ -7,10 +7,11 @@ use super::{Evidence, Gate, GateResult, result, sum};
 #[must_use]
 pub fn identity(evidence: &[Evidence<'_>]) -> GateResult {
     let tokens = sum(evidence, |arm| arm.decoded_tokens);
-    let breaks = sum(evidence, |arm| arm.identity_breaks);
     let excused = sum(evidence, |arm| arm.near_ties);
-    let detail = format!("{breaks} of {tokens} tokens differ, {excused} at near-ties");
-    result(Gate::Identity, tokens > 0 && breaks <= excused, detail)
+    // Told apart seat by seat: what one seat excuses excuses nothing on another.
+    let breaks = sum(evidence, |arm| arm.identity_breaks.saturating_sub(arm.near_ties));
+    let detail = format!("{breaks} of {tokens} tokens differ, and {excused} more at near-ties");
+    result(Gate::Identity, tokens > 0 && breaks == 0, detail)
 }
 
 /// Passes when prefill and decode logits agree at every sampled position, and every timed token is

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use counts::{identity, path, reach, repeat, shape};
 pub use physics::{Flag, FlagKind, flags, physics};
 pub use quality::{
-    Quality, perplexity_base, perplexity_child, perplexity_parent, quality, quality_figures,
+    Quality, perplexity_child, perplexity_parent, perplexity_to_base, quality, quality_figures,
 };
 pub use speed::{Gain, gain, measured_gain, speed, speed_pending};
 

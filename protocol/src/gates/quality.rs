@@ -6,7 +6,7 @@
 
 use super::{Evidence, Gate, GateResult, PPM, ResolvedPair, result, sum};
 use crate::genesis::Genesis;
-use crate::statistics::{binomial_at_least, student_t_quantile};
+use crate::statistics::{binomial_at_least, median, student_t_quantile};
 
 /// The figures behind the quality gate, over all seats.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -19,7 +19,8 @@ pub struct Quality {
     pub agreement: f64,
     /// Probability of at least so many agreements, were the true share the least allowed.
     pub agreement_p: f64,
-    /// Perplexity of the child over that of the base.
+    /// Perplexity of the child over that of the base, where prompts on which the child is better count
+    /// as equal.
     pub perplexity_ratio: f64,
     /// The upper bound of it.
     pub perplexity_ratio_high: f64,
@@ -35,13 +36,16 @@ pub fn quality_figures(genesis: &Genesis, evidence: &[Evidence<'_>]) -> Option<Q
     let pairs: Vec<ResolvedPair> = evidence.iter().flat_map(Evidence::pairs).collect();
 
     let kl = pairs.iter().map(|pair| pair.child.kl_micronats as f64 / PPM / decoded);
-    let kl = Upper::of(kl, DIVERGENCE)?;
+    let kl = Upper::of(kl)?;
+    // A prompt on which the recipe is better than the base makes up for none on which it is worse: the
+    // base's figure is the seat's own word, and one seat that overstates it would carry the rest.
     let worse = pairs.iter().map(|pair| {
-        (pair.child.nll_micronats as f64 - pair.base_nll_micronats as f64) / PPM / scored
+        pair.child.nll_micronats.saturating_sub(pair.base_nll_micronats) as f64 / PPM / scored
     });
-    let worse = Upper::of(worse, DIFFERENCE)?;
+    let worse = Upper::of(worse)?;
+    let possible = genesis.measurement.decode_tokens;
     let agreements: u32 =
-        pairs.iter().fold(0, |sum, pair| sum.saturating_add(pair.child.agreements));
+        pairs.iter().fold(0, |sum, pair| sum.saturating_add(pair.child.agreements.min(possible)));
     let tokens = u32::try_from(sum(evidence, |arm| arm.decoded_tokens)).unwrap_or(u32::MAX);
     let least = genesis.challenge.agreement_min_ppm as f64 / PPM;
     let figures = Quality {
@@ -83,12 +87,6 @@ pub fn quality(genesis: &Genesis, evidence: &[Evidence<'_>]) -> GateResult {
     result(Gate::Quality, pass, detail)
 }
 
-/// Weight of squares about zero for observations that are never below it.
-const DIVERGENCE: f64 = 1.0;
-/// Weight of squares above zero for observations on both sides of it: an even scatter has as much
-/// below.
-const DIFFERENCE: f64 = 2.0;
-
 /// A mean and what its upper bound needs.
 struct Upper {
     mean: f64,
@@ -98,22 +96,20 @@ struct Upper {
 }
 
 impl Upper {
-    /// From observations whose true mean is not below zero: distances from the base.
+    /// From observations that are never below zero: distances from the base.
     ///
     /// The usual variance about the mean would shrink when a good prompt becomes worse, so that
     /// spoiling it could lower the bound. The spread is therefore taken about zero, which is no
-    /// less: `weight` · Σx²/(n−1) over the observations above zero. Those below, on which the recipe
-    /// is better than the base, count nothing; where there can be any, the others count twice. The
-    /// bound then rises with every observation.
+    /// less: Σx²/(n−1). The bound then rises with every observation.
     #[allow(clippy::cast_precision_loss)]
-    fn of(observations: impl Iterator<Item = f64>, weight: f64) -> Option<Self> {
+    fn of(observations: impl Iterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = observations.collect();
         // One order of summation, whatever the order of the seats.
         values.sort_by(f64::total_cmp);
         let n = values.len() as f64;
-        let squares: f64 = values.iter().filter(|v| **v > 0.0).map(|v| v * v).sum();
+        let squares: f64 = values.iter().map(|v| v * v).sum();
         let mean = values.iter().sum::<f64>() / n;
-        let error = libm::sqrt(weight * squares / (n - 1.0) / n);
+        let error = libm::sqrt(squares / (n - 1.0) / n);
         (values.len() > 1).then_some(Self { mean, error, df: n - 1.0 })
     }
 
@@ -128,29 +124,33 @@ impl Upper {
     }
 }
 
-/// Perplexity of the child over the seats' scored tokens, exp(Σ nll / Σ tokens).
+/// Perplexity of the child over its scored tokens, exp(Σ nll / Σ tokens), of the seat in the middle:
+/// a minority moves what is published no further than to another seat's figure.
 #[must_use]
 pub fn perplexity_child(evidence: &[Evidence<'_>]) -> Option<f64> {
-    perplexity(evidence, |pair| pair.child.nll_micronats)
+    median(evidence.iter().filter_map(|seat| perplexity(seat, |pair| pair.child.nll_micronats)))
 }
 
-/// Perplexity of the parent over the same tokens.
+/// Perplexity of the parent over the same tokens, of the seat in the middle.
 #[must_use]
 pub fn perplexity_parent(evidence: &[Evidence<'_>]) -> Option<f64> {
-    perplexity(evidence, |pair| pair.parent.nll_micronats)
+    median(evidence.iter().filter_map(|seat| perplexity(seat, |pair| pair.parent.nll_micronats)))
 }
 
-/// Perplexity of the base checkpoint over the same tokens.
+/// Perplexity of the child over that of the base checkpoint on the same tokens, of the seat in the
+/// middle.
 #[must_use]
-pub fn perplexity_base(evidence: &[Evidence<'_>]) -> Option<f64> {
-    perplexity(evidence, |pair| pair.base_nll_micronats)
+pub fn perplexity_to_base(evidence: &[Evidence<'_>]) -> Option<f64> {
+    median(evidence.iter().filter_map(|seat| {
+        let child = perplexity(seat, |pair| pair.child.nll_micronats)?;
+        Some(child / perplexity(seat, |pair| pair.base_nll_micronats)?)
+    }))
 }
 
 #[allow(clippy::cast_precision_loss)]
-fn perplexity(evidence: &[Evidence<'_>], nll: impl Fn(&ResolvedPair) -> u64) -> Option<f64> {
-    let pairs = evidence.iter().flat_map(Evidence::pairs);
-    let total = pairs.fold(0_u64, |sum, pair| sum.saturating_add(nll(&pair)));
-    let tokens = sum(evidence, |arm| arm.scored_tokens);
+fn perplexity(seat: &Evidence<'_>, nll: impl Fn(&ResolvedPair) -> u64) -> Option<f64> {
+    let total = seat.pairs().fold(0_u64, |sum, pair| sum.saturating_add(nll(&pair)));
+    let tokens = seat.child().scored_tokens;
     (tokens > 0).then(|| libm::exp(total as f64 / PPM / tokens as f64))
 }
 
@@ -201,6 +201,20 @@ mod tests {
     }
 
     #[test]
+    fn one_seat_that_overstates_the_base_carries_nothing() {
+        let mut worse = committee(0.0, 1.0, 0.1);
+        assert!(!passes(&worse));
+        let published = perplexity_to_base(&worse.evidence()).unwrap();
+        for pair in &mut worse.measurements[0].pairs {
+            pair.base_nll_micronats = crate::measurement::MICRONATS_MAX;
+            pair.x_score.agreements = u32::MAX;
+            pair.y_score.agreements = u32::MAX;
+        }
+        assert!(!passes(&worse));
+        assert!((perplexity_to_base(&worse.evidence()).unwrap() - published).abs() < 0.01);
+    }
+
+    #[test]
     fn better_than_the_base_passes() {
         assert!(passes(&committee(0.001, 1.0, -0.3)));
     }
@@ -215,12 +229,9 @@ mod tests {
     #[test]
     fn the_bound_of_a_sample_by_hand() {
         // Mean 0.2, Σx² = 0.14, n = 3: error = √(0.14/2/3) = 0.152753; t(0.001, 2) = 22.3271.
-        let upper = Upper::of([0.1, 0.2, 0.3].into_iter(), DIVERGENCE).unwrap();
+        let upper = Upper::of([0.1, 0.2, 0.3].into_iter()).unwrap();
         assert!((upper.bound(0.001) - (0.2 + 22.3271 * 0.152_753)).abs() < 1e-3);
-        // One below zero: Σ₊x² = 0.13 counts twice.
-        let upper = Upper::of([-0.1, 0.2, 0.3].into_iter(), DIFFERENCE).unwrap();
-        assert!((upper.error - (2.0_f64 * 0.13 / 6.0).sqrt()).abs() < 1e-12);
-        assert!(Upper::of([0.1].into_iter(), DIVERGENCE).is_none());
+        assert!(Upper::of([0.1].into_iter()).is_none());
     }
 
     #[test]
@@ -235,7 +246,7 @@ mod tests {
                 let uniform = (draw.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
                 -libm::log(1.0 - uniform)
             });
-            missed += u64::from(Upper::of(values, DIVERGENCE).unwrap().bound(0.01) < 1.0);
+            missed += u64::from(Upper::of(values).unwrap().bound(0.01) < 1.0);
         }
         assert!(missed * 100 <= samples, "{missed} of {samples}");
     }

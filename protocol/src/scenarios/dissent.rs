@@ -173,3 +173,24 @@ fn one_seat_cannot_debunk_an_entry() {
     let items: Vec<Vec<u8>> = world.items.iter().map(prost::Message::encode_to_vec).collect();
     world.audit(&items).unwrap();
 }
+
+#[test]
+fn one_seat_cannot_move_a_claim_out_of_the_lossless_track() {
+    let lie = |plan: &Plan| {
+        let mut measurement = fixtures::measurement(plan, 1.3);
+        fixtures::child(plan, &mut measurement).identity_breaks = 1;
+        measurement
+    };
+    let (mut world, _) = divided(|_| 1, lie);
+    let claim = world.claim(0, fixtures::child_recipe(9));
+    world.run(200);
+    let entry = world.state().claim(claim).unwrap().verdict().unwrap();
+    assert!(entry.lossless && entry.outcome == Outcome::Accepted);
+    assert_eq!(entry.dissent[0].gate, Gate::Identity);
+
+    let (mut world, _) = divided(|_| 3, lie);
+    let claim = world.claim(0, fixtures::child_recipe(9));
+    world.run(200);
+    let entry = world.state().claim(claim).unwrap().verdict().unwrap();
+    assert!(!entry.lossless && entry.outcome == Outcome::Accepted && entry.dissent.is_empty());
+}

@@ -237,7 +237,8 @@ impl State {
     ) -> Verdict {
         let (size, class) = (self.quorum(claim, round), claim.speed_class(round));
         let all = decide(&self.genesis, size, &class, evidence);
-        if !Self::refutes(claim, &all) {
+        let refuted = Self::refutes(claim, &all);
+        if !refuted && (all.lossless || all.outcome == Outcome::Inconclusive) {
             return all;
         }
         let dissent = dissenters(&self.genesis, &class, evidence);
@@ -249,10 +250,11 @@ impl State {
             return all;
         }
         let rest = decide(&self.genesis, size, &class, &others);
-        match (Self::refutes(claim, &rest), claim.contested_before(round)) {
-            (true, _) => all,
-            (false, true) => Verdict { dissent, ..rest },
-            (false, false) => Verdict { outcome: Outcome::Contested, dissent, ..all },
+        let differs = (refuted || rest.lossless) && !Self::refutes(claim, &rest);
+        match (differs, claim.contested_before(round)) {
+            (false, _) => all,
+            (true, true) => Verdict { dissent, ..rest },
+            (true, false) => Verdict { outcome: Outcome::Contested, dissent, ..all },
         }
     }
 

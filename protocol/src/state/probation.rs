@@ -9,7 +9,7 @@ use crate::draw::{self, Candidate};
 use crate::gates::Evidence;
 use crate::ids::{PeerId, RoundId};
 use crate::measurement::Measurement;
-use crate::standing::place;
+
 use crate::verdict::Outcome;
 use serde::{Serialize, Serializer};
 use std::collections::{BTreeMap, BTreeSet};
@@ -119,10 +119,9 @@ impl State {
         let Some((claim, round)) = self.round(id) else { return };
         let undecided = [Outcome::Inconclusive, Outcome::Contested];
         let decided = round.outcome().is_some_and(|outcome| !undecided.contains(&outcome));
-        let middle = self.seat_fits(id).first().map(|(_, fit)| fit.middle);
+        let middle = self.middle_of(id);
         let (true, Some(middle)) = (decided, middle) else { return };
         let class = claim.speed_class(round);
-        let tau = class.calibration.between(&self.genesis.significance).tau;
         let agreed: Vec<(PeerId, bool)> = round
             .shadows
             .iter()
@@ -137,7 +136,7 @@ impl State {
                     let plan = self.plan(claim, round, *peer)?;
                     Some(Evidence { plan: &plan, measurement }.log_ratios())
                 });
-                let fit = logs.and_then(|logs| place(tau, &logs, middle));
+                let fit = logs.and_then(|logs| middle.place(&logs));
                 (*peer, fit.is_some_and(|fit| fit.in_range))
             })
             .collect();

@@ -141,30 +141,10 @@ impl State {
         seat: PeerId,
         measurement: &Measurement,
     ) -> Result<(), Reject> {
-        let broken = |reason: &str| Err(Reject::Plan(reason.to_owned()));
         let Some(plan) = self.plan(claim, round, seat) else {
-            return broken("no plan was drawn");
+            return Err(Reject::Plan("no plan was drawn".to_owned()));
         };
-        let prompts: Vec<u32> = measurement.pairs.iter().map(|pair| pair.prompt).collect();
-        if prompts != plan.prompts {
-            return broken("other prompts than those drawn");
-        }
-        let rules = &self.genesis.measurement;
-        let pairs = u64::from(round.pairs);
-        let decoded = pairs.saturating_mul(u64::from(rules.decode_tokens));
-        let scored = pairs.saturating_mul(u64::from(self.genesis.challenge.pool.scored_tokens));
-        for arm in [&measurement.x, &measurement.y] {
-            if arm.decoded_tokens != decoded {
-                return broken("another number of decoded tokens");
-            }
-            if arm.scored_tokens != scored {
-                return broken("another number of scored tokens");
-            }
-            if arm.reach_positions != u64::from(rules.reach_tokens) {
-                return broken("another number of reach positions");
-            }
-        }
-        Ok(())
+        measurement.check(&self.genesis.scope(&plan.prompts))
     }
 
     /// The round that a seal or reveal is for.

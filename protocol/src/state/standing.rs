@@ -3,7 +3,7 @@
 use super::{Finding, State};
 use crate::gates::Evidence;
 use crate::ids::{PeerId, RoundId};
-use crate::standing::{Occasion, Rule, SeatFit, fit};
+use crate::standing::{Middle, Occasion, Rule, SeatFit};
 use crate::verdict::Outcome;
 
 impl State {
@@ -12,22 +12,34 @@ impl State {
     /// in.
     #[must_use]
     pub fn seat_fits(&self, id: RoundId) -> Vec<(PeerId, SeatFit)> {
-        let Some((claim, round)) = self.round(id) else { return Vec::new() };
+        let Some(middle) = self.middle_of(id) else { return Vec::new() };
+        let seats = self.timed_logs(id).into_iter();
+        seats.filter_map(|(seat, logs)| Some((seat, middle.place(&logs)?))).collect()
+    }
+
+    /// What the seats and newcomers of a round are held against; `None` without a quorum.
+    pub(super) fn middle_of(&self, id: RoundId) -> Option<Middle> {
+        let (claim, round) = self.round(id)?;
         let quorum = usize::try_from(self.quorum(claim, round).quorum).unwrap_or(usize::MAX);
+        let seats = self.timed_logs(id);
+        let tau = round.calibration.between(&self.genesis.significance).tau;
+        let middle = Middle::of(tau, seats.iter().map(|(_, logs)| logs.as_slice()));
+        middle.filter(|_| seats.len() >= quorum)
+    }
+
+    /// Log ratios of the seats of a round whose machines are of the claim's class.
+    fn timed_logs(&self, id: RoundId) -> Vec<(PeerId, Vec<f64>)> {
+        let Some((claim, round)) = self.round(id) else { return Vec::new() };
         let class = claim.speed_class(round);
-        let seats: Vec<(PeerId, Vec<f64>)> = round
+        let timed = round
             .reveals
             .iter()
             .filter(|(_, measurement)| class.fits(&measurement.environment))
             .filter_map(|(seat, measurement)| {
                 let plan = self.plan(claim, round, *seat)?;
                 Some((*seat, Evidence { plan: &plan, measurement }.log_ratios()))
-            })
-            .collect();
-        if seats.len() < quorum {
-            return Vec::new();
-        }
-        fit(class.calibration.between(&self.genesis.significance).tau, &seats)
+            });
+        timed.collect()
     }
 
     /// Credits a round's seats for measuring what the others measured, and charges them for what

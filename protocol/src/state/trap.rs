@@ -3,10 +3,12 @@
 //! measure, or copies what it expects, says of one some day that it is faster.
 
 use super::{Round, State};
-use crate::gates::{Evidence, Gate};
+use crate::gates::{Evidence, Gate, PPM};
 use crate::ids::{ClaimId, PeerId, RoundId};
+use crate::measurement::Measurement;
+use crate::plan::Plan;
 use crate::standing::Rule;
-use crate::verdict::reports_gain;
+use crate::verdict::gain_bounds;
 
 impl State {
     /// Notes in every round of an opened null claim which seats are caught.
@@ -22,23 +24,43 @@ impl State {
         }
     }
 
-    /// The seats that report a gain by themselves where the quorum found none.
+    /// The seats that report a gain by themselves where the others found none.
     ///
-    /// The quorum's word comes first: where it found a gain the author's word that there is none is
-    /// worth nothing, so that nobody is caught by a claim that was only called null.
+    /// The author's word that there is none to be found is worth nothing by itself. A seat is caught
+    /// only where the claim compares one checkpoint and drafter with themselves, where the committee as
+    /// a whole found no gain, where it is in a minority, and where the interval of the seats that report
+    /// none lies wholly below its own: a real gain that is only called null, or one that half of the
+    /// machines show, catches nobody.
+    #[allow(clippy::cast_precision_loss)]
     fn caught_in(&self, id: RoundId) -> Vec<PeerId> {
         let Some((claim, round)) = self.round(id) else { return Vec::new() };
-        if !found_no_gain(round) {
+        let same = self.recipe(claim.parent).is_some_and(|parent| {
+            parent.checkpoint == claim.recipe.checkpoint && parent.drafter == claim.recipe.drafter
+        });
+        if !same || !found_no_gain(round) {
             return Vec::new();
         }
         let class = claim.speed_class(round);
-        let reports = |(seat, measurement)| {
-            let plan = self.plan(claim, round, seat)?;
-            reports_gain(&self.genesis, &class, Evidence { plan: &plan, measurement })
-                .then_some(seat)
+        let timed: Vec<(PeerId, Plan, &Measurement)> = round
+            .reveals
+            .iter()
+            .filter(|(_, measurement)| class.fits(&measurement.environment))
+            .filter_map(|(seat, measured)| Some((*seat, self.plan(claim, round, *seat)?, measured)))
+            .collect();
+        let threshold = libm::log1p(self.genesis.significance.eta_ppm as f64 / PPM);
+        let (mut reporting, mut others) = (Vec::new(), Vec::new());
+        for (seat, plan, measurement) in &timed {
+            let evidence = Evidence { plan, measurement };
+            match gain_bounds(&self.genesis, &class, &[evidence]) {
+                Some((low, _)) if low > threshold => reporting.push((*seat, low)),
+                _ => others.push(evidence),
+            }
+        }
+        let bounds = gain_bounds(&self.genesis, &class, &others);
+        let (true, Some((_, high))) = (reporting.len() < others.len(), bounds) else {
+            return Vec::new();
         };
-        let reveals = round.reveals.iter().map(|(seat, measurement)| (*seat, measurement));
-        reveals.filter_map(reports).collect()
+        reporting.into_iter().filter(|(_, low)| *low > high).map(|(seat, _)| seat).collect()
     }
 }
 

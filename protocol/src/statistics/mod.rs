@@ -14,6 +14,16 @@ pub use signed_rank::signed_rank_p;
 use student::incomplete_beta;
 pub use student::{student_t_cdf, student_t_quantile};
 
+/// The median, of an even number of values the mean of the two in the middle; `None` without values.
+#[must_use]
+pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    let upper = *values.get(values.len() / 2)?;
+    let lower = *values.get(values.len().saturating_sub(1) / 2)?;
+    Some(f64::midpoint(lower, upper))
+}
+
 /// The probability that at least `successes` of `trials` independent trials succeed, each with
 /// probability `p`: how likely a quorum is forged when a share `p` of the seats is dishonest, and how
 /// surprising so many agreeing tokens would be at the least share allowed.
