@@ -5,6 +5,7 @@ pub mod bench;
 pub mod chat;
 pub mod claim;
 pub mod client;
+pub mod committee;
 mod engine;
 pub mod explain;
 pub mod generate;
