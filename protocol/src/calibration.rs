@@ -7,7 +7,7 @@
 use crate::gates::{Evidence, PPM};
 use crate::genesis::{Quorum, SignificanceRules};
 use crate::measurement::Environment;
-use crate::statistics::{BetweenSeats, Noise, Pooled, Test, pairs_needed, seats_needed};
+use crate::statistics::{BetweenSeats, Noise, Pooled, Test, median, pairs_needed, seats_needed};
 use serde::{Deserialize, Serialize};
 
 /// Units of a squared log ratio in one.
@@ -16,9 +16,14 @@ const SQUARES: f64 = 1e12;
 const LOGS: f64 = 1e6;
 /// A round counts at most this many times the variance known before it, so that one wild seat cannot
 /// make a class unmeasurable.
-const GROWTH_MAX: f64 = 16.0;
-/// Most degrees of freedom that earlier rounds are worth: drivers and machines change.
+const GROWTH_MAX: f64 = 4.0;
+/// Most degrees of freedom that a τ is believed with.
 const DF_MAX: f64 = 200.0;
+/// Degrees of freedom, and attestations, that are remembered: beyond them what is older fades, because
+/// drivers and machines change.
+const REMEMBERED: u64 = 1_000;
+/// Least variance of a pair's log ratio that a class is taken to have: clocks are no better.
+const VARIANCE_LEAST: f64 = 1e-8;
 /// Attestations of a class before its figures are held against a seat.
 const SEATS_KNOWN_MIN: u64 = 5;
 /// A seat's figures may be this many times the class's, or as small a part of them.
@@ -42,7 +47,15 @@ impl Variance {
         // Float to integer casts saturate and map NaN to zero; a round has at most some thousand pairs.
         self.squares = self.squares.saturating_add((variance * df * SQUARES) as u64);
         self.df = self.df.saturating_add(df as u64);
+        self.squares = faded(self.squares, self.df);
+        self.df = self.df.min(REMEMBERED);
     }
+}
+
+/// A sum over `count` as it is once no more than [`REMEMBERED`] count.
+fn faded(sum: u64, count: u64) -> u64 {
+    let kept = u128::from(sum) * u128::from(count.min(REMEMBERED)) / u128::from(count.max(1));
+    u64::try_from(kept).unwrap_or(u64::MAX)
 }
 
 /// A geometric mean.
@@ -59,12 +72,26 @@ impl Typical {
     }
 
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    fn add(&mut self, value: u64) {
-        // A figure of zero says that the probe did not run; its log would be no number.
-        if value > 0 {
-            self.logs = self.logs.saturating_add((libm::log(value as f64) * LOGS) as u64);
+    fn add(&mut self, value: f64) {
+        // A figure below one says that the probe did not run; its log would be no count.
+        if value >= 1.0 {
+            self.logs = self.logs.saturating_add((libm::log(value) * LOGS) as u64);
             self.count = self.count.saturating_add(1);
+            self.logs = faded(self.logs, self.count);
+            self.count = self.count.min(REMEMBERED);
         }
+    }
+
+    /// Adds what the seats of one round say, none counting as further from the one in the middle than a
+    /// machine of the class may be: otherwise a single absurd figure would decide which machines are of
+    /// the class for ever.
+    #[allow(clippy::cast_precision_loss)]
+    fn add_round(&mut self, values: impl Iterator<Item = u64>) {
+        let values: Vec<f64> =
+            values.filter(|value| *value > 0).map(|value| value as f64).collect();
+        let Some(middle) = median(values.iter().copied()) else { return };
+        let (least, most) = (middle / FIGURE_FACTOR_MAX, middle * FIGURE_FACTOR_MAX);
+        values.into_iter().for_each(|value| self.add(value.clamp(least, most)));
     }
 
     #[allow(clippy::cast_precision_loss)]
@@ -178,25 +205,27 @@ impl Calibration {
     ) {
         let capped = |variance: f64, known: Option<f64>| match known {
             Some(known) if variance > GROWTH_MAX * known => GROWTH_MAX * known,
-            _ => variance,
+            _ => variance.max(VARIANCE_LEAST),
         };
         let tau = self.between(rules).tau;
         let within = capped(pooled.sigma * pooled.sigma, self.within.estimate());
         self.within.add(within, pooled.within_df);
         let between = capped(pooled.own_tau_squared, Some(tau * tau));
         self.between.add(between, pooled.own_tau_df);
-        for environment in environments {
-            self.bandwidth_mb_s.add(environment.bandwidth_mb_s);
-            self.compute_mflop_s.add(environment.compute_mflop_s);
-        }
+        let environments: Vec<&Environment> = environments.into_iter().collect();
+        self.bandwidth_mb_s.add_round(environments.iter().map(|seat| seat.bandwidth_mb_s));
+        self.compute_mflop_s.add_round(environments.iter().map(|seat| seat.compute_mflop_s));
         self.rounds = self.rounds.saturating_add(1);
     }
 
-    /// Adds how fast a seat's machine decoded the base recipe, which was the parent's arm.
-    pub fn add_base(&mut self, seat: &Evidence<'_>) {
-        let tokens = seat.parent().decoded_tokens.max(1);
-        let ps = seat.times_ns(false).map(u128::from).sum::<u128>() * 1_000 / u128::from(tokens);
-        self.base_ps_per_token.add(u64::try_from(ps).unwrap_or(u64::MAX));
+    /// Adds how fast the machines of a round's seats decoded the base recipe, which was the parent's arm.
+    pub fn add_base(&mut self, seats: &[Evidence<'_>]) {
+        let ps_per_token = |seat: &Evidence<'_>| {
+            let tokens = u128::from(seat.parent().decoded_tokens.max(1));
+            let ps = seat.times_ns(false).map(u128::from).sum::<u128>() * 1_000 / tokens;
+            u64::try_from(ps).unwrap_or(u64::MAX)
+        };
+        self.base_ps_per_token.add_round(seats.iter().map(ps_per_token));
     }
 
     /// Tokens a second that machines of the class decode with the base recipe, by their geometric mean;
@@ -277,6 +306,39 @@ mod tests {
         let BetweenSeats { tau, df } = class.between(&RULES);
         assert!((tau - expected).abs() < 1e-4, "{tau} {expected}");
         assert_eq!(df, 200.0);
+    }
+
+    #[test]
+    fn one_absurd_figure_decides_nothing_about_a_class() {
+        let mut class = Calibration::default();
+        let honest = environment(20_000, 50_000);
+        let absurd = environment(u64::MAX, 1);
+        let seats: Vec<&Environment> =
+            std::iter::repeat_n(&honest, 6).chain(std::iter::once(&absurd)).collect();
+        class.add(&RULES, &round(7, 0.02, 0.005), seats);
+        assert_eq!(class.check(&honest), Ok(()));
+        assert!(class.check(&absurd).is_err());
+    }
+
+    #[test]
+    fn what_is_old_fades() {
+        let mut class = Calibration::default();
+        let add = |class: &mut Calibration, sigma: f64, bandwidth_mb_s: u64, rounds: u32| {
+            for _ in 0..rounds {
+                let environment = environment(bandwidth_mb_s, 1);
+                class.add(&RULES, &round(7, sigma, 0.0), [&environment; 7]);
+            }
+        };
+        add(&mut class, 0.01, 10_000, 1_000);
+        add(&mut class, 0.02, 5_000, 300);
+        assert!((class.sigma().unwrap() - 0.0209).abs() < 1e-3, "{:?}", class.sigma());
+        let bandwidth = class.figures().0.unwrap();
+        assert!((5_000.0..6_000.0).contains(&bandwidth), "{bandwidth}");
+        // A first round without any scatter does not fix the noise at nothing.
+        let mut still = Calibration::default();
+        add(&mut still, 0.0, 1, 1);
+        add(&mut still, 0.02, 1, 40);
+        assert!(still.sigma().unwrap() > 0.01, "{:?}", still.sigma());
     }
 
     #[test]

@@ -56,10 +56,8 @@ pub fn dissenters(
     let differing = evidence.iter().filter(|(_, seat)| differs(seat)).count();
     let is_lossless = differing < evidence.len().div_ceil(2);
     let of_seat = |(peer, seat): &(PeerId, Evidence<'_>)| {
-        let exact = [gates::path, gates::reach, gates::shape, gates::repeat];
-        let broken = exact.iter().map(|gate| gate(&[*seat])).find(|found| !found.pass);
-        let gate = match broken {
-            Some(found) => found.gate,
+        let gate = match broken_gate(*seat) {
+            Some(gate) => gate,
             None if !is_within_bounds(genesis, *seat) => Gate::Quality,
             None if is_outlier(*peer) => Gate::Speed,
             None if is_lossless && differs(seat) => Gate::Identity,
@@ -68,6 +66,13 @@ pub fn dissenters(
         Some(Dissent { seat: *peer, gate })
     };
     evidence.iter().filter_map(of_seat).collect()
+}
+
+/// The first gate on counts that a seat's own measurement breaks.
+#[must_use]
+pub(crate) fn broken_gate(seat: Evidence<'_>) -> Option<Gate> {
+    let exact = [gates::path, gates::reach, gates::shape, gates::repeat];
+    exact.iter().map(|gate| gate(&[seat])).find(|found| !found.pass).map(|found| found.gate)
 }
 
 /// Whether a seat's own figures lie within the quality bounds. Its estimates and not their upper bounds

@@ -55,7 +55,7 @@ impl Draw {
 }
 
 /// Someone who may be drawn for a seat.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Candidate {
     /// The peer.
     pub peer: PeerId,

@@ -34,6 +34,17 @@ pub enum Reject {
     /// The parent is neither the base recipe nor an accepted claim.
     #[error("parent {0} is not the base recipe nor an accepted claim")]
     Parent(ClaimId),
+    /// The parent was measured on machines of another class.
+    #[error(
+        "parent {parent} was measured on class {class}; claim on an entry of your own class, or on the \
+         base recipe"
+    )]
+    ParentClass {
+        /// The parent.
+        parent: ClaimId,
+        /// Its class.
+        class: String,
+    },
     /// The parent is a debunked entry, or descends from one.
     #[error("parent {parent} cannot be built on: entry {entry} is debunked")]
     DebunkedParent {

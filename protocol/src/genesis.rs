@@ -345,20 +345,41 @@ impl Genesis {
         require(
             self.agreement_can_pass(),
             "challenge.agreement_min_ppm",
-            "a quorum's tokens cannot show this much agreement at significance.alpha_ppm; lower it or \
-             measure more pairs or tokens",
+            "the tokens of the smallest quorum cannot show this much agreement at significance.alpha_ppm; \
+             lower it or measure more pairs or tokens",
+        )?;
+        require(
+            self.ranks_can_pass(),
+            "measurement.pairs_min",
+            "the signed ranks of so few pairs cannot be significant at significance.alpha_ppm; measure \
+             more pairs or raise the quorum",
         )?;
         self.membership.check()
+    }
+
+    /// The fewest pairs that a verdict can rest on.
+    fn pairs_of_smallest_quorum(&self) -> u32 {
+        let quorum = self.committee.quorum.min(self.committee.frontier.quorum);
+        quorum.saturating_mul(self.measurement.pairs_min)
     }
 
     /// Whether a quorum whose every token agrees with the base passes the exact test on agreement.
     #[allow(clippy::cast_precision_loss)]
     fn agreement_can_pass(&self) -> bool {
-        let m = &self.measurement;
-        let tokens = self.committee.quorum.saturating_mul(m.pairs).saturating_mul(m.decode_tokens);
+        let pairs = self.pairs_of_smallest_quorum();
+        let tokens = pairs.saturating_mul(self.measurement.decode_tokens);
         let least = self.challenge.agreement_min_ppm as f64 / 1e6;
         let alpha = self.significance.alpha_ppm as f64 / 1e6;
         binomial_at_least(tokens, tokens, least) <= alpha
+    }
+
+    /// Whether the signed-rank test passes where every pair shows a gain.
+    #[allow(clippy::cast_precision_loss)]
+    fn ranks_can_pass(&self) -> bool {
+        // The exact test gives so many pairs of one sign the probability 2⁻ⁿ, and beyond a thousand
+        // nothing that a double holds.
+        let pairs = f64::from(self.pairs_of_smallest_quorum().min(1_000));
+        libm::exp2(-pairs) <= self.significance.alpha_ppm as f64 / 1e6
     }
 
     /// How much a seat has to look at that drew these prompts.

@@ -35,6 +35,8 @@ pub enum Rule {
     NullTrap,
     /// A challenge that the new measurement did not bear out.
     FailedChallenge,
+    /// An entry of this author was debunked for what it is, and its author had not told of it.
+    Debunked,
     /// A key that this member vouched for was caught.
     VoucheeCaught,
     /// A key that this member vouched for was ended.
@@ -45,13 +47,14 @@ pub enum Rule {
 
 impl Rule {
     /// All rules, in the order in which they are listed for people.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::InRange,
         Self::Outlier,
         Self::Contradicted,
         Self::NoShow,
         Self::NullTrap,
         Self::FailedChallenge,
+        Self::Debunked,
         Self::VoucheeCaught,
         Self::VoucheeEnded,
         Self::Ended,
@@ -63,7 +66,9 @@ impl Rule {
     /// outlier costs twice that, so that a coin-tossing seat loses, and a break that nobody else finds
     /// three times that, because it cost another committee's time. A caught seat loses more than
     /// any epoch brings; whoever vouched answers with half of it, and with all of it when the key
-    /// had to be ended. A failed challenge costs the measurements it took a little.
+    /// had to be ended. A failed challenge costs the measurements it took a little. An
+    /// entry that turns out to be another recipe than it was accepted for costs what an epoch brings and
+    /// more, unless its author was the first to say so.
     #[must_use]
     pub fn delta(self) -> Option<i64> {
         match self {
@@ -72,7 +77,7 @@ impl Rule {
             Self::Contradicted => Some(-3),
             Self::NoShow | Self::FailedChallenge => Some(-1),
             Self::NullTrap | Self::VoucheeEnded => Some(-10),
-            Self::VoucheeCaught => Some(-5),
+            Self::VoucheeCaught | Self::Debunked => Some(-5),
             Self::Ended => None,
         }
     }
@@ -93,6 +98,7 @@ impl Rule {
             Self::NoShow => "held a seat and showed nothing",
             Self::NullTrap => "found a gain in a null claim",
             Self::FailedChallenge => "challenged an entry that stood",
+            Self::Debunked => "its entry was debunked for what it is, untold",
             Self::VoucheeCaught => "vouched for a key that was caught",
             Self::VoucheeEnded => "vouched for a key that was ended",
             Self::Ended => "contradicted itself: key ended",

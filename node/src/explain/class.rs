@@ -23,7 +23,7 @@ pub(super) fn explain(state: &State, class: &str) -> Explanation {
     let committee = &state.genesis().committee;
     let known = state.classes().calibration(class);
     let between = known.between(rules);
-    let Effort { size: Quorum { seats, quorum }, pairs } = state.planned_effort(&known);
+    let Effort { size: Quorum { seats, quorum }, pairs } = state.planned_effort(class);
     let share = |ppm: u64| ppm as f64 / PPM;
     let sigma = known.sigma();
     let noise = vec![

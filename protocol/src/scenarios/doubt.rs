@@ -60,7 +60,7 @@ fn a_refuting_round_debunks_the_entry_and_marks_what_descends_from_it() {
     assert!(claim(other).stands());
     // The runner-up takes the lead once an independent committee has confirmed it.
     assert!(claim(other).is_confirmed() && claim(other).rounds.len() == 2);
-    let leaders = state.frontier(Track::Lossless);
+    let leaders = state.frontier(Track::Lossless, fixtures::CLASS);
     assert_eq!(leaders.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [other]);
     assert_eq!(state.rank(claim(child)), None);
     // Nothing is built on a debunked entry or on what descends from it.

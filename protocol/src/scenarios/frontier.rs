@@ -49,7 +49,10 @@ fn the_number_of_a_record_is_the_second_committees() {
     assert_eq!(state.sat_before(claim, 2), 0);
     assert!(second.opened_at == first.settled_at.unwrap() && first.beacon != second.beacon);
     assert_eq!(second.verdict.as_ref().unwrap().attested_by.len(), 5);
-    assert!(state.leads(id, Track::Lossless) && state.frontier(Track::Lossy).is_empty());
+    assert!(
+        state.leads(id, Track::Lossless)
+            && state.frontier(Track::Lossy, fixtures::CLASS).is_empty()
+    );
     assert_eq!(state.rank(claim), Some(1));
     assert_eq!(claim.settled_at, second.settled_at);
     assert!(claim.opening.is_some(), "the author opens after the second verdict");
@@ -67,7 +70,7 @@ fn a_second_committee_that_refutes_decides() {
     assert_eq!(claim.rounds[0].outcome(), Some(Outcome::Accepted));
     assert_eq!(claim.outcome(), Some(Outcome::Refuted));
     assert_eq!(claim.ratio_to_base_ppm, None);
-    assert!(world.state().frontier(Track::Lossless).is_empty());
+    assert!(world.state().frontier(Track::Lossless, fixtures::CLASS).is_empty());
     let late = world.claim_on(id, 1, fixtures::child_recipe(10));
     world.run(20);
     assert!(world.state().claim(late).is_none(), "nothing builds on a refuted claim");
@@ -124,7 +127,8 @@ fn only_more_than_a_tie_is_measured_again() {
     assert_eq!(purposes(claim(better)), [Purpose::First, Purpose::Frontier]);
     let product = claim(better).ratio_to_base_ppm.unwrap();
     assert!(product.abs_diff(1_560_000) < 20_000, "{product}");
-    let leaders: Vec<_> = state.frontier(Track::Lossless).into_iter().map(|(id, _)| id).collect();
+    let leaders: Vec<_> =
+        state.frontier(Track::Lossless, fixtures::CLASS).into_iter().map(|(id, _)| id).collect();
     assert_eq!(leaders, [better]);
     assert_eq!(state.rank(claim(better)), Some(1));
     assert_eq!((state.rank(claim(first)), state.rank(claim(tie))), (Some(2), Some(2)));
@@ -150,7 +154,9 @@ fn lossy_recipes_form_a_front_of_their_own() {
     let lossless = world.claim(2, fixtures::child_recipe(3));
     world.run(120);
     let state = world.state();
-    let leaders = |track| state.frontier(track).into_iter().map(|(id, _)| id).collect::<Vec<_>>();
+    let leaders = |track| {
+        state.frontier(track, fixtures::CLASS).into_iter().map(|(id, _)| id).collect::<Vec<_>>()
+    };
     assert_eq!(leaders(Track::Lossy), [clean], "equally fast at twice the divergence is no gain");
     assert_eq!(leaders(Track::Lossless), [lossless], "slower, but in a track of its own");
     assert_eq!(state.claim(coarser).unwrap().rounds.len(), 1);

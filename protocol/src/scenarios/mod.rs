@@ -10,5 +10,6 @@ mod frontier;
 mod hostile;
 mod life;
 mod membership;
+mod steering;
 mod trap;
 mod world;

@@ -22,7 +22,7 @@ use ed25519_dalek::Signer;
 use prost::Message;
 use std::collections::BTreeSet;
 
-/// How a simulated machine answers a plan; `None` stays silent.
+/// How a simulated machine answers a plan; `None` fails to measure.
 pub(super) type Measure = dyn Fn(u8, &Plan) -> Option<Measurement>;
 
 pub(super) struct World {
@@ -31,6 +31,8 @@ pub(super) struct World {
     pub(super) items: Vec<v1::LedgerItem>,
     pub(super) now_ms: u64,
     pub(super) measure: Box<Measure>,
+    /// Peers that say nothing any more.
+    muted: BTreeSet<u8>,
 }
 
 impl World {
@@ -47,7 +49,14 @@ impl World {
         let state = State::new(genesis);
         let peers = (0..count).map(|i| Peer::new(fixtures::peer(i), state.clone())).collect();
         let measure = Box::new(measure);
-        Self { peers, effects: Vec::new(), items: Vec::new(), now_ms: 2_000, measure }
+        Self {
+            peers,
+            effects: Vec::new(),
+            items: Vec::new(),
+            now_ms: 2_000,
+            measure,
+            muted: BTreeSet::new(),
+        }
     }
 
     pub(super) fn input(&mut self, index: usize, input: Input) {
@@ -95,11 +104,17 @@ impl World {
         claim
     }
 
+    /// Lets a peer say nothing any more.
+    pub(super) fn mute(&mut self, number: u8) {
+        self.muted.insert(number);
+    }
+
     /// Carries out effects until none is left.
     pub(super) fn settle_effects(&mut self) {
         while let Some((index, effect)) = self.effects.pop() {
             let number = u8::try_from(index).unwrap();
             match effect {
+                Effect::Sign(_) if self.muted.contains(&number) => {}
                 Effect::Sign(body) => {
                     let record = wire::sign(self.peers[0].network(), &key(number), body);
                     self.input(index, Input::Own(Box::new(record)));
@@ -120,12 +135,14 @@ impl World {
                 }
                 Effect::Measure(plan) => {
                     assert_eq!(plan.seat, fixtures::peer(number));
-                    if let Some(measurement) = (self.measure)(number, &plan) {
-                        let measurement = Box::new(measurement);
-                        let (round, salt) = (plan.round, [number + 100; 32]);
-                        let secret = Secret::Measurement { round, salt, measurement };
-                        self.input(index, Input::Measured(secret));
-                    }
+                    let (round, salt) = (plan.round, [number + 100; 32]);
+                    let outcome = match (self.measure)(number, &plan).map(Box::new) {
+                        Some(measurement) => {
+                            Input::Measured(Secret::Measurement { round, salt, measurement })
+                        }
+                        None => Input::MeasureFailed(round),
+                    };
+                    self.input(index, outcome);
                 }
                 Effect::Keep(_) | Effect::Forget(_) | Effect::Order | Effect::Settled(_) => {}
             }

@@ -9,7 +9,7 @@ use crate::ids::{ClaimId, PeerId, RoundId};
 use crate::verdict::{Outcome, Verdict, decide};
 use std::sync::Arc;
 
-/// Blocks between opening a round and the beacon that is used for it.
+/// Blocks between calling a round and the beacon that is used for it.
 pub(crate) const BEACON_DELAY: u64 = 2;
 
 /// What a deadline or a complete set of answers does to a round.
@@ -64,7 +64,7 @@ impl State {
         for id in self.entered_at(height) {
             self.draw_audit(id, height);
         }
-        self.fill_places(time_ms);
+        self.fill_places(height, time_ms);
     }
 
     /// The claims that the block at `height` made entries.
@@ -87,7 +87,8 @@ impl State {
     fn fix_beacon(&mut self, id: ClaimId, height: u64) {
         let beacon = self.beacon;
         let waits = self.claim(id).and_then(ClaimState::open_round).is_some_and(|round| {
-            round.beacon.is_none() && height >= round.opened_at.saturating_add(BEACON_DELAY)
+            let called = round.called_at.map(|at| at.saturating_add(BEACON_DELAY));
+            round.beacon.is_none() && called.is_some_and(|due| height >= due)
         });
         if waits {
             self.change_open_round(id, |round| round.beacon = Some(beacon));
@@ -145,7 +146,10 @@ impl State {
             Step::Wait => self.pending.push(id),
             Step::Enter(number) => self.enter(id, number, height),
             Step::Promote(number) => self.promote(id, number),
-            Step::Conclude => self.conclude_doubt(round_id, height),
+            Step::Conclude => {
+                self.conclude_doubt(round_id, height);
+                self.confirm_runner_up(height);
+            }
         }
         self.remember("settled", id);
     }
@@ -178,14 +182,23 @@ impl State {
         }
     }
 
-    /// Opens another round for the claims that waited for their class and need wait no more.
+    /// Opens another round for the claims that waited for their class and need wait no more, and enters
+    /// those that waited an epoch for it as they are.
     fn resume_pending(&mut self, height: u64) {
         for id in std::mem::take(&mut self.pending) {
-            let Some(claim) = self.claim(id) else { continue };
-            let purpose = claim.latest().map_or(Purpose::First, |round| round.purpose);
-            match self.has_speed_quorum(claim) {
-                true => self.open_round_of(id, purpose, height),
-                false => self.pending.push(id),
+            let Some((claim, latest)) = self.claim(id).and_then(|c| Some((c, c.latest()?))) else {
+                continue;
+            };
+            let since = latest.settled_at.unwrap_or(height);
+            let patience = self.genesis.membership.epoch_blocks;
+            let (purpose, number) = (latest.purpose, latest.number);
+            if self.has_speed_quorum(claim) {
+                self.open_round_of(id, purpose, height);
+            } else if height >= since.saturating_add(patience) {
+                self.enter(id, claim.first_word().unwrap_or(number), height);
+                self.remember("class stayed short", id);
+            } else {
+                self.pending.push(id);
             }
         }
     }

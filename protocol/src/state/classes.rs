@@ -94,13 +94,16 @@ impl State {
     }
 
     /// The calibration of a claim's class with one of its rounds added; `None` where that said nothing
-    /// about speed.
+    /// about speed. Seats that lie further off than noise explains teach nothing.
     fn calibrated(&self, claim: &ClaimState, round: &Round) -> Option<Calibration> {
         round.outcome().filter(|outcome| outcome.has_speed())?;
+        let fits = self.seat_fits(round.id(claim.id)).into_iter();
+        let trusted: BTreeSet<PeerId> =
+            fits.filter(|(_, fit)| fit.in_range).map(|(seat, _)| seat).collect();
         let plans: Vec<_> = round
             .reveals
             .iter()
-            .filter(|(seat, _)| !round.has_dissent_of(**seat))
+            .filter(|(seat, _)| trusted.contains(seat) && !round.has_dissent_of(**seat))
             .filter_map(|(seat, measured)| Some((self.plan(claim, round, *seat)?, measured)))
             .collect();
         let class = claim.speed_class(round);
@@ -115,7 +118,7 @@ impl State {
         let environments = seats.iter().map(|seat| &seat.measurement.environment);
         calibration.add(rules, &gain.pooled, environments);
         if claim.parent == self.base_claim {
-            seats.iter().for_each(|seat| calibration.add_base(seat));
+            calibration.add_base(&seats);
         }
         Some(calibration)
     }
@@ -126,16 +129,24 @@ impl State {
         claim.rounds.iter().filter(pending).count()
     }
 
+    /// The operators that can hold a speed seat for a claim about `class`: those of a member that may be
+    /// drawn and may be of it.
+    pub(super) fn operators_of_class(&self, class: &str) -> BTreeSet<&str> {
+        let may_sit = self
+            .members
+            .iter()
+            .filter(|(peer, _)| self.draw_weight(**peer) > 0 && self.may_time(**peer, class));
+        may_sit.map(|(_, member)| member.operator.as_str()).collect()
+    }
+
     /// Whether enough operators may be of a pending claim's class for a quorum: those who attested it,
     /// and those who have attested none.
     pub(super) fn has_speed_quorum(&self, claim: &ClaimState) -> bool {
         let Some(round) = claim.latest() else { return false };
-        let author = self.members.get(&claim.author).map(|member| member.operator.as_str());
-        let of_class = self.members.iter().filter(|(peer, member)| {
-            Some(member.operator.as_str()) != author && self.may_time(**peer, &claim.hardware_class)
-        });
-        let operators: BTreeSet<&str> =
-            of_class.map(|(_, member)| member.operator.as_str()).collect();
+        let mut operators = self.operators_of_class(&claim.hardware_class);
+        if let Some(author) = self.operator(claim.author) {
+            operators.remove(author);
+        }
         let quorum = self.smallest(claim, round.purpose).quorum;
         operators.len() >= usize::try_from(quorum).unwrap_or(usize::MAX)
     }

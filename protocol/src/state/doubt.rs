@@ -36,16 +36,16 @@ impl State {
     ) -> Result<(), Reject> {
         let (id, by) = (challenge.claim, record.author);
         let claim = self.claim(id).ok_or(Reject::UnknownClaim(id))?;
+        let own = |peer: PeerId| self.operator(peer) == self.operator(by);
         let said = claim.rounds.iter().any(
-            |round| matches!(round.purpose, Purpose::Challenge { by: earlier, .. } if earlier == by),
+            |round| matches!(round.purpose, Purpose::Challenge { by: earlier, .. } if own(earlier)),
         );
-        // One peer doubts one entry once: asking again until chance agrees is closed.
+        // One operator doubts one entry once: asking again until chance agrees is closed.
         if said {
             return Err(Reject::Repeated(by));
         }
         let refuse = |reason| Err(Reject::Unchallengeable { claim: id, reason });
-        let operator = |peer: PeerId| self.members.get(&peer).map(|member| &member.operator);
-        if claim.author == by || operator(claim.author) == operator(by) {
+        if own(claim.author) {
             return refuse("a challenger may not be its author's operator");
         }
         if self.draw_weight(by) == 0 {
@@ -76,10 +76,11 @@ impl State {
         Ok(())
     }
 
-    /// The claim that a member's open challenge is about.
+    /// The claim that an open challenge by a member's operator is about.
     fn open_challenge_by(&self, peer: PeerId) -> Option<ClaimId> {
         let mut open = self.open_rounds();
-        let by = |purpose| matches!(purpose, Purpose::Challenge { by, .. } if by == peer);
+        let operator = self.operator(peer);
+        let by = |purpose| matches!(purpose, Purpose::Challenge { by, .. } if self.operator(by) == operator);
         open.find(|(_, round)| by(round.purpose)).map(|(claim, _)| claim.id)
     }
 
@@ -94,19 +95,23 @@ impl State {
         if !verdict.outcome.has_speed() {
             return Finding::Undecided;
         }
-        let advisory = |gate| matches!(gate, Gate::Speed | Gate::Identity);
-        let failed = verdict.gates.iter().any(|gate| !gate.pass && !advisory(gate.gate));
-        let lost_identity =
-            claim.verdict().is_some_and(|entry| entry.lossless) && !verdict.lossless;
         let entry = claim.verdict().and_then(|entry| entry.ratio);
         let slower = match (entry, verdict.ratio) {
             (Some(entry), Some(found)) => found.high_ppm < entry.low_ppm,
             _ => true,
         };
-        match failed || lost_identity || slower {
+        match slower || Self::is_another_recipe(claim, verdict) {
             true => Finding::Debunked,
             false => Finding::Upheld,
         }
+    }
+
+    /// Whether a later round found the recipe to be not what it was accepted for, whatever its speed.
+    fn is_another_recipe(claim: &ClaimState, verdict: &Verdict) -> bool {
+        let advisory = |gate| matches!(gate, Gate::Speed | Gate::Identity);
+        let failed = verdict.gates.iter().any(|gate| !gate.pass && !advisory(gate.gate));
+        let was_lossless = claim.verdict().is_some_and(|entry| entry.lossless);
+        failed || (was_lossless && !verdict.lossless)
     }
 
     /// Carries out what a challenge or an audit found.
@@ -116,12 +121,27 @@ impl State {
         let (purpose, finding) = (round.purpose, Self::finding(claim, verdict));
         self.change_round(id, |round| round.finding = Some(finding));
         match (finding, purpose) {
-            (Finding::Debunked, _) => self.debunk(id, height),
+            (Finding::Debunked, _) => {
+                self.charge_author(id);
+                self.debunk(id, height);
+            }
             // A challenge that failed cost a committee's time.
             (Finding::Upheld, Purpose::Challenge { by, .. }) => {
                 self.book_for(by, Rule::FailedChallenge, id);
             }
             _ => {}
+        }
+    }
+
+    /// Charges the author of an entry that another committee found to be not what it was accepted for,
+    /// unless the author told of it before that committee was called. Being slower than it was is no
+    /// fault of anybody's.
+    fn charge_author(&mut self, id: RoundId) {
+        let Some((claim, round)) = self.round(id) else { return };
+        let Some(verdict) = &round.verdict else { return };
+        let told = self.is_self_disclosed(id.claim, round.opened_at);
+        if !told && Self::is_another_recipe(claim, verdict) {
+            self.book_for(claim.author, Rule::Debunked, id);
         }
     }
 
@@ -143,7 +163,6 @@ impl State {
                 claim.descends_from_debunked.get_or_insert(id.claim);
             }
         }
-        self.confirm_runner_up(height);
     }
 
     /// The debunked entry because of which nothing may be built on `parent`.

@@ -120,6 +120,15 @@ pub struct PendingVouch {
     pub epoch: u64,
 }
 
+/// What is taken back of a peer that goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Vacate {
+    /// Everything: a key that contradicted itself is not believed.
+    All,
+    /// Only where it has not shown its measurement: leaving withdraws nothing that was shown.
+    Unrevealed,
+}
+
 pub(super) fn founders(genesis: &Genesis) -> BTreeMap<PeerId, Arc<MemberState>> {
     let founder = |member: &Member| (member.peer, Arc::new(MemberState::founder(member)));
     genesis.members.iter().map(founder).collect()
@@ -209,7 +218,7 @@ impl State {
         height: u64,
     ) -> Result<(), Reject> {
         self.check_voucher(author, vouch, height)?;
-        self.check_newcomer(vouch)?;
+        self.check_newcomer(author, vouch)?;
         let pending = PendingVouch {
             by: author,
             record,
@@ -257,7 +266,7 @@ impl State {
     }
 
     /// Whether the one vouched for can come in.
-    fn check_newcomer(&self, vouch: &Vouch) -> Result<(), Reject> {
+    fn check_newcomer(&self, author: PeerId, vouch: &Vouch) -> Result<(), Reject> {
         let known = self.members.get(&vouch.peer);
         match known.map(|member| member.membership) {
             None | Some(Membership::Left) => {}
@@ -266,6 +275,20 @@ impl State {
         }
         if self.vouches.contains_key(&vouch.peer) {
             return Err(Reject::Vouched(vouch.peer));
+        }
+        // An operator has one seat and one share of the committees' time, which nobody else may take up
+        // in its name.
+        let is_own = self.operator(author) == Some(vouch.operator.as_str());
+        let of_members = self.members.values().filter(|member| member.is_active());
+        let of_vouches = self.vouches.values().filter(|pending| pending.by != author);
+        let mut named = of_members
+            .map(|member| &member.operator)
+            .chain(of_vouches.map(|pending| &pending.operator));
+        if !is_own && named.any(|operator| *operator == vouch.operator) {
+            let operator = &vouch.operator;
+            return Err(Reject::MayNotVouch(format!(
+                "operator {operator} has members already, and only they vouch for more of its peers"
+            )));
         }
         let active = self.members.values().filter(|member| member.is_active()).count();
         if active.saturating_add(self.vouches.len()) >= MEMBERS_MAX {
@@ -328,7 +351,7 @@ impl State {
             return Err(Reject::LastValidators(VALIDATORS_MIN));
         }
         *self = without;
-        self.vacate_seats(author);
+        self.vacate_seats(author, Vacate::Unrevealed);
         Ok(())
     }
 
@@ -339,7 +362,7 @@ impl State {
             return Err(Reject::Repeated(culprit));
         }
         self.set_membership(culprit, Membership::Ended);
-        self.vacate_seats(culprit);
+        self.vacate_seats(culprit, Vacate::All);
         let occasion = Occasion { height, claim: None, round: None };
         self.book(culprit, Rule::Ended, occasion);
         Ok(())
@@ -372,10 +395,12 @@ impl State {
     }
 
     /// Takes back what a peer said in open claims, so that its seats count as silent.
-    fn vacate_seats(&mut self, peer: PeerId) {
+    fn vacate_seats(&mut self, peer: PeerId, what: Vacate) {
         for id in &self.docket {
             let Some(claim) = self.claims.get_mut(id).map(Arc::make_mut) else { continue };
-            if let Some(round) = claim.rounds.last_mut().filter(|round| round.is_open()) {
+            let round = claim.rounds.last_mut().filter(|round| round.is_open());
+            let round = round.filter(|round| what == Vacate::All || !round.has_revealed(peer));
+            if let Some(round) = round {
                 round.seals.remove(&peer);
                 round.reveals.remove(&peer);
                 round.shadows.remove(&peer);

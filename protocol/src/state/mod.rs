@@ -214,7 +214,7 @@ impl State {
     #[must_use]
     pub fn wants_block(&self, now_ms: u64) -> bool {
         self.open_rounds().any(|(_, round)| match round.phase {
-            Phase::Docketed => round.beacon.is_none(),
+            Phase::Docketed => round.called_at.is_some() && round.beacon.is_none(),
             Phase::Sealing { reserves_at_ms, until_ms } => {
                 let calls = round.reserves_called == 0 && !round.committee.reserves.is_empty();
                 now_ms >= until_ms || (calls && now_ms >= reserves_at_ms)

@@ -2,7 +2,7 @@
 
 use super::{ClaimState, Phase, Purpose, Round, State};
 use crate::calibration::{Calibration, Effort};
-use crate::draw::{self, Committee};
+use crate::draw;
 use crate::fair::Waiting;
 use crate::gates::Evidence;
 use crate::genesis::Quorum;
@@ -25,21 +25,16 @@ pub struct Cost {
     pub total_ns: Option<u64>,
 }
 
-/// What the draw of a round fixes.
-struct Drawn {
-    committee: Committee,
-    effort: Effort,
-    calibration: Calibration,
-}
-
 impl State {
     /// What the first committee of a claim on `parent` about a hardware class will spend on timed
     /// decoding, with the noise of that class as it is known; without a class, as for one of which
     /// nothing is known. Loading, prompts and quality come on top.
     #[must_use]
     pub fn estimated_cost(&self, parent: ClaimId, class: Option<&str>) -> Cost {
-        let known = class.map(|class| self.classes.calibration(class)).unwrap_or_default();
-        let Effort { size: Quorum { seats, .. }, pairs } = self.planned_effort(&known);
+        let Effort { size: Quorum { seats, .. }, pairs } = match class {
+            Some(class) => self.planned_effort(class),
+            None => self.effort(&Calibration::default(), self.genesis.committee.first(), 0),
+        };
         let per_arm =
             u64::from(pairs).saturating_mul(self.genesis.measurement.decode_tokens.into());
         let tokens = per_arm.saturating_mul(2);
@@ -49,14 +44,13 @@ impl State {
         Cost { seats, pairs, tokens, token_ns, total_ns }
     }
 
-    /// Seats and pairs of a claim's first committee, by what is known of its class.
+    /// Seats and pairs that the first committee of a claim about a class would have, the author's
+    /// operator apart.
     #[must_use]
-    pub fn planned_effort(&self, class: &Calibration) -> Effort {
-        let operators: BTreeSet<&str> =
-            self.members.values().map(|member| member.operator.as_str()).collect();
-        // The author's operator has no seat.
-        let operators = operators.len().saturating_sub(1);
-        self.effort(class, self.genesis.committee.first(), operators)
+    pub fn planned_effort(&self, class: &str) -> Effort {
+        let operators = self.operators_of_class(class).len().saturating_sub(1);
+        let known = self.classes.calibration(class);
+        self.effort(&known, self.genesis.committee.first(), operators)
     }
 
     /// Mean time a token of a recipe: from its own deciding round, or for the base recipe from the
@@ -98,49 +92,81 @@ impl State {
         self.members.get(&peer).map(|member| member.operator.as_str())
     }
 
-    /// Draws committees for waiting rounds while there are free places.
-    pub(super) fn fill_places(&mut self, time_ms: u64) {
+    /// Calls waiting rounds while there are free places, and draws the committees of those whose beacon
+    /// is known.
+    pub(super) fn fill_places(&mut self, height: u64, time_ms: u64) {
         let places = usize::try_from(self.genesis.committee.measuring_max).unwrap_or(usize::MAX);
-        loop {
-            let measured =
-                self.open_rounds().filter(|(_, round)| round.phase != Phase::Docketed).count();
-            if measured >= places {
-                return;
-            }
-            let Some(id) = self.next_waiting() else { return };
-            let Some(drawn) = self.draw_round(id) else { return };
-            let rules = &self.genesis.committee;
-            let phase = Phase::Sealing {
-                reserves_at_ms: time_ms.saturating_add(rules.seal_ms / 2),
-                until_ms: time_ms.saturating_add(rules.seal_ms),
-            };
-            let payer = self.round(id).and_then(|(claim, round)| self.payer(claim, round));
-            let payer = payer.map(str::to_owned);
-            self.shares.started(payer.as_deref());
-            self.change_round(id, |round| {
-                round.committee = drawn.committee;
-                round.size = Some(drawn.effort.size);
-                round.pairs = drawn.effort.pairs;
-                round.calibration = drawn.calibration;
-                round.drawn_at_ms = Some(time_ms);
-                round.phase = phase;
-            });
-            let shadows = self.round(id).map(|(claim, round)| self.draw_shadows(claim, round));
-            self.change_round(id, |round| round.shadows = shadows.unwrap_or_default());
+        while self.open_rounds().filter(|(_, round)| round.called_at.is_some()).count() < places {
+            let Some(id) = self.next_waiting() else { break };
+            self.call(id, height);
         }
+        let drawable = self.open_rounds().filter(|(_, round)| {
+            round.phase == Phase::Docketed && round.called_at.is_some() && round.beacon.is_some()
+        });
+        let drawable: Vec<RoundId> = drawable.map(|(claim, round)| round.id(claim.id)).collect();
+        for id in drawable {
+            self.seat(id, time_ms);
+        }
+    }
+
+    /// Fixes what a round is drawn from, now that its turn has come.
+    fn call(&mut self, id: RoundId, height: u64) {
+        let Some((claim, round)) = self.round(id) else { return };
+        // Neither side of a dispute sits on it.
+        let mut excluded = vec![claim.author];
+        if let Purpose::Challenge { by, .. } = round.purpose {
+            excluded.push(by);
+        }
+        let candidates = self.candidates(claim, &excluded);
+        let calibration = self.classes.calibration(&claim.hardware_class);
+        // Seats beyond those of the class would raise a quorum that the class cannot fill.
+        let of_class = candidates.iter().filter(|c| self.may_time(c.peer, &claim.hardware_class));
+        let operators: BTreeSet<&str> = of_class.map(|c| c.operator.as_str()).collect();
+        let least = self.smallest(claim, round.purpose);
+        let effort = self.effort(&calibration, least, operators.len());
+        let payer = self.payer(claim, round).map(str::to_owned);
+        self.shares.started(payer.as_deref());
+        self.change_round(id, |round| {
+            round.called_at = Some(height);
+            round.candidates = candidates;
+            round.size = Some(effort.size);
+            round.pairs = effort.pairs;
+            round.calibration = calibration;
+        });
+    }
+
+    /// Draws a called round's committee, which begins to measure.
+    fn seat(&mut self, id: RoundId, time_ms: u64) {
+        let Some((claim, round)) = self.round(id) else { return };
+        let Some(beacon) = round.beacon else { return };
+        let rules = &self.genesis.committee;
+        let count = |number| usize::try_from(number).unwrap_or(usize::MAX);
+        let seats = count(self.quorum(claim, round).seats);
+        let committee =
+            draw::committee(beacon, id, &round.candidates, seats, count(rules.reserves));
+        let phase = Phase::Sealing {
+            reserves_at_ms: time_ms.saturating_add(rules.seal_ms / 2),
+            until_ms: time_ms.saturating_add(rules.seal_ms),
+        };
+        self.change_round(id, |round| {
+            round.candidates = Vec::new();
+            round.committee = committee;
+            round.drawn_at_ms = Some(time_ms);
+            round.phase = phase;
+        });
+        let shadows = self.round(id).map(|(claim, round)| self.draw_shadows(claim, round));
+        self.change_round(id, |round| round.shadows = shadows.unwrap_or_default());
     }
 
     /// The waiting round whose turn it is.
     fn next_waiting(&self) -> Option<RoundId> {
         let being_measured = |operator: &str| {
             let running = self.open_rounds().filter(|(claim, round)| {
-                round.phase != Phase::Docketed && self.payer(claim, round) == Some(operator)
+                round.called_at.is_some() && self.payer(claim, round) == Some(operator)
             });
             running.count()
         };
-        let ready = self
-            .open_rounds()
-            .filter(|(_, round)| round.phase == Phase::Docketed && round.beacon.is_some());
+        let ready = self.open_rounds().filter(|(_, round)| round.called_at.is_none());
         let (ids, waiting): (Vec<RoundId>, Vec<Waiting<'_>>) = ready
             .map(|(claim, round)| {
                 let payer = self.payer(claim, round);
@@ -149,26 +175,6 @@ impl State {
             })
             .unzip();
         self.shares.next(&waiting).and_then(|index| ids.get(index)).copied()
-    }
-
-    /// Who measures a round, and how much.
-    fn draw_round(&self, id: RoundId) -> Option<Drawn> {
-        let (claim, round) = self.round(id)?;
-        // Neither side of a dispute sits on it.
-        let mut excluded = vec![claim.author];
-        if let Purpose::Challenge { by, .. } = round.purpose {
-            excluded.push(by);
-        }
-        let candidates = self.candidates(claim, &excluded);
-        let operators: BTreeSet<&str> =
-            candidates.iter().map(|candidate| candidate.operator.as_str()).collect();
-        let calibration = self.classes.calibration(&claim.hardware_class);
-        let least = self.smallest(claim, round.purpose);
-        let effort = self.effort(&calibration, least, operators.len());
-        let count = |number| usize::try_from(number).unwrap_or(usize::MAX);
-        let (seats, reserves) = (count(effort.size.seats), count(self.genesis.committee.reserves));
-        let committee = draw::committee(round.beacon?, id, &candidates, seats, reserves);
-        Some(Drawn { committee, effort, calibration })
     }
 
     /// Charges a settled round to whoever it was held for: the time that its place was taken, for

@@ -5,8 +5,9 @@
 //! nothing: not for the quorum, not for the verdict. Nobody waits for a shadow that did not seal.
 
 use super::{ClaimState, Membership, Round, State};
+use crate::dissent::broken_gate;
 use crate::draw::{self, Candidate};
-use crate::gates::Evidence;
+use crate::gates::{Evidence, Gate};
 use crate::ids::{PeerId, RoundId};
 use crate::measurement::Measurement;
 
@@ -122,24 +123,22 @@ impl State {
         let middle = self.middle_of(id);
         let (true, Some(middle)) = (decided, middle) else { return };
         let class = claim.speed_class(round);
-        let agreed: Vec<(PeerId, bool)> = round
-            .shadows
-            .iter()
-            .filter(|(_, shadow)| shadow.seal.is_some())
-            // A machine of another class agrees with nobody here, and need not.
-            .filter(|(_, shadow)| {
-                let shown = shadow.measurement.as_ref();
-                shown.is_none_or(|measurement| class.fits(&measurement.environment))
-            })
-            .map(|(peer, shadow)| {
-                let logs = shadow.measurement.as_ref().and_then(|measurement| {
-                    let plan = self.plan(claim, round, *peer)?;
-                    Some(Evidence { plan: &plan, measurement }.log_ratios())
-                });
-                let fit = logs.and_then(|logs| middle.place(&logs));
-                (*peer, fit.is_some_and(|fit| fit.in_range))
-            })
-            .collect();
+        let counts = [Gate::Path, Gate::Reach, Gate::Shape, Gate::Repeat];
+        let gates = round.verdict.iter().flat_map(|verdict| &verdict.gates);
+        let breaks = gates.into_iter().any(|found| counts.contains(&found.gate) && !found.pass);
+        let agrees = |peer: &PeerId, shadow: &Shadow| {
+            let measurement = shadow.measurement.as_ref()?;
+            let plan = self.plan(claim, round, *peer)?;
+            let evidence = Evidence { plan: &plan, measurement };
+            if class.fits(&measurement.environment) {
+                return Some(middle.place(&evidence.log_ratios())?.in_range);
+            }
+            // Machines of another class have another ratio; what is counted is the same on all.
+            Some(broken_gate(evidence).is_some() == breaks)
+        };
+        let sealed = round.shadows.iter().filter(|(_, shadow)| shadow.seal.is_some());
+        let agreed: Vec<(PeerId, bool)> =
+            sealed.map(|(peer, shadow)| (*peer, agrees(peer, shadow) == Some(true))).collect();
         for (peer, agrees) in agreed {
             self.change_round(id, |round| {
                 if let Some(shadow) = round.shadows.get_mut(&peer) {

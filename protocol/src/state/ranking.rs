@@ -56,12 +56,14 @@ impl State {
         (verdict.outcome == Outcome::Accepted).then(|| self.point(claim, verdict)).flatten()
     }
 
-    /// The entries that lead a track, in the order in which they got there: the published best of
-    /// the lossless track, the Pareto front of the lossy one. Only numbers that an independent
+    /// The entries that lead a track of a hardware class, in the order in which they got there: the
+    /// published best of the lossless track, the Pareto front of the lossy one. Only numbers that an independent
     /// committee confirmed, and that nobody refuted since, can lead.
     #[must_use]
-    pub fn frontier(&self, track: Track) -> Vec<(ClaimId, Point)> {
-        let entries = self.entries().filter(|claim| claim.stands() && claim.is_confirmed());
+    pub fn frontier(&self, track: Track, class: &str) -> Vec<(ClaimId, Point)> {
+        let entries = self.entries().filter(|claim| {
+            claim.hardware_class == class && claim.stands() && claim.is_confirmed()
+        });
         let points = entries.filter_map(|claim| match self.standing_of(claim) {
             Some((found, point)) if found == track => Some((claim.id, point)),
             _ => None,
@@ -69,10 +71,11 @@ impl State {
         front(points, self.genesis.significance.eta_ppm)
     }
 
-    /// Whether an entry leads a track.
+    /// Whether an entry leads a track of its hardware class.
     #[must_use]
     pub fn leads(&self, id: ClaimId, track: Track) -> bool {
-        self.frontier(track).iter().any(|(leader, _)| *leader == id)
+        let class = self.claim(id).map(|claim| claim.hardware_class.as_str());
+        class.is_some_and(|class| self.frontier(track, class).iter().any(|(other, _)| *other == id))
     }
 
     /// Whether an accepting verdict would make the claim lead its track.
@@ -81,12 +84,12 @@ impl State {
             return false;
         }
         let Some((track, point)) = self.point(claim, verdict) else { return false };
-        let front = self.frontier(track);
+        let front = self.frontier(track, &claim.hardware_class);
         let members = front.iter().map(|(_, member)| member);
         advances(members, &point, self.genesis.significance.eta_ppm)
     }
 
-    /// An entry's place among the entries of its track that stand: 1 and the number of those that
+    /// An entry's place among the entries of its track and class that stand: 1 and the number of those that
     /// are faster by more than η, so that ties share a rank. For lossy entries speed alone says
     /// little; see [`State::frontier`].
     #[must_use]
@@ -94,7 +97,9 @@ impl State {
         let (track, point) = self.standing_of(claim).filter(|_| claim.stands())?;
         let eta_ppm = self.genesis.significance.eta_ppm;
         let own = Point::lossless(point.ratio_ppm);
-        let standing = self.entries().filter(|other| other.stands());
+        let standing = self
+            .entries()
+            .filter(|other| other.hardware_class == claim.hardware_class && other.stands());
         let faster = standing.filter(|other| match self.standing_of(other) {
             Some((found, other)) if found == track => {
                 !own.holds_off(&Point::lossless(other.ratio_ppm), eta_ppm)
@@ -116,14 +121,16 @@ impl State {
         round.reveals.keys().filter(|peer| before(**peer)).count()
     }
 
-    /// After a leader fell, the best of those whose number nobody confirmed because it did not lead
-    /// is measured again, so that the track does not stay empty.
+    /// After a leader fell, or the committee of one that should follow it confirmed nothing, the best of
+    /// those whose number nobody confirmed because it did not lead is measured again, so that the track
+    /// does not stay empty.
     pub(super) fn confirm_runner_up(&mut self, height: u64) {
         let runners_up = self.entries().filter(|claim| {
             claim.stands()
                 && !claim.is_confirmed()
                 && !claim.is_open()
                 && claim.rounds.len() < ROUNDS_MAX
+                && Self::frontier_rounds(claim) < FRONTIER_ROUNDS_MAX
                 && claim.verdict().is_some_and(|verdict| self.would_lead(claim, verdict))
         });
         let best = runners_up.max_by_key(|claim| claim.ratio_to_base_ppm).map(|claim| claim.id);

@@ -37,7 +37,9 @@ impl State {
 
     fn apply_claim(&mut self, record: &Record, claim: &Claim, height: u64) -> Result<(), Reject> {
         let recipe = claim.recipe.id();
-        if let Some(docketed) = self.recipes.get(&recipe) {
+        if let Some(docketed) = self.recipes.get(&recipe)
+            && !self.may_be_claimed_again(*docketed)
+        {
             return Err(Reject::RecipeDocketed { recipe, claim: *docketed });
         }
         if let Some(entry) = self.debunked_root(claim.parent) {
@@ -48,28 +50,55 @@ impl State {
         if !parent_stands {
             return Err(Reject::Parent(claim.parent));
         }
-        let same = |open: &&ClaimState| {
-            !open.is_entry() && open.author == record.author && open.parent == claim.parent
-        };
-        if let Some(open) = self.docket().find(same) {
-            return Err(Reject::OpenClaim(open.id));
+        // Ratios are multiplied along a lineage, and those of different machines have no product.
+        if let Some(parent) = self.claim(claim.parent)
+            && parent.hardware_class != claim.hardware_class
+        {
+            return Err(Reject::ParentClass {
+                parent: parent.id,
+                class: parent.hardware_class.clone(),
+            });
         }
-        let limit = usize::try_from(self.genesis.committee.open_per_operator).unwrap_or(usize::MAX);
-        let operator = self.operator(record.author);
-        let own =
-            self.docket().filter(|open| !open.is_entry() && self.operator(open.author) == operator);
-        if own.count() >= limit {
-            return Err(Reject::OperatorDocketFull(limit));
-        }
-        let waiting = self.docket().filter(|open| !open.is_entry()).count();
-        if waiting >= usize::try_from(self.genesis.committee.docket_max).unwrap_or(usize::MAX) {
-            return Err(Reject::DocketFull(waiting));
-        }
+        self.check_docket(record.author, claim.parent)?;
         let id = ClaimId(record.id.0);
         let state = ClaimState::docketed(id, record.author, claim.clone(), height);
         self.claims.insert(id, Arc::new(state));
         self.recipes.insert(recipe, id);
         self.docket.push(id);
+        Ok(())
+    }
+
+    /// Whether nothing was decided about a docketed recipe, so that whoever brings it again is heard:
+    /// otherwise one claim without its blobs, or about a class that nobody has, would bar a recipe for
+    /// ever.
+    fn may_be_claimed_again(&self, docketed: ClaimId) -> bool {
+        let outcome = self.claim(docketed).and_then(ClaimState::outcome);
+        matches!(outcome, Some(Outcome::Inconclusive | Outcome::Pending))
+    }
+
+    /// The claims that are no entries: those with an open round, and those that wait for their class.
+    fn unsettled(&self) -> impl Iterator<Item = &ClaimState> {
+        let waiting = self.pending.iter().filter_map(|id| self.claim(*id));
+        self.docket().chain(waiting).filter(|claim| !claim.is_entry())
+    }
+
+    /// Whether the docket has room for another claim by an author on a parent.
+    fn check_docket(&self, author: PeerId, parent: ClaimId) -> Result<(), Reject> {
+        let same = |open: &&ClaimState| open.author == author && open.parent == parent;
+        if let Some(open) = self.unsettled().find(same) {
+            return Err(Reject::OpenClaim(open.id));
+        }
+        let rules = &self.genesis.committee;
+        let limit = usize::try_from(rules.open_per_operator).unwrap_or(usize::MAX);
+        let operator = self.operator(author);
+        let own = self.unsettled().filter(|open| self.operator(open.author) == operator);
+        if own.count() >= limit {
+            return Err(Reject::OperatorDocketFull(limit));
+        }
+        let waiting = self.unsettled().count();
+        if waiting >= usize::try_from(rules.docket_max).unwrap_or(usize::MAX) {
+            return Err(Reject::DocketFull(waiting));
+        }
         Ok(())
     }
 

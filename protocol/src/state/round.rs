@@ -2,7 +2,7 @@
 
 use super::Shadow;
 use crate::calibration::Calibration;
-use crate::draw::Committee;
+use crate::draw::{Candidate, Committee};
 use crate::genesis::Quorum;
 use crate::ids::{Beacon, ClaimId, PeerId, RecordId, RoundId};
 use crate::measurement::Measurement;
@@ -46,7 +46,7 @@ impl Purpose {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "phase")]
 pub enum Phase {
-    /// Waits for its beacon and for a free place.
+    /// Waits for a free place, and then for its beacon.
     Docketed,
     /// Seats measure and seal.
     Sealing {
@@ -87,16 +87,21 @@ pub struct Round {
     pub purpose: Purpose,
     /// The block that opened it.
     pub opened_at: u64,
-    /// Randomness fixed two blocks later.
+    /// The block at which its turn came. What is drawn from is fixed here: nothing that anybody does once
+    /// the beacon is known changes the draw.
+    pub called_at: Option<u64>,
+    /// Who may be drawn, between the call and the draw.
+    pub candidates: Vec<Candidate>,
+    /// Randomness fixed two blocks after the call.
     pub beacon: Option<Beacon>,
     /// Where it is in its life.
     #[serde(flatten)]
     pub phase: Phase,
-    /// Seats and quorum; fixed with the committee, none before.
+    /// Seats and quorum; fixed with the call, none before.
     pub size: Option<Quorum>,
-    /// Pairs that every seat measures; fixed with the committee, 0 before.
+    /// Pairs that every seat measures; fixed with the call, 0 before.
     pub pairs: u32,
-    /// What was known of the claim's hardware class when the committee was drawn: the verdict goes by it.
+    /// What was known of the claim's hardware class at the call: the verdict goes by it.
     pub calibration: Calibration,
     /// When its committee was drawn.
     pub drawn_at_ms: Option<u64>,
@@ -137,6 +142,8 @@ impl Round {
             number,
             purpose,
             opened_at: height,
+            called_at: None,
+            candidates: Vec::new(),
             beacon: None,
             phase: Phase::Docketed,
             size: None,

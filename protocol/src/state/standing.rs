@@ -44,10 +44,17 @@ impl State {
 
     /// Credits a round's seats for measuring what the others measured, and charges them for what
     /// lies further off than noise explains and for promises not kept. When nobody decided
-    /// anything, the network and not the seat may be at fault.
+    /// anything, the network may be at fault and not the seats, unless others did show what they
+    /// sealed.
     pub(super) fn account_for_seats(&mut self, id: RoundId) {
         let Some((_, round)) = self.round(id) else { return };
         if round.outcome().is_none_or(|outcome| outcome == Outcome::Inconclusive) {
+            // Whoever sealed and then kept back what others showed stalled the round.
+            let kept_back = round.seals.keys().filter(|seat| !round.reveals.contains_key(seat));
+            let kept_back: Vec<PeerId> = kept_back.copied().collect();
+            if !round.reveals.is_empty() {
+                kept_back.into_iter().for_each(|seat| self.book_for(seat, Rule::NoShow, id));
+            }
             return;
         }
         let mut events: Vec<(PeerId, Rule)> = self

@@ -297,8 +297,8 @@ fn waiting(snapshot: &Snapshot, claim: &ClaimState, round: &Round) -> Markup {
 fn what_next(snapshot: &Snapshot, round: &Round) -> Markup {
     let moment = |until_ms| moment(snapshot.now_ms, until_ms);
     match round.phase {
-        Phase::Docketed if round.beacon.is_none() => html! {
-            "Waits for its beacon, two blocks after block " (round.opened_at) "."
+        Phase::Docketed if let Some(at) = round.called_at => html! {
+            "Its turn came at block " (at) ". Waits for its beacon, two blocks later."
         },
         Phase::Docketed => html! { "Waits until a measuring place is free." },
         Phase::Sealing { reserves_at_ms, until_ms } => html! {

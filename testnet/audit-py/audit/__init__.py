@@ -1,0 +1,1 @@
+"""An auditor of exported Assay ledgers, written from protocol/LEDGER.md."""

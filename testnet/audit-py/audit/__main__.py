@@ -1,0 +1,77 @@
+"""`python3 -m audit FILE --genesis G [--format json]`: exit code 0 only if everything checks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from . import genesis
+from .block import Auditor, Fault
+from .export import audit
+from .state import State
+
+NOT_CHECKED = (
+    "whether the checkpoints, bundles and prompts are what anybody says of them: the file has hashes",
+    "whether the seats measured what they signed: only that each number follows from their samples",
+    "whether another ledger of this network exists, signed by the same validators",
+    "whether block times are those of any clock: only that they never run backwards",
+)
+"""What no auditor can know from the file."""
+
+
+def _report(auditor: Auditor, fault: Fault | None, seconds: float) -> dict[str, object]:
+    first = fault and {"where": fault.place, "rule": fault.rule, "message": fault.message}
+    return {
+        "ok": fault is None,
+        "height": auditor.checked.blocks,
+        "head": auditor.state.head.hex(),
+        "entries": auditor.checked.entries,
+        "checked": asdict(auditor.checked),
+        "first_fault": first,
+        "not_checked": list(NOT_CHECKED),
+        "seconds": seconds,
+    }
+
+
+def _table(report: dict[str, object], checked: dict[str, int], fault: Fault | None) -> str:
+    lines = [f"{name.replace('_', ' '):24}{count}" for name, count in checked.items()]
+    lines += [f"{'head':24}{report['head']}", "", "Not checked, because no file can show it:"]
+    lines += [f"- {what}" for what in NOT_CHECKED]
+    lines.append("")
+    if fault is None:
+        lines.append("Everything else checks.")
+    else:
+        lines.append(f"FAULT at {fault.place}\n  rule     {fault.rule}\n  message  {fault.message}")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Audits a file; 0 if everything checks, 1 for a fault, 2 for files that cannot be read."""
+    parser = argparse.ArgumentParser(prog="audit", description="Check an exported Assay ledger.")
+    parser.add_argument("file", type=Path, help="an exported ledger")
+    parser.add_argument("--genesis", type=Path, required=True, help="the network's genesis file")
+    parser.add_argument("--format", choices=("table", "json"), default="table")
+    given = parser.parse_args(arguments)
+    started = time.monotonic()
+    try:
+        state = State(genesis.read(given.genesis.read_text(encoding="utf-8")))
+        auditor = Auditor(state)
+        with given.file.open("rb") as file:
+            fault = audit(file, auditor)
+    except (OSError, ValueError, genesis.GenesisError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    report = _report(auditor, fault, time.monotonic() - started)
+    if given.format == "json":
+        print(json.dumps(report))
+    else:
+        print(_table(report, asdict(auditor.checked), fault))
+    return 0 if fault is None else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

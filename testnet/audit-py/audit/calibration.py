@@ -1,0 +1,146 @@
+"""What the ledger has learned about a hardware class (STATISTICS.md §5)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+from .fdlibm import exp, log
+from .genesis import Genesis, Quorum, SignificanceRules
+from .measurement import Environment
+from .numbers import M64, PPM, divide, to_u64
+from .statistics import BetweenSeats, Pooled, power
+
+_SQUARES, _LOGS = 1e12, 1e6
+_GROWTH_MAX, _DF_MAX, _SEATS_KNOWN_MIN = 16.0, 200.0, 5
+_POWER = 0.9
+
+
+@dataclass(frozen=True)
+class Variance:
+    """A sum of squares, in 10⁻¹², with its degrees of freedom."""
+
+    squares: int = 0
+    df: int = 0
+
+    def estimate(self) -> float | None:
+        """The variance, once anything is known."""
+        return float(self.squares) / _SQUARES / float(self.df) if self.df else None
+
+    def plus(self, variance: float, df: float) -> Variance:
+        """With more values."""
+        squares = min(self.squares + to_u64(variance * df * _SQUARES), M64)
+        return Variance(squares, min(self.df + to_u64(df), M64))
+
+
+@dataclass(frozen=True)
+class Typical:
+    """A geometric mean; logarithms in 10⁻⁶."""
+
+    logs: int = 0
+    count: int = 0
+
+    def value(self) -> float | None:
+        """The mean, once anything is known."""
+        return exp(float(self.logs) / _LOGS / float(self.count)) if self.count else None
+
+    def plus(self, value: int) -> Typical:
+        """With one more value; 0 says that a probe did not run."""
+        if value == 0:
+            return self
+        logs = min(self.logs + to_u64(log(float(value)) * _LOGS), M64)
+        return Typical(logs, min(self.count + 1, M64))
+
+    def is_far_from(self, value: int) -> bool:
+        """Whether a value is another machine's."""
+        typical = self.value()
+        if typical is None or self.count < _SEATS_KNOWN_MIN:
+            return False
+        return not 0.25 <= divide(float(value), typical) <= 4.0
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much a round measures."""
+
+    size: Quorum
+    pairs: int
+
+
+def _grown(size: Quorum, seats: int) -> Quorum:
+    seats = max(seats, size.seats)
+    return Quorum(seats, -(-seats * size.quorum // size.seats))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Noise and figures of one hardware class."""
+
+    rounds: int = 0
+    within: Variance = field(default_factory=Variance)
+    between: Variance = field(default_factory=Variance)
+    bandwidth_mb_s: Typical = field(default_factory=Typical)
+    compute_mflop_s: Typical = field(default_factory=Typical)
+    base_ps_per_token: Typical = field(default_factory=Typical)
+
+    def between_seats(self, rules: SignificanceRules) -> BetweenSeats:
+        """How far seats of the class differ, as far as is known."""
+        assumed, assumed_df = float(rules.tau_ppm) / PPM, float(rules.tau_df)
+        df = assumed_df + float(self.between.df)
+        squares = assumed * assumed * assumed_df + float(self.between.squares) / _SQUARES
+        return BetweenSeats(math.sqrt(squares / df), min(df, _DF_MAX))
+
+    def effort(self, genesis: Genesis, smallest: Quorum, seats_max: int) -> Effort:
+        """Seats and pairs that find the planned gain in nine of ten claims."""
+        rules, measured = genesis.significance, genesis.measurement
+        variance = self.within.estimate()
+        if variance is None:
+            return Effort(smallest, measured.pairs)
+        sigma, between = math.sqrt(variance), self.between_seats(rules)
+        shares = (rules.alpha_ppm / PPM, rules.eta_ppm / PPM, rules.gain_ppm / PPM)
+
+        def finds(seats: int, pairs: int) -> bool:
+            return power(seats, pairs, sigma, between, *shares) >= _POWER
+
+        for pairs in range(2, measured.pairs + 1, 2):
+            if finds(smallest.seats, pairs):
+                return Effort(smallest, min(max(pairs, measured.pairs_min), measured.pairs))
+        enough = (k for k in range(1, seats_max + 1) if finds(k, measured.pairs))
+        return Effort(_grown(smallest, next(enough, seats_max)), measured.pairs)
+
+    def learn(
+        self, rules: SignificanceRules, pooled: Pooled, environments: list[Environment]
+    ) -> Calibration:
+        """With a settled round added."""
+        tau = self.between_seats(rules).tau
+
+        def capped(variance: float, known: float | None) -> float:
+            if known is not None and variance > _GROWTH_MAX * known:
+                return _GROWTH_MAX * known
+            return variance
+
+        within = capped(pooled.sigma * pooled.sigma, self.within.estimate())
+        between = capped(pooled.own_tau_squared, tau * tau)
+        bandwidth, compute = self.bandwidth_mb_s, self.compute_mflop_s
+        for environment in environments:
+            bandwidth = bandwidth.plus(environment.bandwidth_mb_s)
+            compute = compute.plus(environment.compute_mflop_s)
+        return replace(
+            self,
+            rounds=self.rounds + 1,
+            within=self.within.plus(within, pooled.within_df),
+            between=self.between.plus(between, pooled.own_tau_df),
+            bandwidth_mb_s=bandwidth,
+            compute_mflop_s=compute,
+        )
+
+    def learn_base(self, ps_per_token: int) -> Calibration:
+        """With how fast one seat decoded the base recipe."""
+        return replace(self, base_ps_per_token=self.base_ps_per_token.plus(ps_per_token))
+
+    def admits(self, environment: Environment) -> bool:
+        """Whether a seat's probes are those of this class."""
+        return not (
+            self.bandwidth_mb_s.is_far_from(environment.bandwidth_mb_s)
+            or self.compute_mflop_s.is_far_from(environment.compute_mflop_s)
+        )

@@ -1,0 +1,268 @@
+"""The gates (STATISTICS.md §3)."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .evidence import Evidence, Resolved, count
+from .fdlibm import exp, log1p
+from .genesis import Genesis, SignificanceRules
+from .numbers import M32, M64, PPM, divide, fixed, ppm, scientific, shortest
+from .statistics import (
+    BetweenSeats,
+    Pooled,
+    binomial_at_least,
+    median,
+    pool,
+    signed_rank_p,
+    student_quantile,
+    total,
+)
+
+_PREFILL_RATIO = 2.0
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """What a gate found."""
+
+    gate: str
+    # The ledger's JSON calls it so.
+    pass_: bool
+    detail: str
+
+    def spelt(self) -> dict[str, object]:
+        """The gate as the ledger spells it."""
+        return {"gate": self.gate, "pass": self.pass_, "detail": self.detail}
+
+
+@dataclass(frozen=True)
+class Flag:
+    """What looks impossible or evasive on one seat."""
+
+    kind: str
+    seat: bytes
+    ppm: int
+
+
+def identity(seats: list[Evidence]) -> GateResult:
+    """The built-in bundle decodes the same tokens, near-ties excused."""
+    tokens = count(seats, lambda arm: arm.decoded_tokens)
+    excused = count(seats, lambda arm: arm.near_ties)
+    breaks = count(seats, lambda arm: max(0, arm.identity_breaks - arm.near_ties))
+    detail = f"{breaks} of {tokens} tokens differ, and {excused} more at near-ties"
+    return GateResult("identity", tokens > 0 and breaks == 0, detail)
+
+
+def path(seats: list[Evidence]) -> GateResult:
+    """Prefill and decode agree, and what is emitted is the recipe's own choice."""
+    positions = count(seats, lambda arm: arm.path_positions)
+    breaks = count(seats, lambda arm: arm.path_breaks)
+    choices = count(seats, lambda arm: arm.choice_breaks)
+    detail = (
+        f"{breaks} of {positions} positions differ between prefill and decode, {choices} tokens"
+        " are not the recipe's own choice"
+    )
+    return GateResult("path", positions > 0 and breaks == 0 and choices == 0, detail)
+
+
+def reach(seats: list[Evidence]) -> GateResult:
+    """The whole vocabulary and the whole context are there."""
+    positions = count(seats, lambda arm: arm.reach_positions)
+    breaks = count(seats, lambda arm: arm.reach_breaks)
+    detail = f"{breaks} of {positions} forced positions out of reach"
+    return GateResult("reach", positions > 0 and breaks == 0, detail)
+
+
+def shape(seats: list[Evidence]) -> GateResult:
+    """Every seat loaded the same shape for the child as for the parent."""
+    differing = sum(seat.child.shape != seat.parent.shape for seat in seats)
+    detail = f"{differing} of {len(seats)} seats saw another shape than the parent's"
+    return GateResult("shape", bool(seats) and differing == 0, detail)
+
+
+def repeat(seats: list[Evidence]) -> GateResult:
+    """The same prompt decodes to the same tokens again."""
+    positions = count(seats, lambda arm: arm.repeat_positions)
+    breaks = count(seats, lambda arm: arm.repeat_breaks)
+    detail = f"{breaks} of {positions} tokens differ when decoded again"
+    return GateResult("repeat", positions > 0 and breaks == 0, detail)
+
+
+def _roofline_share(seat: Evidence) -> float:
+    child_ns = float(min(sum(pair.child_ns for pair in seat.pairs), M64))
+    weights = float(seat.child.bytes_per_token) * float(seat.child.decoded_tokens)
+    floor_us = divide(weights, float(seat.measurement.environment.bandwidth_mb_s))
+    return divide(floor_us * 1_000.0, child_ns)
+
+
+def flags(seats: list[Evidence]) -> list[Flag]:
+    """Every flag that the raw data raise."""
+    found = []
+    for seat in seats:
+        prefill = divide(float(seat.child.prefill_ns), float(seat.parent.prefill_ns))
+        figures = (("roofline", _roofline_share(seat), 1.0), ("prefill", prefill, _PREFILL_RATIO))
+        found += [
+            Flag(kind, seat.seat, ppm(value)) for kind, value, most in figures if value > most
+        ]
+    # Within a seat, roofline is found before prefill, and sorting keeps that.
+    return sorted(found, key=lambda flag: flag.seat)
+
+
+def physics(seats: list[Evidence]) -> GateResult:
+    """Raises flags, never a refusal."""
+    closest = 0.0
+    for seat in seats:
+        share = _roofline_share(seat)
+        closest = share if share > closest else closest
+    detail = f"{len(flags(seats))} flags, at most {fixed(closest * 100.0, 1)} % of the roofline"
+    return GateResult("physics", True, detail)
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Figures of the quality gate."""
+
+    kl: float
+    kl_high: float
+    agreement: float
+    agreement_p: float
+    perplexity_ratio: float
+    perplexity_ratio_high: float
+
+
+def _upper(values: list[float], alpha: float) -> tuple[float, float] | None:
+    """A mean and its upper bound."""
+    if len(values) < 2:
+        return None
+    ordered, n = sorted(values), float(len(values))
+    squares = total([v * v for v in ordered])
+    mean = total(ordered) / n
+    error = math.sqrt(squares / (n - 1.0) / n)
+    return mean, mean + student_quantile(alpha, n - 1.0) * error if error > 0.0 else mean
+
+
+def quality_figures(genesis: Genesis, seats: list[Evidence]) -> Quality | None:
+    """Closeness to the base checkpoint; `None` with too few prompts."""
+    alpha = float(genesis.significance.alpha_ppm) / PPM
+    decoded = float(genesis.measurement.decode_tokens)
+    scored = float(genesis.challenge.pool.scored_tokens)
+    pairs = [pair for seat in seats for pair in seat.pairs]
+    kl = _upper([float(pair.child.kl_micronats) / PPM / decoded for pair in pairs], alpha)
+    differences = [
+        float(max(0, pair.child.nll_micronats - pair.base_nll_micronats)) / PPM / scored
+        for pair in pairs
+    ]
+    worse = _upper(differences, alpha)
+    possible = genesis.measurement.decode_tokens
+    agreements = min(sum(min(pair.child.agreements, possible) for pair in pairs), M32)
+    tokens = min(count(seats, lambda arm: arm.decoded_tokens), M32)
+    if kl is None or worse is None or tokens == 0:
+        return None
+    least = float(genesis.challenge.agreement_min_ppm) / PPM
+    return Quality(
+        kl[0],
+        kl[1],
+        float(agreements) / float(tokens),
+        binomial_at_least(tokens, min(agreements, tokens), least),
+        exp(worse[0]),
+        exp(worse[1]),
+    )
+
+
+def quality(genesis: Genesis, seats: list[Evidence]) -> GateResult:
+    """Close to the base checkpoint, by one-sided bounds."""
+    found = quality_figures(genesis, seats)
+    if found is None:
+        return GateResult("quality", False, "too few prompts to bound anything")
+    nonfinite = count(seats, lambda arm: arm.nonfinite_logits)
+    bounds = genesis.challenge
+    passes = (
+        nonfinite == 0
+        and found.kl_high <= float(bounds.kl_max_micronats) / PPM
+        and found.agreement_p <= float(genesis.significance.alpha_ppm) / PPM
+        and found.perplexity_ratio_high <= float(bounds.perplexity_ratio_max_ppm) / PPM
+    )
+    detail = (
+        f"KL {fixed(found.kl, 6)} nat, at most {fixed(found.kl_high, 6)};"
+        f" agreement {fixed(found.agreement * 100.0, 2)} %,"
+        f" p = {scientific(found.agreement_p, 2)} for the least allowed;"
+        f" perplexity ratio {fixed(found.perplexity_ratio, 4)},"
+        f" at most {fixed(found.perplexity_ratio_high, 4)}; {nonfinite} logits not finite"
+    )
+    return GateResult("quality", passes, detail)
+
+
+def within_bounds(genesis: Genesis, seat: Evidence) -> bool:
+    """Whether a seat's own figures, not their bounds, are close enough to the base."""
+    found, bounds = quality_figures(genesis, [seat]), genesis.challenge
+    return (
+        found is not None
+        and seat.child.nonfinite_logits == 0
+        and found.kl <= float(bounds.kl_max_micronats) / PPM
+        and found.agreement >= float(bounds.agreement_min_ppm) / PPM
+        and found.perplexity_ratio <= float(bounds.perplexity_ratio_max_ppm) / PPM
+    )
+
+
+@dataclass(frozen=True)
+class Gain:
+    """The seats' gain, and the rank test's opinion of it."""
+
+    pooled: Pooled
+    rank_p: float
+
+
+def gain(rules: SignificanceRules, known: BetweenSeats, seats: list[Evidence]) -> Gain | None:
+    """Pools the seats in one order, whatever theirs was."""
+    lists = sorted(
+        (seat.log_ratios for seat in seats),
+        key=lambda values: [struct.unpack("<Q", struct.pack("<d", v))[0] for v in values],
+    )
+    pooled = pool(lists, known)
+    if pooled is None:
+        return None
+    threshold = log1p(float(rules.eta_ppm) / PPM)
+    return Gain(pooled, signed_rank_p([v - threshold for values in lists for v in values]))
+
+
+def speed(rules: SignificanceRules, found: Gain | None) -> GateResult:
+    """Faster than the parent by more than noise."""
+    if found is None:
+        return GateResult("speed", False, "too few pairs for an interval")
+    needed, alpha = 1.0 + float(rules.eta_ppm) / PPM, float(rules.alpha_ppm) / PPM
+    low, high = (exp(bound) for bound in found.pooled.bounds(alpha))
+    detail = (
+        f"ratio {fixed(exp(found.pooled.mean), 4)} [{fixed(low, 4)}, {fixed(high, 4)}],"
+        f" needs a lower bound above {fixed(needed, 4)};"
+        f" signed ranks p = {scientific(found.rank_p, 2)}, needs at most {shortest(alpha)}"
+    )
+    return GateResult("speed", low > needed and found.rank_p <= alpha, detail)
+
+
+def speed_pending(hardware_class: str, timed: int, quorum: int) -> GateResult:
+    """Too few seats of the class."""
+    detail = f"{timed} seats of class {hardware_class}, {quorum} are needed"
+    return GateResult("speed", False, detail)
+
+
+def _perplexity(seat: Evidence, nll: Callable[[Resolved], int]) -> float | None:
+    nats, tokens = min(sum(map(nll, seat.pairs)), M64), seat.child.scored_tokens
+    return exp(float(nats) / PPM / float(tokens)) if tokens else None
+
+
+def perplexities(seats: list[Evidence]) -> tuple[float | None, float | None, float | None]:
+    """Of the parent, of the child, and of the child over the base's: of the seat in the middle."""
+    parents, children, ratios = list[float](), list[float](), list[float]()
+    for seat in seats:
+        parent = _perplexity(seat, lambda pair: pair.parent.nll_micronats)
+        child = _perplexity(seat, lambda pair: pair.child.nll_micronats)
+        base = _perplexity(seat, lambda pair: pair.base_nll_micronats)
+        if parent is not None and child is not None and base is not None:
+            parents.append(parent)
+            children.append(child)
+            ratios.append(divide(child, base))
+    return median(parents), median(children), median(ratios)

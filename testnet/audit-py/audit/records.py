@@ -1,0 +1,309 @@
+"""The one door: signed records become what they say, or are rejected (LEDGER.md §6)."""
+
+from __future__ import annotations
+
+import string
+from dataclasses import dataclass
+
+from .codec import DecodeError, Message, decode
+from .curve import verify
+from .genesis import Drafter, Recipe, is_control, is_name
+from .hashing import le32, le64, tagged
+from .measurement import Measurement, Reject, present, read, require
+
+RECORD_BYTES_MAX = 64 * 1024
+SUMMARY_BYTES_MAX = 200
+DRAFT_LEN_MAX = 16
+_CLASS_CHARACTERS = set(string.ascii_letters + string.digits + "-")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim for the docket."""
+
+    recipe: Recipe
+    parent: bytes
+    result_seal: bytes
+    summary: str
+    hardware_class: str
+
+
+@dataclass(frozen=True)
+class Seal:
+    """A seat's promise of one measurement."""
+
+    claim: bytes
+    round: int
+    commitment: bytes
+
+
+@dataclass(frozen=True)
+class Reveal:
+    """The measurement behind a seal; `packed` is its encoding."""
+
+    claim: bytes
+    round: int
+    salt: bytes
+    measurement: Measurement
+    packed: bytes
+
+
+@dataclass(frozen=True)
+class Opening:
+    """The author's own result."""
+
+    claim: bytes
+    salt: bytes
+    ratio_ppm: int
+    null: bool
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """Doubt about an entry."""
+
+    claim: bytes
+
+
+@dataclass(frozen=True)
+class Vouch:
+    """A member's word for a newcomer."""
+
+    peer: bytes
+    operator: str
+    name: str
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Join:
+    """A newcomer's acceptance of a vouch."""
+
+    vouch: bytes
+    vrf: bytes
+
+
+@dataclass(frozen=True)
+class Leave:
+    """A member's farewell."""
+
+    joined_at: int
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Proof that a key contradicted itself, as a record's author or as a validator."""
+
+    culprit: bytes
+
+
+@dataclass(frozen=True)
+class Disclosure:
+    """A trick that its finder or user tells of."""
+
+    claim: bytes | None
+    text: str
+    evidence: bytes | None
+
+
+Body = Claim | Seal | Reveal | Opening | Challenge | Vouch | Join | Leave | Proof | Disclosure
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record whose form and signature were checked."""
+
+    id: bytes
+    author: bytes
+    body: Body
+    message: Message
+
+
+def bytes32(message: Message, field: str) -> bytes:
+    """A field of 32 bytes."""
+    value = message.data(field)
+    require(len(value) == 32, f"field {field} has {len(value)} bytes instead of 32")
+    return value
+
+
+def _optional32(message: Message, field: str) -> bytes | None:
+    return bytes32(message, field) if message.data(field) else None
+
+
+def _line(message: Message, field: str) -> str:
+    text = message.text(field)
+    fits = len(text.encode()) <= SUMMARY_BYTES_MAX and not any(map(is_control, text))
+    require(fits, f"field {field}: at most {SUMMARY_BYTES_MAX} bytes without control characters")
+    return text
+
+
+def _round(message: Message) -> int:
+    require(message.number("round") > 0, "rounds are counted from 1")
+    return message.number("round")
+
+
+def _claim(claim: Message) -> Claim:
+    recipe = present(claim, "recipe")
+    drafter, draft_len = _optional32(recipe, "drafter"), recipe.number("draft_len")
+    matches = 1 <= draft_len <= DRAFT_LEN_MAX if drafter else draft_len == 0
+    require(matches, f"draft_len {draft_len} with this drafter field")
+    hardware_class = claim.text("hardware_class")
+    named = 1 <= len(hardware_class) <= 120 and set(hardware_class) <= _CLASS_CHARACTERS
+    require(named, "hardware_class: letters, digits and dashes")
+    return Claim(
+        Recipe(
+            bytes32(recipe, "checkpoint"),
+            _optional32(recipe, "bundle"),
+            Drafter(drafter, draft_len) if drafter else None,
+        ),
+        bytes32(claim, "parent"),
+        bytes32(claim, "result_seal"),
+        _line(claim, "summary"),
+        hardware_class,
+    )
+
+
+def _reveal(reveal: Message) -> Reveal:
+    measurement = present(reveal, "measurement")
+    return Reveal(
+        bytes32(reveal, "claim"),
+        _round(reveal),
+        bytes32(reveal, "salt"),
+        read(measurement),
+        measurement.raw,
+    )
+
+
+def _vouch(vouch: Message) -> Vouch:
+    operator, name = vouch.text("operator"), vouch.text("name")
+    require(is_name(operator) and is_name(name), "operator or name is no name")
+    return Vouch(bytes32(vouch, "peer"), operator, name, vouch.number("epoch"))
+
+
+def _disclosure(told: Message) -> Disclosure:
+    text = told.text("text")
+    plain = not any(is_control(c) and c != "\n" for c in text)
+    require(bool(text.strip()) and len(text.encode()) <= 1024 and plain, "text of a disclosure")
+    return Disclosure(_optional32(told, "claim"), text, _optional32(told, "evidence"))
+
+
+def _slot(body: Body) -> tuple[object, ...] | None:
+    """What a peer may say once."""
+    if isinstance(body, (Seal, Reveal)):
+        return type(body).__name__, body.claim, body.round
+    if isinstance(body, Opening):
+        return "Opening", body.claim
+    if isinstance(body, Join):
+        return "Join", body.vouch
+    return None
+
+
+def _equivocation(network: bytes, proof: Message) -> Proof:
+    statements = []
+    for field in ("first", "second"):
+        author, record = _verified(network, present(proof, field))
+        nested = record.message("equivocation") or record.message("double_vote")
+        require(nested is None, "a proof within a proof")
+        body = _body(network, record)
+        statements.append((author, _slot(body), tagged_id(network, present(proof, field))))
+    (author, slot, first), (other, other_slot, second) = statements
+    contradict = slot is not None and slot == other_slot and author == other and first != second
+    require(contradict, "second does not contradict the first")
+    require(first < second, "first must have the smaller record id")
+    return Proof(author)
+
+
+def vote_bytes(
+    network: bytes,
+    slot: tuple[int, int, int],
+    kind: int,
+    block: bytes,
+    valid_round: int | None = None,
+) -> bytes:
+    """What a validator signs: kind 1 prevote, 2 precommit, 3 proposal; slot era, height, round."""
+    era, height, number = slot
+    message = b"assay/vote/v1\0" + network + le64(era) + le64(height) + le32(number) + bytes([kind])
+    if kind == 3:
+        return message + block + (b"\0" if valid_round is None else b"\1" + le32(valid_round))
+    return message + (b"\1" + block if block else b"\0")
+
+
+def _double_vote(network: bytes, proof: Message) -> Proof:
+    validator = bytes32(proof, "validator")
+    slot = (proof.number("era"), proof.number("height"), proof.number("round"))
+    ballots = []
+    for field in ("first", "second"):
+        ballot = present(proof, field)
+        kind, valid = ballot.number("kind"), ballot.optional_number("valid_round")
+        require(kind == 3 or (kind in (1, 2) and valid is None), f"kind {kind}")
+        block = _optional32(ballot, "block") or b""
+        signature = ballot.data("signature")
+        require(len(signature) == 64, "signature of a ballot")
+        # Absent values come first.
+        order = (kind, valid is not None, valid or 0, bool(block), block)
+        ballots.append((order, signature))
+    (first, _), (second, _) = ballots
+    require(first[0] == second[0] and first != second, "second does not contradict the first")
+    require(ballots[0] <= ballots[1], "first must be the smaller ballot")
+    for (kind, has_valid, valid, has_block, block), signature in ballots:
+        require(kind != 3 or has_block, "a proposal names a block")
+        message = vote_bytes(network, slot, kind, block, valid if has_valid else None)
+        require(verify(validator, message, signature), "signature of a ballot does not verify")
+    return Proof(validator)
+
+
+def _body(network: bytes, record: Message) -> Body:
+    require(bool(record.present()), "the record says nothing")
+    kind = record.present()[0]
+    part = present(record, kind)
+    match kind:
+        case "claim":
+            return _claim(part)
+        case "seal":
+            return Seal(bytes32(part, "claim"), _round(part), bytes32(part, "commitment"))
+        case "reveal":
+            return _reveal(part)
+        case "opening":
+            opened = bytes32(part, "claim"), bytes32(part, "salt")
+            return Opening(*opened, part.number("ratio_ppm"), bool(part.number("null")))
+        case "challenge":
+            _line(part, "reason")
+            return Challenge(bytes32(part, "claim"))
+        case "vouch":
+            return _vouch(part)
+        case "join":
+            return Join(bytes32(part, "vouch"), bytes32(part, "vrf"))
+        case "leave":
+            return Leave(part.number("joined_at"))
+        case "equivocation":
+            return _equivocation(network, part)
+        case "double_vote":
+            return _double_vote(network, part)
+        case "disclosure":
+            return _disclosure(part)
+        case _:
+            raise Reject(f"a record of the kind {kind}")
+
+
+def tagged_id(network: bytes, signed: Message) -> bytes:
+    """The id of a signed record."""
+    return tagged("assay record id v1", network, signed.data("author"), signed.data("payload"))
+
+
+def _verified(network: bytes, signed: Message) -> tuple[bytes, Message]:
+    author, payload = bytes32(signed, "author"), signed.data("payload")
+    signature = signed.data("signature")
+    require(len(signature) == 64, f"signature of {len(signature)} bytes")
+    message = b"assay/record/v1\0" + network + payload
+    require(verify(author, message, signature), "signature does not verify on this network")
+    require(len(payload) <= RECORD_BYTES_MAX, f"{len(payload)} bytes of payload")
+    try:
+        return author, decode("Record", payload)
+    except DecodeError as error:
+        raise Reject(f"cannot be read: {error}") from error
+
+
+def open_signed(network: bytes, signed: Message) -> Record:
+    """Reads a record of a block: form, sizes, signature."""
+    author, record = _verified(network, signed)
+    return Record(tagged_id(network, signed), author, _body(network, record), signed)

@@ -1,0 +1,1 @@
+"""Ledgers made for tests, and the tests."""

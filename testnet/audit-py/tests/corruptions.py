@@ -1,0 +1,378 @@
+"""Ways to damage a ledger, each with the rule that must be named.
+
+Where validators would have to sign, they do: these are the ledgers of a colluding majority, which only
+an auditor's own arithmetic can refuse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from audit.codec import SCHEMA, Message, decode
+from audit.hashing import Merkle, tagged
+from audit.records import open_signed, vote_bytes
+
+from .world import Peer, World, encode
+
+HEADER = "header of the export"
+
+
+@dataclass
+class Corruption:
+    """A damaged ledger: `items` up to and including the damaged one, or a whole file."""
+
+    name: str
+    rule: str
+    place: str
+    items: list[bytes] | None = None
+    file: bytes | None = None
+
+
+def unpack(name: str, data: bytes) -> dict[str, Any]:
+    """A message as a dictionary that `encode` takes."""
+    message, values = decode(name, data), dict[str, Any]()
+    for field in SCHEMA[name].values():
+        if field.kind == "message" and field.repeated:
+            values[field.name] = [part.raw for part in message.messages(field.name)]
+        elif field.kind == "message":
+            part = message.message(field.name)
+            values[field.name] = None if part is None else part.raw
+        elif field.kind in ("bytes", "string"):
+            text = message.data(field.name) if field.kind == "bytes" else message.text(field.name)
+            values[field.name] = text
+        else:
+            number = message.optional_number(field.name)
+            values[field.name] = number if field.optional else number or 0
+    return values
+
+
+def sample() -> World:
+    """A claim that was measured twice, with everything that a claim leaves behind."""
+    world = World.of(6)
+    world.claim(world.peers[0], 1.3)
+    world.run(12)
+    return world
+
+
+class Forger:
+    """Takes items apart and puts them together again, signed by everybody."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.signers = world.state.validators()
+
+    def parts(self, height: int) -> tuple[dict[str, Any], list[Message]]:
+        """Header and records of an item."""
+        item = decode("LedgerItem", self.world.items[height - 1])
+        block = item.message("block")
+        header = block.message("header") if block else None
+        assert block is not None and header is not None
+        return unpack("Header", header.raw), block.messages("records")
+
+    def height_of(self, kind: str) -> int:
+        """The first item with a record of a kind."""
+        for height in range(1, len(self.world.items) + 1):
+            for signed in self.parts(height)[1]:
+                if kind in decode("Record", signed.data("payload")).present():
+                    return height
+        raise AssertionError(kind)
+
+    def forge(self, header: dict[str, Any], records: list[Message]) -> bytes:
+        """An item with these parts and a whole certificate; the body root fits."""
+        body = Merkle()
+        for signed in records:
+            body.push(signed.raw)
+        if len(header["body_root"]) == 32:
+            header = {**header, "body_root": body.root()}
+        return self.world.certify(header, records, self.signers)
+
+
+def _framing(world: World) -> Iterator[Corruption]:
+    file, end = world.export(), f"entry at height {len(world.items)}"
+    count, more = len(world.items), (len(world.items) + 1).to_bytes(8, "little")
+    fewer = (count - 1).to_bytes(8, "little")
+    missing = f"entry at height {count + 1}"
+    yield Corruption("magic", "format", HEADER, file=b"assay-ledger-2" + file[14:])
+    yield Corruption("empty file", "format", HEADER, file=b"")
+    yield Corruption("cut header", "format", HEADER, file=file[:40])
+    yield Corruption("network id", "format", HEADER, file=file[:16] + bytes(32) + file[48:])
+    yield Corruption("count too large", "format", missing, file=file[:48] + more + file[56:])
+    trailing = "end of the export"
+    yield Corruption("count too small", "format", trailing, file=file[:48] + fewer + file[56:])
+    yield Corruption("trailing byte", "format", trailing, file=file + b"\0")
+    yield Corruption("cut entry", "format", end, file=file[:-1])
+    huge = file[:56] + (540_673).to_bytes(4, "little") + file[60:]
+    yield Corruption("entry too long", "format", "entry at height 1", file=huge)
+
+
+def _certificates(forger: Forger) -> Iterator[Corruption]:
+    world, height = forger.world, 3
+    place, rule = f"entry at height {height}", "commit certificate"
+    header, records = forger.parts(height)
+    item = unpack("LedgerItem", world.items[height - 1])
+    whole = unpack("CommitCertificate", item["certificate"])
+    signatures = [unpack("CommitSignature", part) for part in whole["signatures"]]
+    head = tagged("assay block v1", encode("Header", header))
+
+    def with_(**changes: Any) -> list[bytes]:
+        certificate = encode("CommitCertificate", {**whole, **changes})
+        return [
+            *world.items[: height - 1],
+            encode("LedgerItem", {**item, "certificate": certificate}),
+        ]
+
+    def spoilt(**changes: Any) -> list[bytes]:
+        return with_(signatures=[{**signatures[0], **changes}, *signatures[1:]])
+
+    prevote = vote_bytes(world.state.network, (0, height, 0), 1, head)
+    outsider = Peer(99)
+    ours = vote_bytes(world.state.network, (0, height, 0), 2, head)
+    flipped = bytes([signatures[0]["signature"][0] ^ 1]) + signatures[0]["signature"][1:]
+    by_prevote = world.find(signatures[0]["validator"]).secret.sign(prevote)
+    cases = {
+        "too few signatures": with_(signatures=signatures[:4]),
+        "no signature": with_(signatures=[]),
+        "a signer twice": with_(signatures=[*signatures, signatures[0]]),
+        "an outsider signs": spoilt(validator=outsider.key, signature=outsider.secret.sign(ours)),
+        "a flipped signature": spoilt(signature=flipped),
+        "a short signature": spoilt(signature=flipped[:63]),
+        "a short key": spoilt(validator=signatures[0]["validator"][:31]),
+        "a prevote for a precommit": spoilt(signature=by_prevote),
+        "another round": with_(round=1),
+        "another height": with_(height=height + 1),
+        "another block": with_(block=bytes(32)),
+        "another header": [
+            *world.items[: height - 1],
+            encode(
+                "LedgerItem",
+                {
+                    **item,
+                    "block": {
+                        "header": {**header, "time_ms": 1},
+                        "records": [r.raw for r in records],
+                    },
+                },
+            ),
+        ],
+    }
+    for name, items in cases.items():
+        yield Corruption(f"certificate: {name}", rule, place, items)
+
+
+def _encodings(forger: Forger) -> Iterator[Corruption]:
+    items, place = forger.world.items, "entry at height 2"
+    good = unpack("LedgerItem", items[1])
+    cases = {
+        "garbage": b"\xff" * 40,
+        "unknown field": items[1] + b"\x7a\x01\x00",
+        "no block": encode("LedgerItem", {**good, "block": None}),
+        "no certificate": encode("LedgerItem", {**good, "certificate": None}),
+        "no header": encode("LedgerItem", {**good, "block": {"records": []}}),
+        "cut short": items[1][:-1],
+        "a default spelt out": items[1] + b"\x12\x00",
+    }
+    for name, item in cases.items():
+        yield Corruption(f"encoding: {name}", "format", place, [items[0], item])
+
+
+def _headers(forger: Forger) -> Iterator[Corruption]:
+    world, height = forger.world, 3
+    header, records = forger.parts(height)
+    other, _ = forger.parts(height - 1)
+    place = f"entry at height {height}"
+    changes: list[tuple[str, str, dict[str, Any]]] = [
+        ("network", "header", {"network": bytes(32)}),
+        ("era", "header", {"era": 1}),
+        ("height", "hash chain", {"height": height + 1}),
+        ("parent", "hash chain", {"parent": bytes(32)}),
+        ("time", "time", {"time_ms": 1_000}),
+        ("proposer", "proposer", {"proposer": Peer(99).key}),
+        ("short proposer", "format", {"proposer": header["proposer"][:31]}),
+        ("random output", "random output", {"vrf_output": other["vrf_output"]}),
+        ("random proof", "random output", {"vrf_proof": other["vrf_proof"]}),
+        ("short proof", "random output", {"vrf_proof": header["vrf_proof"][:63]}),
+        ("state root", "state root", {"state_root": bytes(32)}),
+        ("short state root", "format", {"state_root": bytes(31)}),
+        ("index root", "index root", {"index_root": bytes(32)}),
+        ("short body root", "format", {"body_root": bytes(31)}),
+        ("validators", "header", {"next_validators": bytes(32)}),
+        ("another time", "state root", {"time_ms": header["time_ms"] + 1}),
+    ]
+    for name, rule, change in changes:
+        item = forger.forge({**header, **change}, records)
+        yield Corruption(f"header: {name}", rule, place, [*world.items[: height - 1], item])
+    item = world.certify({**header, "body_root": bytes(32)}, records, forger.signers)
+    yield Corruption("header: body root", "body root", place, [*world.items[: height - 1], item])
+    later = [*world.items[:1], *world.items[2:]]
+    yield Corruption("a block dropped", "hash chain", "entry at height 2", later)
+    again = [*world.items[:2], world.items[1]]
+    yield Corruption("a block twice", "hash chain", "entry at height 3", again)
+
+
+Change = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def _records(forger: Forger) -> Iterator[Corruption]:
+    """One record of a block is replaced, signed again by its author."""
+    world = forger.world
+
+    def replaced(kind: str, change: Change, author: Peer | None = None) -> tuple[str, list[bytes]]:
+        height = forger.height_of(kind)
+        header, records = forger.parts(height)
+        payload = decode("Record", records[0].data("payload")).message(kind)
+        assert payload is not None
+        name = SCHEMA["Record"][{"claim": 1, "seal": 2, "reveal": 3, "opening": 4}[kind]].message
+        values = change(unpack(name, payload.raw))
+        signer = author or world.find(records[0].data("author"))
+        signed = [world.sign(signer, kind, values), *records[1:]]
+        return f"entry at height {height}", [
+            *world.items[: height - 1],
+            forger.forge(header, signed),
+        ]
+
+    def sample_of(change: Change) -> Change:
+        """Changes a revealed measurement."""
+
+        def apply(reveal: dict[str, Any]) -> dict[str, Any]:
+            values = unpack("Measurement", reveal["measurement"])
+            return {**reveal, "measurement": change(values)}
+
+        return apply
+
+    def faster(values: dict[str, Any]) -> dict[str, Any]:
+        first = unpack("Pair", values["pairs"][0])
+        return {**values, "pairs": [{**first, "x_ns": first["x_ns"] + 1}, *values["pairs"][1:]]}
+
+    cases: list[tuple[str, str, Change]] = [
+        ("claim", "unknown parent", lambda v: {**v, "parent": bytes(32)}),
+        ("claim", "short seal", lambda v: {**v, "result_seal": bytes(31)}),
+        ("claim", "control character", lambda v: {**v, "summary": "a\x07b"}),
+        ("claim", "bad class", lambda v: {**v, "hardware_class": "no class"}),
+        ("claim", "no recipe", lambda v: {**v, "recipe": None}),
+        ("claim", "base recipe", lambda v: {**v, "recipe": {"checkpoint": b"\1" * 32}}),
+        (
+            "claim",
+            "draft length",
+            lambda v: {**v, "recipe": {"checkpoint": b"\5" * 32, "draft_len": 3}},
+        ),
+        ("seal", "unknown claim", lambda v: {**v, "claim": bytes(32)}),
+        ("seal", "unknown round", lambda v: {**v, "round": 2}),
+        ("seal", "round zero", lambda v: {**v, "round": 0}),
+        ("reveal", "another salt", lambda v: {**v, "salt": b"\4" * 32}),
+        ("reveal", "an altered sample", sample_of(faster)),
+        ("reveal", "a pair dropped", sample_of(lambda v: {**v, "pairs": v["pairs"][1:]})),
+        ("reveal", "no environment", sample_of(lambda v: {**v, "environment": None})),
+        ("opening", "another result", lambda v: {**v, "ratio_ppm": v["ratio_ppm"] + 1}),
+        ("opening", "called null", lambda v: {**v, "null": True}),
+        ("opening", "unknown claim", lambda v: {**v, "claim": bytes(32)}),
+    ]
+    for kind, name, change in cases:
+        place, items = replaced(kind, change)
+        yield Corruption(f"{kind}: {name}", "record", place, items)
+    seated = world.states[forger.height_of("seal") - 1]
+    _, round = next(seated.open_rounds())
+    stranger = next(p for p in world.peers if p.key not in round.active_seats())
+    for kind, author in (("seal", stranger), ("opening", world.peers[5]), ("claim", Peer(99))):
+        place, items = replaced(kind, dict, author)
+        yield Corruption(f"{kind}: by somebody else", "record", place, items)
+    yield from _altered(forger)
+
+
+def _altered(forger: Forger) -> Iterator[Corruption]:
+    """What a record says stays; its envelope or its place is changed."""
+    world, height = forger.world, forger.height_of("seal")
+    header, records = forger.parts(height)
+    before, place = world.items[: height - 1], f"entry at height {height}"
+    first = unpack("SignedRecord", records[0].raw)
+
+    def envelope(**changes: Any) -> bytes:
+        spoilt = decode("SignedRecord", encode("SignedRecord", {**first, **changes}))
+        return forger.forge(header, [spoilt, *records[1:]])
+
+    flipped = bytes([first["signature"][0] ^ 1]) + first["signature"][1:]
+    author = world.find(first["author"])
+    elsewhere = author.secret.sign(b"assay/record/v1\0" + bytes(32) + first["payload"])
+    unknown = b"\xf2\x01\x00"
+    signed = author.secret.sign(b"assay/record/v1\0" + world.state.network + unknown)
+    cases = {
+        "a flipped signature": envelope(signature=flipped),
+        "a short signature": envelope(signature=flipped[:63]),
+        "a short author": envelope(author=first["author"][:31]),
+        "another author": envelope(author=world.peers[5].key),
+        "another network": envelope(signature=elsewhere),
+        "an unknown kind": envelope(payload=unknown, signature=signed),
+        "an empty payload": envelope(payload=b""),
+        "said twice": forger.forge(header, [*records, records[0]]),
+    }
+    for name, item in cases.items():
+        yield Corruption(f"record: {name}", "record", place, [*before, item])
+    fewer = forger.forge(header, records[1:])
+    yield Corruption("record: left out", "state root", place, [*before, fewer])
+    kept = world.certify(header, records[1:], forger.signers)
+    yield Corruption("record: taken out afterwards", "body root", place, [*before, kept])
+    swapped = forger.forge(header, records[::-1])
+    yield Corruption("record: reordered", "index root", place, [*before, swapped])
+    crowd = forger.forge(header, [records[0]] * 257)
+    yield Corruption("block: too many records", "block size", place, [*before, crowd])
+    first_height = forger.height_of("reveal")
+    sealed, reveals = forger.parts(first_height)
+    early = [*before, forger.forge(header, reveals)]
+    yield Corruption("reveal: before its time", "record", place, early)
+    empty = [*world.items[: first_height - 1], forger.forge(sealed, [])]
+    yield Corruption(
+        "block: orders nothing", "block size", f"entry at height {first_height}", empty
+    )
+
+
+def _members(forger: Forger) -> Iterator[Corruption]:
+    """Records about membership and doubt that do not apply, in a block of their own."""
+    world, newcomer = forger.world, Peer(21)
+    height = len(world.items)
+    header, _ = forger.parts(height)
+    place, before = f"entry at height {height}", world.items[:-1]
+    claim = world.state.entries[0]
+    word = {"peer": newcomer.key, "operator": "new", "name": "new", "epoch": 0}
+    member, author = world.peers[5], world.peers[0]
+    seals = [
+        world.sign(member, "seal", {"claim": claim, "round": 1, "commitment": bytes([n]) * 32})
+        for n in (1, 2)
+    ]
+    seals.sort(key=lambda signed: open_signed(world.state.network, signed).id, reverse=True)
+    ballot = {"kind": 1, "block": bytes([1]) * 32, "signature": bytes(64)}
+    twice = {"validator": member.key, "height": 1, "second": ballot}
+    backwards = {"first": seals[0].raw, "second": seals[1].raw}
+    same = {"first": seals[0].raw, "second": seals[0].raw}
+    cases: list[tuple[str, Peer, str, dict[str, Any]]] = [
+        ("vouch of another epoch", member, "vouch", {**word, "epoch": 7}),
+        ("vouch for a member", member, "vouch", {**word, "peer": author.key}),
+        ("vouch with a taken name", member, "vouch", {**word, "name": "peer-1"}),
+        ("vouch with an outer space", member, "vouch", {**word, "name": " new"}),
+        ("join without a vouch", newcomer, "join", {"vouch": bytes(32), "vrf": newcomer.vrf}),
+        ("leave of another stay", member, "leave", {"joined_at": 5}),
+        ("challenge by the author", author, "challenge", {"claim": claim}),
+        ("challenge of nothing", member, "challenge", {"claim": bytes(32)}),
+        ("disclosure without words", member, "disclosure", {"text": " \n"}),
+        ("disclosure of nothing", member, "disclosure", {"claim": bytes(32), "text": "how"}),
+        ("equivocation in the wrong order", author, "equivocation", backwards),
+        ("equivocation of one record", author, "equivocation", same),
+        (
+            "double vote unsigned",
+            author,
+            "double_vote",
+            {**twice, "first": {**ballot, "block": b""}},
+        ),
+        ("double vote for one block", author, "double_vote", {**twice, "first": ballot}),
+    ]
+    for name, peer, kind, values in cases:
+        item = forger.forge(header, [world.sign(peer, kind, values)])
+        yield Corruption(name, "record", place, [*before, item])
+
+
+def corruptions(world: World) -> Iterator[Corruption]:
+    """All of them."""
+    forger = Forger(world)
+    yield from _framing(world)
+    for family in (_certificates, _encodings, _headers, _records, _members):
+        yield from family(forger)

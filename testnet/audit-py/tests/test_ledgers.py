@@ -1,0 +1,100 @@
+"""Whole ledgers: good ones check, damaged ones are named."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import unittest
+
+from audit import genesis
+from audit.block import Auditor, Fault
+from audit.export import audit
+from audit.state import State
+
+from .corruptions import corruptions, sample
+from .scenarios import SCENARIOS
+from .world import World
+
+
+def whole(world: World, file: bytes) -> tuple[Auditor, Fault | None]:
+    """Audits a file from the genesis."""
+    auditor = Auditor(State(genesis.read(json.dumps(world.genesis))))
+    return auditor, audit(io.BytesIO(file), auditor)
+
+
+class Ledgers(unittest.TestCase):
+    """Ledgers that the peers of a world made."""
+
+    def test_every_scenario_checks(self) -> None:
+        """What the peers agreed on is what an auditor finds."""
+        rounds, rules = dict[str, int](), set[str]()
+        for name, scenario in SCENARIOS.items():
+            with self.subTest(name):
+                world = scenario()
+                auditor, fault = whole(world, world.export())
+                self.assertIsNone(fault)
+                self.assertEqual(auditor.state.head, world.state.head)
+                self.assertEqual(auditor.checked.blocks, len(world.items))
+                for claim in auditor.state.claims.values():
+                    for round in claim.rounds:
+                        outcome = f"{round.purpose.kind} {round.outcome()}"
+                        rounds[outcome] = rounds.get(outcome, 0) + 1
+                for member in auditor.state.members.values():
+                    rules |= set(member.account.tallies)
+        # The scenarios reach what they are there for.
+        for outcome in (
+            "first accepted",
+            "first refuted",
+            "first inconclusive",
+            "first pending",
+            "first contested",
+            "frontier accepted",
+            "challenge accepted",
+            "audit accepted",
+        ):
+            self.assertIn(outcome, rounds)
+        expected = {"in_range", "outlier", "no_show", "null_trap", "failed_challenge", "ended"}
+        self.assertLessEqual(expected, rules)
+
+    def test_every_corruption_is_named(self) -> None:
+        """Each damaged ledger breaks the rule that it was made to break, where it was made to."""
+        world, found = sample(), 0
+        for damaged in corruptions(world):
+            with self.subTest(damaged.name):
+                found += 1
+                if damaged.file is not None:
+                    _, fault = whole(world, damaged.file)
+                else:
+                    assert damaged.items is not None
+                    # What comes before the last item is as it was.
+                    last = len(damaged.items)
+                    kept = next(
+                        (i for i in range(last) if damaged.items[i] != world.items[i]), last - 1
+                    )
+                    auditor = Auditor(copy.deepcopy(world.states[kept]))
+                    fault = None
+                    try:
+                        for item in damaged.items[kept:]:
+                            auditor.feed(item)
+                    except Fault as raised:
+                        fault = raised
+                assert fault is not None, "nothing found"
+                self.assertEqual((fault.rule, fault.place), (damaged.rule, damaged.place))
+        self.assertGreaterEqual(found, 70)
+
+    def test_flipped_bits_are_found(self) -> None:
+        """No byte of a ledger is left unchecked."""
+        world = sample()
+        for index in range(0, len(world.items), 3):
+            item = world.items[index]
+            for position in range(0, len(item), 97):
+                damaged = bytearray(item)
+                damaged[position] ^= 1 << position % 8
+                auditor = Auditor(copy.deepcopy(world.states[index]))
+                with self.assertRaises(Fault):
+                    auditor.feed(bytes(damaged))
+
+
+if __name__ == "__main__":
+    unittest.main()
