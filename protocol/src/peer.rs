@@ -6,7 +6,7 @@
 
 use crate::block::{Proposer, header_hash};
 use crate::certificate::{self, CertificateError};
-use crate::equivocation::Watch;
+use crate::equivocation::{Slot, Watch};
 use crate::error::{BlockError, Penalty, Reject};
 use crate::ids::{ClaimId, NetworkId, PeerId, RecordId, RoundId};
 use crate::measurement::Measurement;
@@ -244,7 +244,8 @@ impl Peer {
     fn accuse(&mut self, record: &Record, effects: &mut Vec<Effect>) {
         let concerns = record.author != self.me
             && self.state.active_member(record.author).is_some()
-            && self.state.active_member(self.me).is_some();
+            && self.state.active_member(self.me).is_some()
+            && self.may_fill(record);
         if !concerns {
             return;
         }
@@ -257,6 +258,20 @@ impl Peer {
             if !waiting.any(|accused| accused == culprit) {
                 effects.push(Effect::Sign(Body::Equivocation(Box::new(proof))));
             }
+        }
+    }
+
+    /// Whether a record can fill a slot of its author's: otherwise records about rounds and claims that
+    /// are none of its matter would push out of sight what it said about those that are.
+    fn may_fill(&self, record: &Record) -> bool {
+        let seated =
+            |round| self.state.round(round).is_some_and(|(_, round)| round.admits(record.author));
+        match Slot::of(&record.body) {
+            Some(Slot::Seal(round) | Slot::Reveal(round)) => seated(round),
+            Some(Slot::Opening(claim)) => {
+                self.state.claim(claim).is_some_and(|claim| claim.author == record.author)
+            }
+            Some(Slot::Join(_)) | None => true,
         }
     }
 

@@ -139,13 +139,12 @@ fn a_wild_time_or_a_wild_divergence_sinks_nothing_either() {
         });
         measurement
     };
-    let lies: [(Gate, fn(&Plan) -> Measurement); 2] = [(Gate::Speed, slow), (Gate::Quality, wild)];
-    for (gate, lie) in lies {
+    type Lie = fn(&Plan) -> Measurement;
+    for (gate, lie) in [(Gate::Speed, slow as Lie), (Gate::Quality, wild as Lie)] {
         let (mut world, turns) = divided(|round| usize::from(round == 1), lie);
         let claim = world.claim(0, fixtures::child_recipe(9));
         world.run(120);
         let state = world.state().claim(claim).unwrap();
-        assert_eq!(outcomes(&world, claim)[..2].len(), 2, "{gate:?}");
         assert_eq!(outcomes(&world, claim)[0], ("first", Outcome::Contested), "{gate:?}");
         assert_eq!(state.outcome(), Some(Outcome::Accepted), "{gate:?}");
         assert_eq!(state.round(1).unwrap().verdict.as_ref().unwrap().dissent[0].gate, gate);

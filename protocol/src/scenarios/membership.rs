@@ -120,6 +120,29 @@ fn a_newcomer_that_agrees_twice_is_drawn_like_anybody() {
 }
 
 #[test]
+fn a_newcomer_on_other_hardware_comes_in_by_what_it_counts() {
+    for breaks in [0, 1] {
+        let mut world = World::with_newcomer(move |number, plan| {
+            let mut measurement = fixtures::measurement(plan, if number == 5 { 2.0 } else { 1.3 });
+            if number == 5 {
+                measurement.environment.hardware_class = "other".to_owned();
+                fixtures::child(plan, &mut measurement).path_breaks = breaks;
+            }
+            Some(measurement)
+        });
+        for bundle in 0..3 {
+            world.claim(bundle % 5, fixtures::child_recipe(bundle + 1));
+            world.run(20);
+        }
+        let expected = match breaks {
+            0 => Membership::Full,
+            _ => Membership::Probation { agreements: 0 },
+        };
+        assert_eq!(world.membership(5), expected);
+    }
+}
+
+#[test]
 fn a_newcomer_that_measures_something_else_stays_on_probation() {
     let world = on_probation(2.0, 3);
     assert_eq!(world.membership(5), Membership::Probation { agreements: 0 });
@@ -234,6 +257,12 @@ fn a_seat_that_seals_twice_ends_its_key_and_its_seat_counts_as_silent() {
     let (one, other) = (world.sign(culprit, seal([1; 32])), world.sign(culprit, seal([2; 32])));
     let mut effects = Vec::new();
     assert_eq!(world.peers[0].hear(&one.signed.encode_to_vec(), &mut effects), Heard::Fresh);
+    // Seals of rounds that it has no seat in push nothing out of sight.
+    for number in 2..60 {
+        let round = RoundId { claim, number };
+        let stray = world.sign(culprit, Body::Seal(Seal { round, commitment: [3; 32] }));
+        world.peers[0].hear(&stray.signed.encode_to_vec(), &mut effects);
+    }
     assert_eq!(world.peers[0].hear(&other.signed.encode_to_vec(), &mut effects), Heard::Fresh);
     world.effects.extend(effects.into_iter().map(|effect| (0, effect)));
     world.run(40);

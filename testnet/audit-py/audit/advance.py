@@ -12,17 +12,16 @@ from .model import ClaimState, Phase, Purpose, Round
 from .numbers import M64
 from .ranking import promote, set_ratio, would_lead
 from .state import State
-from .verdict import Middle, Verdict, decide, dissenters
+from .verdict import Middle, Verdict, broken_gate, decide, dissenters
 
 BEACON_DELAY = 2
-FRONTIER_ROUNDS_MAX = 2
 PENDING_ROUNDS_MAX = 3
 
 
 def is_due(state: State, time_ms: int) -> bool:
     """Whether the ledger needs a block although nobody says anything."""
     for _, round in state.open_rounds():
-        if round.phase.name == "docketed" and round.beacon is None:
+        if round.called_at is not None and round.beacon is None:
             return True
         if round.is_measured() and time_ms >= round.phase.until_ms:
             return True
@@ -46,11 +45,12 @@ def advance(state: State, height: int, time_ms: int) -> None:
     for id, _ in list(state.settled):
         if state.claims[id].settled_at == height:
             doubt.draw_audit(state, id, height)
-    fill_places(state, time_ms)
+    fill_places(state, height, time_ms)
 
 
 def _move(state: State, claim: ClaimState, round: Round, height: int, time_ms: int) -> None:
-    if round.beacon is None and height >= round.opened_at + BEACON_DELAY:
+    called = round.called_at
+    if round.beacon is None and called is not None and height >= called + BEACON_DELAY:
         round.beacon = state.beacon
     overdue = round.is_measured() and time_ms >= round.phase.until_ms
     if round.phase.name == "revealing" and (overdue or round.all_revealed()):
@@ -118,13 +118,10 @@ def _learn_classes(state: State, claim: ClaimState, round: Round) -> None:
     verdict, rules = round.verdict, state.genesis.significance
     if verdict is None or not verdict.has_speed():
         return
-    speed_class = claim.speed_class(round)
     against = {found.seat for found in verdict.dissent}
-    seats = [
-        seat
-        for seat in state.evidence(claim, round)
-        if seat.seat not in against and speed_class.fits(seat.measurement)
-    ]
+    timed = _timed(state, claim, round)
+    middle = _middle(state, round, timed)
+    seats = [seat for seat in timed if middle and middle.holds(seat) and seat.seat not in against]
     gain = gates.gain(rules, round.calibration.between_seats(rules), seats)
     if gain is None:
         return
@@ -133,10 +130,10 @@ def _learn_classes(state: State, claim: ClaimState, round: Round) -> None:
     environments = [seat.measurement.environment for seat in seats]
     learned = present.learn(rules, gain.pooled, environments)
     if claim.parent == state.base_claim:
-        for seat in seats:
-            parent_ns = sum(pair.parent_ns for pair in seat.pairs)
-            per_token = parent_ns * 1_000 // max(1, seat.parent.decoded_tokens)
-            learned = learned.learn_base(min(per_token, M64))
+        spent = [sum(pair.parent_ns for pair in seat.pairs) for seat in seats]
+        tokens = [max(1, seat.parent.decoded_tokens) for seat in seats]
+        per_token = [ns * 1_000 // n for ns, n in zip(spent, tokens, strict=True)]
+        learned = learned.learn_base([min(ps, M64) for ps in per_token])
     calibrations[claim.hardware_class] = learned
 
 
@@ -154,7 +151,11 @@ def _middle(state: State, round: Round, timed: list[Evidence]) -> Middle | None:
 
 
 def _account_for_seats(state: State, claim: ClaimState, round: Round) -> None:
+    occasion = (state.height, claim.id, round.number)
     if round.outcome() == "inconclusive":
+        kept_back = [seat for seat, _ in round.seals.rising() if seat not in round.reveals]
+        for seat in kept_back if round.reveals else []:
+            state.book(seat, "no_show", occasion)
         return
     timed = _timed(state, claim, round)
     middle = _middle(state, round, timed)
@@ -166,7 +167,7 @@ def _account_for_seats(state: State, claim: ClaimState, round: Round) -> None:
     silent = [seat for seat in round.active_seats() if seat not in round.reveals]
     events += [(seat, "no_show") for seat in silent]
     for seat, rule in events:
-        state.book(seat, rule, (state.height, claim.id, round.number))
+        state.book(seat, rule, occasion)
 
 
 def _account_for_dissent(state: State, claim: ClaimState, round: Round) -> None:
@@ -195,16 +196,23 @@ def _account_for_shadows(state: State, claim: ClaimState, round: Round) -> None:
     middle = _middle(state, round, _timed(state, claim, round))
     if round.outcome() in ("inconclusive", "contested") or middle is None:
         return
-    speed_class = claim.speed_class(round)
+    speed_class, verdict = claim.speed_class(round), round.verdict
+    counted = ("path", "reach", "shape", "repeat")
+    breaks = verdict is not None and any(
+        found.gate in counted and not found.pass_ for found in verdict.gates
+    )
     for peer, shadow in round.shadows.rising():
-        measurement = shadow.measurement
-        if shadow.seal is None or (measurement and not speed_class.fits(measurement)):
+        if shadow.seal is None:
             continue
-        plan = state.plan(claim, round, peer)
+        measurement, plan = shadow.measurement, state.plan(claim, round, peer)
         if measurement is None or plan is None:
             shadow.agreed = False
-        else:
+        elif speed_class.fits(measurement):
             shadow.agreed = middle.holds(Evidence(peer, plan, measurement))
+        else:
+            # Machines of another class have another ratio; what is counted is the same on all.
+            broken = broken_gate(Evidence(peer, plan, measurement)) is not None
+            shadow.agreed = broken == breaks
         _count_agreement(state, peer, shadow.agreed)
 
 
@@ -225,7 +233,7 @@ def _next_step(state: State, claim: ClaimState, round: Round, height: int) -> No
         return
     outcome = verdict.outcome
     pending = sum(earlier.outcome() == "pending" for earlier in claim.rounds)
-    confirming = sum(earlier.purpose.kind == "frontier" for earlier in claim.rounds)
+    confirming = claim.frontier_rounds()
     if outcome == "contested":
         state.open(claim.id, round.purpose, height)
     elif purpose == "frontier" and claim.is_entry():
@@ -237,24 +245,18 @@ def _next_step(state: State, claim: ClaimState, round: Round, height: int) -> No
         state.open(claim.id, Purpose("frontier"), height)
     elif purpose in ("first", "frontier") and outcome == "pending" and pending < PENDING_ROUNDS_MAX:
         state.pending.append(claim.id)
-    elif purpose == "frontier" and outcome == "inconclusive" and confirming < FRONTIER_ROUNDS_MAX:
+    elif (
+        purpose == "frontier"
+        and outcome == "inconclusive"
+        and confirming < doubt.FRONTIER_ROUNDS_MAX
+    ):
         state.open(claim.id, Purpose("frontier"), height)
     elif purpose == "frontier" and outcome in ("inconclusive", "pending"):
-        _enter(state, claim, _first_word(claim) or round.number, height)
+        _enter(state, claim, claim.first_word() or round.number, height)
     elif purpose in ("challenge", "audit"):
         doubt.conclude(state, claim, round, height)
     else:
         _enter(state, claim, round.number, height)
-
-
-def _first_word(claim: ClaimState) -> int | None:
-    """The round in which a first committee accepted the claim."""
-    accepted = (
-        round.number
-        for round in claim.rounds
-        if round.purpose.kind == "first" and round.outcome() == "accepted"
-    )
-    return next(accepted, None)
 
 
 def _enter(state: State, claim: ClaimState, decided_by: int, height: int) -> None:
@@ -267,14 +269,17 @@ def _resume_pending(state: State, height: int) -> None:
     waiting, state.pending = state.pending, []
     for id in waiting:
         claim = state.claims[id]
-        last = claim.rounds[-1].purpose
-        author = state.operator(claim.author)
+        last = claim.rounds[-1]
         operators = {
             member.operator
             for peer, member in state.members.items()
-            if member.operator != author and state.may_time(peer, claim.hardware_class)
-        }
-        if len(operators) >= state.smallest(claim, last).quorum:
-            state.open(id, last, height)
+            if state.weight(peer) > 0 and state.may_time(peer, claim.hardware_class)
+        } - {state.operator(claim.author)}
+        since = height if last.settled_at is None else last.settled_at
+        if len(operators) >= state.smallest(claim, last.purpose).quorum:
+            state.open(id, last.purpose, height)
+        elif height >= since + state.genesis.membership.epoch_blocks:
+            _enter(state, claim, claim.first_word() or last.number, height)
+            state.remember("class stayed short", id)
         else:
             state.pending.append(id)

@@ -9,11 +9,18 @@ from .fdlibm import exp, log
 from .genesis import Genesis, Quorum, SignificanceRules
 from .measurement import Environment
 from .numbers import M64, PPM, divide, to_u64
-from .statistics import BetweenSeats, Pooled, power
+from .statistics import BetweenSeats, Pooled, median, power
 
 _SQUARES, _LOGS = 1e12, 1e6
-_GROWTH_MAX, _DF_MAX, _SEATS_KNOWN_MIN = 16.0, 200.0, 5
+_GROWTH_MAX, _DF_MAX, _SEATS_KNOWN_MIN, _FIGURE_FACTOR_MAX = 4.0, 200.0, 5, 4.0
+_REMEMBERED, _VARIANCE_LEAST = 1_000, 1e-8
 _POWER = 0.9
+
+
+def _faded(total: int, count: int) -> tuple[int, int]:
+    """A sum and its count, of which no more than a thousand are remembered."""
+    total, count = min(total, M64), min(count, M64)
+    return total * min(count, _REMEMBERED) // max(1, count), min(count, _REMEMBERED)
 
 
 @dataclass(frozen=True)
@@ -29,8 +36,8 @@ class Variance:
 
     def plus(self, variance: float, df: float) -> Variance:
         """With more values."""
-        squares = min(self.squares + to_u64(variance * df * _SQUARES), M64)
-        return Variance(squares, min(self.df + to_u64(df), M64))
+        squares = self.squares + to_u64(variance * df * _SQUARES)
+        return Variance(*_faded(squares, self.df + to_u64(df)))
 
 
 @dataclass(frozen=True)
@@ -44,12 +51,19 @@ class Typical:
         """The mean, once anything is known."""
         return exp(float(self.logs) / _LOGS / float(self.count)) if self.count else None
 
-    def plus(self, value: int) -> Typical:
-        """With one more value; 0 says that a probe did not run."""
-        if value == 0:
+    def plus(self, values: list[int]) -> Typical:
+        """With what the seats of one round say; 0 says that a probe did not run."""
+        figures = [float(value) for value in values if value > 0]
+        middle, known = median(figures), self
+        if middle is None:
             return self
-        logs = min(self.logs + to_u64(log(float(value)) * _LOGS), M64)
-        return Typical(logs, min(self.count + 1, M64))
+        least, most = middle / _FIGURE_FACTOR_MAX, middle * _FIGURE_FACTOR_MAX
+        for figure in figures:
+            clamped = min(max(figure, least), most)
+            if clamped >= 1.0:
+                logs = known.logs + to_u64(log(clamped) * _LOGS)
+                known = Typical(*_faded(logs, known.count + 1))
+        return known
 
     def is_far_from(self, value: int) -> bool:
         """Whether a value is another machine's."""
@@ -117,14 +131,12 @@ class Calibration:
         def capped(variance: float, known: float | None) -> float:
             if known is not None and variance > _GROWTH_MAX * known:
                 return _GROWTH_MAX * known
-            return variance
+            return max(variance, _VARIANCE_LEAST)
 
         within = capped(pooled.sigma * pooled.sigma, self.within.estimate())
         between = capped(pooled.own_tau_squared, tau * tau)
-        bandwidth, compute = self.bandwidth_mb_s, self.compute_mflop_s
-        for environment in environments:
-            bandwidth = bandwidth.plus(environment.bandwidth_mb_s)
-            compute = compute.plus(environment.compute_mflop_s)
+        bandwidth = self.bandwidth_mb_s.plus([seat.bandwidth_mb_s for seat in environments])
+        compute = self.compute_mflop_s.plus([seat.compute_mflop_s for seat in environments])
         return replace(
             self,
             rounds=self.rounds + 1,
@@ -134,8 +146,8 @@ class Calibration:
             compute_mflop_s=compute,
         )
 
-    def learn_base(self, ps_per_token: int) -> Calibration:
-        """With how fast one seat decoded the base recipe."""
+    def learn_base(self, ps_per_token: list[int]) -> Calibration:
+        """With how fast the seats of a round decoded the base recipe."""
         return replace(self, base_ps_per_token=self.base_ps_per_token.plus(ps_per_token))
 
     def admits(self, environment: Environment) -> bool:

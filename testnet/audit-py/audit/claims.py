@@ -14,12 +14,19 @@ from .state import State
 def apply_claim(state: State, record: Record, claim: Claim, height: int) -> None:
     """A claim for the docket."""
     recipe, rules = claim.recipe.id(), state.genesis.committee
-    require(recipe not in state.recipes, "the recipe is on the docket already")
+    docketed = state.recipes.get(recipe)
+    if docketed is not None:
+        known = state.claims.get(docketed)
+        undecided = known is not None and known.outcome() in ("inconclusive", "pending")
+        require(undecided, "the recipe is on the docket already")
     if claim.parent != state.base_claim:
         parent = state.claims.get(claim.parent)
         stands = parent is not None and parent.stands()
         require(stands, "the parent is neither the base recipe nor an accepted claim that stands")
-    waiting = [open for open in state.docketed() if not open.is_entry()]
+        of_class = parent is not None and parent.hardware_class == claim.hardware_class
+        require(of_class, "the parent was measured on another class")
+    open_or_waiting = state.docketed() + [state.claims[id] for id in state.pending]
+    waiting = [open for open in open_or_waiting if not open.is_entry()]
     same = (o for o in waiting if o.author == record.author and o.parent == claim.parent)
     require(next(same, None) is None, "the author has an open claim on this parent")
     operator = state.operator(record.author)

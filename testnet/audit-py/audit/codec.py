@@ -25,6 +25,7 @@ class Field:
     message: str = ""
     repeated: bool = False
     optional: bool = False
+    packed: bool = False
 
 
 def _fields(text: str) -> dict[int, Field]:
@@ -33,10 +34,10 @@ def _fields(text: str) -> dict[int, Field]:
     for part in text.split(","):
         number, rest = part.strip().split(":")
         name, *words = rest.split()
-        repeated, optional = "repeated" in words, "optional" in words
+        repeated, optional, packed = (flag in words for flag in ("repeated", "optional", "packed"))
         kind = words[-1]
         if kind in ("bytes", "string", "uint32", "uint64", "bool"):
-            fields[int(number)] = Field(name, kind, "", repeated, optional)  # type: ignore[arg-type]
+            fields[int(number)] = Field(name, kind, "", repeated, optional, packed)  # type: ignore[arg-type]
         else:
             fields[int(number)] = Field(name, "message", kind, repeated, optional)
     return fields
@@ -73,11 +74,11 @@ SCHEMA: dict[str, dict[int, Field]] = {
         "5:first Ballot, 6:second Ballot",
         "Ballot": "1:kind uint32, 2:block bytes, 3:valid_round optional uint32, 4:signature bytes",
         "Measurement": "1:pairs repeated Pair, 2:x ArmReport, 3:y ArmReport,"
-        "4:environment Environment",
+        "4:environment Environment, 5:x_prefill_us packed uint32, 6:y_prefill_us packed uint32",
         "Pair": "1:prompt uint32, 2:x_ns uint64, 3:y_ns uint64, 4:x_tokens bytes, 5:y_tokens bytes,"
         "6:x_score Score, 7:y_score Score, 8:base_nll_micronats uint64",
         "Score": "1:kl_micronats uint64, 2:agreements uint32, 3:nll_micronats uint64",
-        "ArmReport": "1:decoded_tokens uint64, 2:prefill_ns uint64, 3:scored_tokens uint64,"
+        "ArmReport": "1:decoded_tokens uint64, 3:scored_tokens uint64,"
         "4:choice_breaks uint64, 5:repeat_positions uint64, 7:identity_breaks uint64,"
         "8:near_ties uint64, 9:path_breaks uint64, 10:path_positions uint64,"
         "11:repeat_breaks uint64, 12:nonfinite_logits uint64, 13:shape bytes,"
@@ -135,6 +136,12 @@ class Message:
         assert isinstance(value, list)
         return value
 
+    def numbers(self, field: str) -> list[int]:
+        """The elements of a packed field."""
+        value = self._values.get(field, [])
+        assert isinstance(value, list)
+        return value
+
     def present(self) -> list[str]:
         """The names of the fields that are there, in order."""
         return list(self._values)
@@ -178,9 +185,20 @@ def _read_varint(data: bytes, at: int) -> tuple[int, int]:
     return value, at
 
 
+def _packed(field: Field, data: bytes) -> list[int]:
+    """The numbers of a packed field, of which there is at least one."""
+    numbers, at = list[int](), 0
+    while at < len(data) or not numbers:
+        number, at = _read_varint(data, at)
+        if number >= 1 << 32:
+            raise DecodeError(f"{field.name} has {number}")
+        numbers.append(number)
+    return numbers
+
+
 def _value(field: Field, data: bytes, at: int, wire: int) -> tuple[object, int]:
     """Reads one value; returns it and where the next field begins."""
-    if field.kind in ("uint32", "uint64", "bool"):
+    if not field.packed and field.kind in ("uint32", "uint64", "bool"):
         if wire != 0:
             raise DecodeError(f"{field.name} has wire type {wire}")
         number, at = _read_varint(data, at)
@@ -196,6 +214,8 @@ def _value(field: Field, data: bytes, at: int, wire: int) -> tuple[object, int]:
     part, at = data[at : at + length], at + length
     if field.kind == "message":
         return decode(field.message, part), at
+    if field.packed:
+        return _packed(field, part), at
     if not part:
         raise DecodeError(f"{field.name} is empty and should be left out")
     if field.kind == "string":

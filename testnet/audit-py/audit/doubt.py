@@ -11,6 +11,7 @@ from .state import State
 from .verdict import Verdict, caught
 
 ROUNDS_MAX = 64
+FRONTIER_ROUNDS_MAX = 2
 CHALLENGER_STANDING_MIN = 2
 
 
@@ -21,16 +22,19 @@ def apply_challenge(state: State, record: Record, challenge: Challenge, height: 
     if claim is None:
         require(False, "the claim is not on the ledger")
         return
-    require(not any(r.purpose.by == by for r in claim.rounds), "said before")
-    require(state.operator(claim.author) != state.operator(by), "a challenger of the author's")
+    operator = state.operator(by)
+    asked = [r.purpose for r in claim.rounds if r.purpose.kind == "challenge"]
+    require(all(state.operator(p.by) != operator for p in asked), "said before")
+    require(state.operator(claim.author) != operator, "a challenger of the author's operator")
     require(state.weight(by) > 0, "its challenger is on probation, or was caught lately")
     require(claim.outcome() == "accepted" and claim.debunked is None, "not an accepted entry")
     require(len(claim.rounds) < ROUNDS_MAX, "it was measured as often as a claim can be")
     standing = state.members[by].account.standing()
     require(standing >= CHALLENGER_STANDING_MIN, "the challenger's standing is too low")
     require(claim.open_round() is None, "it is being measured")
-    asked = any(round.purpose.by == by for _, round in state.open_rounds())
-    require(not asked, "the author's challenge of another claim is undecided")
+    doubts = [r.purpose for _, r in state.open_rounds() if r.purpose.kind == "challenge"]
+    undecided = any(state.operator(p.by) == operator for p in doubts)
+    require(not undecided, "the author's challenge of another claim is undecided")
     state.open(id, Purpose("challenge", by, record.id), height)
     state.remember("challenged", id)
 
@@ -40,13 +44,18 @@ def finding(claim: ClaimState, verdict: Verdict) -> str:
     if not verdict.has_speed():
         return "undecided"
     entry = claim.verdict()
-    lost_identity = entry is not None and entry.lossless and not verdict.lossless
     if entry is None or entry.ratio is None or verdict.ratio is None:
         slower = True
     else:
         slower = verdict.ratio.high_ppm < entry.ratio.low_ppm
-    debunked = verdict.failed("speed", "identity") or lost_identity or slower
-    return "debunked" if debunked else "upheld"
+    return "debunked" if slower or _is_another_recipe(claim, verdict) else "upheld"
+
+
+def _is_another_recipe(claim: ClaimState, verdict: Verdict) -> bool:
+    """Whether the recipe is not what it was accepted for, whatever its speed."""
+    entry = claim.verdict()
+    lost_identity = entry is not None and entry.lossless and not verdict.lossless
+    return verdict.failed("speed", "identity") or lost_identity
 
 
 def conclude(state: State, claim: ClaimState, round: Round, height: int) -> None:
@@ -55,10 +64,17 @@ def conclude(state: State, claim: ClaimState, round: Round, height: int) -> None
         return
     round.finding = finding(claim, round.verdict)
     if round.finding == "debunked":
+        told = any(
+            d.claim == claim.id and d.by == claim.author and d.height < round.opened_at
+            for d in state.disclosures.values()
+        )
+        if not told and _is_another_recipe(claim, round.verdict):
+            state.book(claim.author, "debunked", (state.height, claim.id, round.number))
         _debunk(state, claim, round.number, height)
     elif round.finding == "upheld" and round.purpose.kind == "challenge":
         occasion = (state.height, claim.id, round.number)
         state.book(round.purpose.by, "failed_challenge", occasion)
+    _confirm_runner_up(state, height)
 
 
 def _debunk(state: State, claim: ClaimState, number: int, height: int) -> None:
@@ -68,6 +84,9 @@ def _debunk(state: State, claim: ClaimState, number: int, height: int) -> None:
         if other.parent in marked:
             marked.add(other.id)
             other.descends_from_debunked = other.descends_from_debunked or claim.id
+
+
+def _confirm_runner_up(state: State, height: int) -> None:
     best: ClaimState | None = None
     for entry in state.entered():
         verdict = entry.verdict()
@@ -76,6 +95,7 @@ def _debunk(state: State, claim: ClaimState, number: int, height: int) -> None:
             and not entry.is_confirmed()
             and entry.open_round() is None
             and len(entry.rounds) < ROUNDS_MAX
+            and entry.frontier_rounds() < FRONTIER_ROUNDS_MAX
             and verdict is not None
             and would_lead(state, entry, verdict)
         )

@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from .hashing import Draw, round_bytes
-from .model import ClaimState, Committee, Phase, Round, Shadow
+from .model import Candidate, ClaimState, Committee, Phase, Round, Shadow
 from .spelling import Map
 from .state import State
 
 SHADOWS_MAX = 2
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """Someone who may be drawn for a seat."""
-
-    peer: bytes
-    operator: str
-    weight: int
-    tier: int
 
 
 def draw_committee(
@@ -81,40 +69,48 @@ def payer(state: State, claim: ClaimState, round: Round) -> str | None:
 
 
 def _next_waiting(state: State) -> tuple[ClaimState, Round] | None:
-    running = [payer(state, c, r) for c, r in state.open_rounds() if r.is_measured()]
-    ready = [
-        (claim, round)
-        for claim, round in state.open_rounds()
-        if not round.is_measured() and round.beacon is not None
-    ]
+    running = [payer(state, c, r) for c, r in state.open_rounds() if r.called_at is not None]
+    ready = [(claim, round) for claim, round in state.open_rounds() if round.called_at is None]
     payers = [payer(state, claim, round) for claim, round in ready]
     waiting = [(who, 0 if who is None else running.count(who)) for who in payers]
     index = state.shares.next(waiting)
     return None if index is None else ready[index]
 
 
-def fill_places(state: State, time_ms: int) -> None:
-    """Draws committees for waiting rounds while there are free places."""
-    rules = state.genesis.committee
-    while sum(r.is_measured() for _, r in state.open_rounds()) < rules.measuring_max:
+def fill_places(state: State, height: int, time_ms: int) -> None:
+    """Calls waiting rounds while there are free places, and draws those whose beacon is known."""
+    places = state.genesis.committee.measuring_max
+    while sum(r.called_at is not None for _, r in state.open_rounds()) < places:
         found = _next_waiting(state)
-        if found is None or found[1].beacon is None:
-            return
-        claim, round = found
-        excluded = [claim.author]
-        if round.purpose.kind == "challenge":
-            excluded.append(round.purpose.by)
-        candidates = _candidates(state, claim, excluded)
-        operators = {candidate.operator for candidate in candidates}
-        smallest = state.smallest(claim, round.purpose)
-        most = max(smallest.seats, min(rules.seats_max, len(operators)))
-        calibration = state.classes.calibrations.get(claim.hardware_class, round.calibration)
-        effort = calibration.effort(state.genesis, smallest, most)
-        name = round_bytes(claim.id, round.number)
-        seats = effort.size.seats
-        committee = draw_committee(found[1].beacon, name, candidates, seats, rules.reserves)
-        state.shares.started(payer(state, claim, round))
-        round.committee, round.size, round.pairs = committee, effort.size, effort.pairs
-        round.calibration, round.drawn_at_ms = calibration, time_ms
-        round.phase = Phase("sealing", time_ms + rules.seal_ms, time_ms + rules.seal_ms // 2)
-        round.shadows = _draw_shadows(state, claim, round)
+        if found is None:
+            break
+        _call(state, *found, height)
+    for claim, round in list(state.open_rounds()):
+        if round.phase.name == "docketed" and round.called_at is not None and round.beacon:
+            _seat(state, claim, round, round.beacon, time_ms)
+
+
+def _call(state: State, claim: ClaimState, round: Round, height: int) -> None:
+    """Fixes what a round is drawn from, when its turn has come."""
+    challenged = round.purpose.kind == "challenge"
+    excluded = [claim.author, round.purpose.by] if challenged else [claim.author]
+    candidates = _candidates(state, claim, excluded)
+    hardware_class = claim.hardware_class
+    operators = {c.operator for c in candidates if state.may_time(c.peer, hardware_class)}
+    smallest = state.smallest(claim, round.purpose)
+    most = max(smallest.seats, min(state.genesis.committee.seats_max, len(operators)))
+    calibration = state.classes.calibrations.get(hardware_class, round.calibration)
+    effort = calibration.effort(state.genesis, smallest, most)
+    state.shares.started(payer(state, claim, round))
+    round.called_at, round.candidates = height, candidates
+    round.size, round.pairs, round.calibration = effort.size, effort.pairs, calibration
+
+
+def _seat(state: State, claim: ClaimState, round: Round, beacon: bytes, time_ms: int) -> None:
+    """Draws a called round's committee, which begins to measure."""
+    rules, name = state.genesis.committee, round_bytes(claim.id, round.number)
+    seats = state.size(claim, round).seats
+    round.committee = draw_committee(beacon, name, round.candidates, seats, rules.reserves)
+    round.candidates, round.drawn_at_ms = [], time_ms
+    round.phase = Phase("sealing", time_ms + rules.seal_ms, time_ms + rules.seal_ms // 2)
+    round.shadows = _draw_shadows(state, claim, round)

@@ -45,6 +45,8 @@ class Resolved:
 
     parent_ns: int
     child_ns: int
+    parent_prefill_us: int
+    child_prefill_us: int
     parent: Score
     child: Score
     base_nll_micronats: int
@@ -73,10 +75,19 @@ class Evidence:
         """The pairs in the order measured."""
         resolved = []
         for pair in self.measurement.pairs:
-            x, y = (pair.x_ns, pair.x_score), (pair.y_ns, pair.y_score)
+            x = (pair.x_ns, pair.x_prefill_us, pair.x_score)
+            y = (pair.y_ns, pair.y_prefill_us, pair.y_score)
             child, parent = (x, y) if self.plan.child_is_x else (y, x)
             resolved.append(
-                Resolved(parent[0], child[0], parent[1], child[1], pair.base_nll_micronats)
+                Resolved(
+                    parent[0],
+                    child[0],
+                    parent[1],
+                    child[1],
+                    parent[2],
+                    child[2],
+                    pair.base_nll_micronats,
+                )
             )
         return resolved
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .evidence import Evidence, Resolved, count
-from .fdlibm import exp, log1p
+from .fdlibm import exp, log, log1p
 from .genesis import Genesis, SignificanceRules
 from .numbers import M32, M64, PPM, divide, fixed, ppm, scientific, shortest
 from .statistics import (
@@ -22,7 +22,7 @@ from .statistics import (
     total,
 )
 
-_PREFILL_RATIO = 2.0
+_PREFILL_RATIO, _PREFILL_ALPHA, _BANDWIDTH_FACTOR_MAX = 2.0, 0.001, 1.5
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class GateResult:
     detail: str
 
     def spelt(self) -> dict[str, object]:
-        """The gate as the ledger spells it."""
-        return {"gate": self.gate, "pass": self.pass_, "detail": self.detail}
+        """The gate as the ledger spells it: sentences for people are left empty."""
+        return {"gate": self.gate, "pass": self.pass_, "detail": ""}
 
 
 @dataclass(frozen=True)
@@ -92,33 +92,62 @@ def repeat(seats: list[Evidence]) -> GateResult:
     return GateResult("repeat", positions > 0 and breaks == 0, detail)
 
 
-def _roofline_share(seat: Evidence) -> float:
+def _bandwidth(seat: Evidence, seats: list[Evidence]) -> float:
+    """What the seat's memory is believed to deliver, in MB/s."""
+    own = seat.measurement.environment
+    others = [other.measurement.environment for other in seats if other.seat != seat.seat]
+    known = median(
+        [
+            float(other.bandwidth_mb_s)
+            for other in others
+            if other.hardware_class == own.hardware_class and other.bandwidth_mb_s > 0
+        ]
+    )
+    claimed = float(own.bandwidth_mb_s)
+    return claimed if known is None else min(claimed, known * _BANDWIDTH_FACTOR_MAX)
+
+
+def _roofline_share(seat: Evidence, seats: list[Evidence]) -> float:
     child_ns = float(min(sum(pair.child_ns for pair in seat.pairs), M64))
     weights = float(seat.child.bytes_per_token) * float(seat.child.decoded_tokens)
-    floor_us = divide(weights, float(seat.measurement.environment.bandwidth_mb_s))
+    floor_us = divide(weights, _bandwidth(seat, seats))
     return divide(floor_us * 1_000.0, child_ns)
+
+
+def _prefill_excess(seat: Evidence) -> list[float]:
+    ratios = (float(pair.child_prefill_us) / float(pair.parent_prefill_us) for pair in seat.pairs)
+    return [log(ratio / _PREFILL_RATIO) for ratio in ratios]
 
 
 def flags(seats: list[Evidence]) -> list[Flag]:
     """Every flag that the raw data raise."""
+    excesses = [_prefill_excess(seat) for seat in seats]
+    together = signed_rank_p([v for excess in excesses for v in excess]) <= _PREFILL_ALPHA
     found = []
-    for seat in seats:
-        prefill = divide(float(seat.child.prefill_ns), float(seat.parent.prefill_ns))
-        figures = (("roofline", _roofline_share(seat), 1.0), ("prefill", prefill, _PREFILL_RATIO))
-        found += [
-            Flag(kind, seat.seat, ppm(value)) for kind, value, most in figures if value > most
-        ]
+    for seat, excess in zip(seats, excesses, strict=True):
+        share = _roofline_share(seat, seats)
+        if share > 1.0:
+            found.append(Flag("roofline", seat.seat, ppm(share)))
+        typical = median(excess)
+        slower = together or signed_rank_p(excess) <= _PREFILL_ALPHA
+        if slower and typical is not None and typical > 0.0:
+            found.append(Flag("prefill", seat.seat, ppm(exp(typical) * _PREFILL_RATIO)))
     # Within a seat, roofline is found before prefill, and sorting keeps that.
     return sorted(found, key=lambda flag: flag.seat)
 
 
 def physics(seats: list[Evidence]) -> GateResult:
     """Raises flags, never a refusal."""
-    closest = 0.0
+    closest = slowest = 0.0
     for seat in seats:
-        share = _roofline_share(seat)
-        closest = share if share > closest else closest
-    detail = f"{len(flags(seats))} flags, at most {fixed(closest * 100.0, 1)} % of the roofline"
+        closest = max(closest, _roofline_share(seat, seats))
+        typical = median(_prefill_excess(seat))
+        if typical is not None:
+            slowest = max(slowest, exp(typical) * _PREFILL_RATIO)
+    detail = (
+        f"{len(flags(seats))} flags, at most {fixed(closest * 100.0, 1)} % of the roofline"
+        f" and {fixed(slowest, 2)} times the parent's prefill"
+    )
     return GateResult("physics", True, detail)
 
 

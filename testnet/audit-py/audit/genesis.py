@@ -250,10 +250,14 @@ def check(genesis: Genesis) -> None:
             raise GenesisError("the same member twice")
     if not all(is_name(m.name) and is_name(m.operator) for m in genesis.members):
         raise GenesisError("members.name is no name")
-    tokens = min(genesis.committee.quorum * m.pairs * m.decode_tokens, (1 << 32) - 1)
+    alpha = genesis.significance.alpha_ppm / 1e6
+    pairs = min(genesis.committee.quorum, genesis.committee.frontier.quorum) * m.pairs_min
+    tokens = min(pairs * m.decode_tokens, (1 << 32) - 1)
     least_agreement = genesis.challenge.agreement_min_ppm / 1e6
-    if binomial_at_least(tokens, tokens, least_agreement) > genesis.significance.alpha_ppm / 1e6:
+    if binomial_at_least(tokens, tokens, least_agreement) > alpha:
         raise GenesisError("challenge.agreement_min_ppm cannot be shown by a quorum")
+    if 0.5 ** min(pairs, 1_000) > alpha:
+        raise GenesisError("measurement.pairs_min: the ranks of so few cannot be significant")
 
 
 def read(text: str) -> Genesis:

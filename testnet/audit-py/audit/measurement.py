@@ -8,7 +8,8 @@ from .codec import Message
 from .spelling import Octets
 
 PAIRS_MAX = 64
-PAIR_NS_MAX = 86_400_000_000_000
+PAIR_NS_MAX = 3_600_000_000_000
+PREFILL_US_MAX = (1 << 28) - 1
 MICRONATS_MAX = 4_096_000_000_000
 TEXT_BYTES_MAX = 120
 MEASUREMENT_BYTES_MAX = 8 * 1024
@@ -48,6 +49,8 @@ class Pair:
     prompt: int
     x_ns: int
     y_ns: int
+    x_prefill_us: int
+    y_prefill_us: int
     x_tokens: Octets
     y_tokens: Octets
     x_score: Score
@@ -60,7 +63,6 @@ class ArmReport:
     """Counts and sums over everything that an arm decoded."""
 
     decoded_tokens: int
-    prefill_ns: int
     scored_tokens: int
     identity_breaks: int
     near_ties: int
@@ -114,7 +116,9 @@ def _score(pair: Message, field: str) -> Score:
     return Score(kl, score.number("agreements"), nll)
 
 
-def _pair(pair: Message) -> Pair:
+def _pair(pair: Message, x_us: int, y_us: int) -> Pair:
+    for us in (x_us, y_us):
+        require(1 <= us <= PREFILL_US_MAX, f"a prefill of {us} us")
     for time in ("x_ns", "y_ns"):
         require(1 <= pair.number(time) <= PAIR_NS_MAX, f"{time} is {pair.number(time)}")
     for digest in ("x_tokens", "y_tokens"):
@@ -125,6 +129,8 @@ def _pair(pair: Message) -> Pair:
         pair.number("prompt"),
         pair.number("x_ns"),
         pair.number("y_ns"),
+        x_us,
+        y_us,
         Octets(pair.data("x_tokens")),
         Octets(pair.data("y_tokens")),
         _score(pair, "x_score"),
@@ -167,8 +173,10 @@ def read(message: Message) -> Measurement:
     require(len(message.raw) <= MEASUREMENT_BYTES_MAX, f"{len(message.raw)} bytes of measurement")
     pairs = message.messages("pairs")
     require(len(pairs) <= PAIRS_MAX, f"{len(pairs)} pairs")
+    x_us, y_us = message.numbers("x_prefill_us"), message.numbers("y_prefill_us")
+    require(len(x_us) == len(y_us) == len(pairs), "as many prefills as pairs")
     return Measurement(
-        [_pair(pair) for pair in pairs],
+        [_pair(*measured) for measured in zip(pairs, x_us, y_us, strict=True)],
         _arm(present(message, "x")),
         _arm(present(message, "y")),
         _environment(present(message, "environment")),

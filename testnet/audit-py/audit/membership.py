@@ -25,7 +25,7 @@ def apply_vouch(state: State, record: Record, vouch: Vouch, height: int) -> None
     if voucher.vouched_epoch == epoch:
         require(vouch.peer not in voucher.vouched, "said before")
         require(len(voucher.vouched) < rules.vouches_per_epoch, "no vouch left in this epoch")
-    _check_newcomer(state, vouch)
+    _check_newcomer(state, record.author, vouch)
     if voucher.vouched_epoch != epoch:
         voucher.vouched, voucher.vouched_epoch = set(), epoch
     voucher.vouched.add(vouch.peer)
@@ -34,10 +34,14 @@ def apply_vouch(state: State, record: Record, vouch: Vouch, height: int) -> None
     )
 
 
-def _check_newcomer(state: State, vouch: Vouch) -> None:
+def _check_newcomer(state: State, author: bytes, vouch: Vouch) -> None:
     known = state.members.get(vouch.peer)
     require(known is None or known.status == "left", "a member already, or an ended key")
     require(vouch.peer not in state.vouches, "has a vouch that waits for its answer")
+    if vouch.operator != state.operator(author):
+        named = {member.operator for member in state.members.values() if member.is_active()}
+        named |= {pending.operator for pending in state.vouches.values() if pending.by != author}
+        require(vouch.operator not in named, "the operator has members, and only they vouch for it")
     active = sum(member.is_active() for member in state.members.values())
     require(active + len(state.vouches) < MEMBERS_MAX, "the network has its most members")
     names = {member.name for peer, member in state.members.items() if peer != vouch.peer}
@@ -78,7 +82,7 @@ def apply_leave(state: State, record: Record, leave: Leave) -> None:
         member.status = before
         require(left >= VALIDATORS_MIN, "the network cannot spare this validator")
         member.status = "left"
-    _vacate(state, record.author)
+    _vacate(state, record.author, even_revealed=False)
 
 
 def end_key(state: State, proof: Proof, height: int) -> None:
@@ -88,12 +92,14 @@ def end_key(state: State, proof: Proof, height: int) -> None:
         require(False, "the culprit is no member, or ended already")
         return
     member.status = "ended"
-    _vacate(state, proof.culprit)
+    _vacate(state, proof.culprit, even_revealed=True)
     state.book(proof.culprit, "ended", (height, None, None))
 
 
-def _vacate(state: State, peer: bytes) -> None:
+def _vacate(state: State, peer: bytes, *, even_revealed: bool) -> None:
     for _, round in state.open_rounds():
+        if round.has_revealed(peer) and not even_revealed:
+            continue
         for said in (round.seals, round.reveals, round.shadows):
             said.pop(peer, None)
 

@@ -113,6 +113,16 @@ class Committee:
     reserves: list[bytes] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """Someone who may be drawn for a seat."""
+
+    peer: bytes
+    operator: str
+    weight: int
+    tier: int
+
+
 @dataclass
 class Shadow:
     """What a newcomer said beside the seats."""
@@ -129,6 +139,8 @@ class Round:
     number: int
     purpose: Purpose
     opened_at: int
+    called_at: int | None = None
+    candidates: list[Candidate] = field(default_factory=list)
     beacon: bytes | None = None
     phase: Phase = field(default_factory=Phase)
     size: Quorum | None = None
@@ -260,6 +272,19 @@ class ClaimState:
     def stands(self) -> bool:
         """Whether it is an accepted entry that nobody refuted."""
         return self.outcome() == "accepted" and not self.is_debunked_or_descends()
+
+    def frontier_rounds(self) -> int:
+        """How many confirming rounds it has had."""
+        return sum(round.purpose.kind == "frontier" for round in self.rounds)
+
+    def first_word(self) -> int | None:
+        """The round in which a first committee accepted it."""
+        accepted = (
+            round.number
+            for round in self.rounds
+            if round.purpose.kind == "first" and round.outcome() == "accepted"
+        )
+        return next(accepted, None)
 
     def contested_before(self, number: int) -> bool:
         """Whether the round before was held for the same purpose and divided its seats."""

@@ -63,12 +63,14 @@ def _advances(front: list[Point], candidate: Point, eta_ppm: int) -> bool:
     return not any(member.holds_off(candidate, eta_ppm) for member in [Point(_ONE), *front])
 
 
-def front(state: State, track: str) -> list[Point]:
-    """The points that lead a track."""
+def front(state: State, track: str, hardware_class: str) -> list[Point]:
+    """The points that lead a track of a class."""
     eta_ppm = state.genesis.significance.eta_ppm
     members: list[Point] = []
     for claim in state.entered():
-        place = place_of(state, claim) if claim.stands() and claim.is_confirmed() else None
+        if claim.hardware_class != hardware_class or not claim.is_confirmed():
+            continue
+        place = place_of(state, claim) if claim.stands() else None
         if place is not None and place[0] == track and _advances(members, place[1], eta_ppm):
             members = [m for m in members if not place[1].dominates(m)] + [place[1]]
     return members
@@ -79,7 +81,8 @@ def would_lead(state: State, claim: ClaimState, verdict: Verdict) -> bool:
     place = None if claim.descends_from_debunked else point(state, claim, verdict)
     if place is None:
         return False
-    return _advances(front(state, place[0]), place[1], state.genesis.significance.eta_ppm)
+    leaders = front(state, place[0], claim.hardware_class)
+    return _advances(leaders, place[1], state.genesis.significance.eta_ppm)
 
 
 def set_ratio(state: State, claim: ClaimState) -> None:

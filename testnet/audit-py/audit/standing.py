@@ -11,6 +11,7 @@ RULES: dict[str, int | None] = {
     "no_show": -1,
     "null_trap": -10,
     "failed_challenge": -1,
+    "debunked": -5,
     "vouchee_caught": -5,
     "vouchee_ended": -10,
     "ended": None,

@@ -181,6 +181,12 @@ def _kl_micronats(seats: list[Evidence]) -> int | None:
     return per_token if per_token <= M64 else None
 
 
+def broken_gate(seat: Evidence) -> str | None:
+    """The first gate on counts that a seat's own measurement breaks."""
+    exact = (gate([seat]) for gate in (gates.path, gates.reach, gates.shape, gates.repeat))
+    return next((result.gate for result in exact if not result.pass_), None)
+
+
 def dissenters(genesis: Genesis, speed_class: SpeedClass, seats: list[Evidence]) -> list[Dissent]:
     """The seats at odds with a claim, each with the first gate at which it is."""
     timed = [seat for seat in seats if speed_class.fits(seat.measurement)]
@@ -193,8 +199,7 @@ def dissenters(genesis: Genesis, speed_class: SpeedClass, seats: list[Evidence])
     lossless = differing < (len(seats) + 1) // 2
     found = []
     for seat in seats:
-        exact = (gate([seat]) for gate in (gates.path, gates.reach, gates.shape, gates.repeat))
-        broken = next((result.gate for result in exact if not result.pass_), None)
+        broken = broken_gate(seat)
         if broken is None and not gates.within_bounds(genesis, seat):
             broken = "quality"
         if broken is None and seat.seat in outliers:

@@ -39,6 +39,8 @@ def unpack(name: str, data: bytes) -> dict[str, Any]:
         elif field.kind == "message":
             part = message.message(field.name)
             values[field.name] = None if part is None else part.raw
+        elif field.packed:
+            values[field.name] = message.numbers(field.name)
         elif field.kind in ("bytes", "string"):
             text = message.data(field.name) if field.kind == "bytes" else message.text(field.name)
             values[field.name] = text

@@ -13,6 +13,7 @@ from audit.export import audit
 from audit.state import State
 
 from .corruptions import corruptions, sample
+from .example import PAGE, page
 from .scenarios import SCENARIOS
 from .world import World
 
@@ -82,6 +83,10 @@ class Ledgers(unittest.TestCase):
                 assert fault is not None, "nothing found"
                 self.assertEqual((fault.rule, fault.place), (damaged.rule, damaged.place))
         self.assertGreaterEqual(found, 70)
+
+    def test_the_example_is_true(self) -> None:
+        """The page of examples has the values that this ledger has."""
+        self.assertEqual(PAGE.read_text(encoding="utf-8"), page())
 
     def test_flipped_bits_are_found(self) -> None:
         """No byte of a ledger is left unchecked."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -42,6 +41,9 @@ def encode(name: str, values: dict[str, Any]) -> bytes:
     for number, what in sorted(SCHEMA[name].items()):
         value = values.get(what.name)
         if value is None:
+            continue
+        if what.packed:
+            out += bytes_field(number, b"".join(varint(element) for element in value))
             continue
         for element in value if what.repeated else [value]:
             if what.kind == "message":
@@ -253,8 +255,8 @@ class World:
         scored = self.state.genesis.challenge.pool.scored_tokens
         score = {"kl_micronats": 10, "agreements": rules.decode_tokens, "nll_micronats": 24_000_000}
         for prompt in plan.prompts:
-            parent_ns = int(2e7 * math.exp(self.noise.gauss(0, 0.004)))
-            child_ns = int(2e7 / speed * math.exp(self.noise.gauss(0, 0.004)))
+            parent_ns = 20_000_000 + self.noise.randrange(-150_000, 150_000)
+            child_ns = int(parent_ns / speed) + self.noise.randrange(-100_000, 100_000)
             x_ns, y_ns = (child_ns, parent_ns) if plan.child_is_x else (parent_ns, child_ns)
             pairs.append(
                 {
@@ -271,7 +273,6 @@ class World:
         decoded = len(pairs) * rules.decode_tokens
         arm = {
             "decoded_tokens": decoded,
-            "prefill_ns": 5_000_000,
             "scored_tokens": len(pairs) * scored,
             "path_positions": decoded,
             "repeat_positions": rules.decode_tokens + 1,
@@ -284,6 +285,8 @@ class World:
             "pairs": pairs,
             "x": x,
             "y": y,
+            "x_prefill_us": [5_000] * len(pairs),
+            "y_prefill_us": [5_100] * len(pairs),
             "environment": {
                 "adapter": "test adapter",
                 "hardware_class": self.classes.get(seat, CLASS),
