@@ -27,12 +27,17 @@ pub(super) struct Conditions {
 
 /// The conditions at this moment.
 pub(super) fn conditions() -> Conditions {
-    let load = read_to_string("/proc/loadavg").unwrap_or_default();
     Conditions {
-        load_milli: parse_load_milli(&load).unwrap_or(0),
+        load_milli: load_milli(),
         clock_mhz: clock_mhz(Path::new(CORES)),
         temperature_celsius: temperature_celsius(Path::new(SENSORS)),
     }
+}
+
+/// One-minute load average times 1000; 0 where the system does not tell.
+pub(super) fn load_milli() -> u32 {
+    let load = read_to_string("/proc/loadavg").unwrap_or_default();
+    parse_load_milli(&load).unwrap_or(0)
 }
 
 /// The first figure of `/proc/loadavg`, such as `1.53`, times 1000.

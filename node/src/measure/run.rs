@@ -1,6 +1,7 @@
 //! Running a worker: lock, process, deadline, cancelling, repeats.
 
-use super::disturbance::disturbance;
+use super::disturbance::{LOOK_AGAIN, disturbance, wait_for_quiet};
+use super::environment::load_milli;
 use super::error::MeasureError;
 use super::job::{Job, JobError};
 use super::lock::{self, HostLock};
@@ -18,6 +19,8 @@ use tokio::time::Instant;
 
 /// Most disturbed attempts that are thrown away; the one after them counts whatever it saw.
 pub const REPEATS_MAX: u32 = 2;
+/// The part of the deadline that a busy machine is waited for.
+const PATIENCE: u32 = 10;
 /// Longest line of a worker's standard error that is logged, in bytes.
 const LOG_BYTES_MAX: usize = 2048;
 /// Most lines of it that are logged.
@@ -77,6 +80,7 @@ impl Options {
 
 /// Measures `job` in a worker process, one measurement at a time on this host.
 ///
+/// A machine that is busy with something else is waited for first, for a tenth of the deadline at most.
 /// `progress` hears of waiting and of every step. When `cancel` completes, or this future is
 /// dropped, the worker is killed. A disturbed attempt is thrown away and repeated, at most
 /// [`REPEATS_MAX`] times and never beyond the deadline; the result says how often.
@@ -93,8 +97,12 @@ pub async fn run(
     job.check()?;
     let mut limits =
         Limits { started: Instant::now(), deadline: options.deadline, cancel: pin!(cancel) };
-    let _lock = limits.guard(lock(options, &mut progress)).await?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    // Before the lock, so that the nodes of a host wait together.
+    let patience = (options.deadline / PATIENCE, LOOK_AGAIN);
+    let quiet = async { Ok(wait_for_quiet(load_milli, cores, patience, &mut progress).await) };
+    limits.guard(quiet).await?;
+    let _lock = limits.guard(lock(options, &mut progress)).await?;
     let mut repeats = 0;
     loop {
         let begun = Instant::now();
