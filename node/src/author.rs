@@ -33,7 +33,8 @@ impl Author {
     /// # Errors
     ///
     /// [`SubmitError`] when the ledger would refuse the claim, when the own measurement fails, or
-    /// when it leaves no hope of another verdict and the request does not insist.
+    /// when it leaves no hope of another verdict, or the recipe cannot be loaded, and the request does
+    /// not insist.
     pub async fn submit(&self, request: ClaimRequest) -> Result<ClaimAccepted, SubmitError> {
         request.check()?;
         let me = PeerId(self.key.verifying_key().to_bytes());
@@ -42,12 +43,16 @@ impl Author {
         let parent_recipe = state
             .recipe(parent)
             .ok_or_else(|| SubmitError::Refused(format!("claim {parent} is not on the ledger")))?;
-        let ClaimRequest { recipe, summary, ratio_ppm, insist, null, .. } = request;
+        let ClaimRequest { recipe, summary, ratio_ppm, insist, null, cites, .. } = request;
         let hardware_class = String::new();
-        let mut claim = Claim { recipe, parent, result_seal: [0; 32], summary, hardware_class };
+        let mut claim =
+            Claim { recipe, parent, result_seal: [0; 32], summary, hardware_class, cites };
         // Refused claims are refused before minutes are spent on measuring them. The ledger takes any
         // class, so that the adapter need not be opened for this.
         self.check(&claim)?;
+        if !insist {
+            self.check_files(&recipe).await?;
+        }
         claim.hardware_class =
             self.seat.identify().await.map_err(|e| SubmitError::Unavailable(e.to_string()))?;
 
@@ -93,6 +98,18 @@ impl Author {
             .with(|peer| applies(peer.state(), &record))
             .map_err(|reject| SubmitError::Refused(reject.to_string()))?;
         Ok(record)
+    }
+
+    /// Whether anybody can load what the recipe names: every seat would fetch it, fail, and be replaced
+    /// until the round comes to nothing.
+    async fn check_files(&self, recipe: &Recipe) -> Result<(), SubmitError> {
+        let found = self.seat.diagnose(recipe).await;
+        found.map_err(|e| SubmitError::Unavailable(e.to_string()))?.map_err(|faults| {
+            SubmitError::Refused(format!(
+                "no seat can load this recipe; mend it, or repeat with --insist to claim it all the \
+                 same:\n{faults}"
+            ))
+        })
     }
 
     /// A plan like a seat's, on prompts that nobody drew for this claim.

@@ -1,9 +1,11 @@
 //! A running node: start-up order, supervised tasks, clean shutdown.
 
 use crate::api::{
-    self, ClaimAccepted, ClaimRequest, PeerRow, Said, Statement, Status, SubmitError, Token, View,
+    self, ClaimAccepted, ClaimRequest, PeerRow, PostRequest, Said, Statement, Status, SubmitError,
+    Token, View,
 };
 use crate::author::Author;
+use crate::board::Board;
 use crate::consensus::{self, HostConfig};
 use crate::driver::{Driver, PeerBook};
 use crate::embedded::Embedded;
@@ -108,6 +110,7 @@ impl Node {
             blobs: blobs.clone(),
             seat: Arc::clone(&seat),
             key: home.key().clone(),
+            fetching: Arc::default(),
         };
         let author = Author { ledger: Arc::clone(&ledger), seat, key: home.key().clone() };
         let view = Arc::new(NodeView::new(author, net.clone(), blobs, book));
@@ -252,6 +255,14 @@ impl View for NodeView {
         request: ClaimRequest,
     ) -> BoxFuture<'_, Result<ClaimAccepted, SubmitError>> {
         self.author.submit(request).boxed()
+    }
+
+    fn board(&self) -> Arc<Board> {
+        Arc::clone(self.ledger().board())
+    }
+
+    fn post(&self, request: PostRequest) -> Result<Said, SubmitError> {
+        self.author.post(request)
     }
 
     fn say(&self, statement: Statement) -> Result<Said, SubmitError> {

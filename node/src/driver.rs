@@ -31,6 +31,10 @@ use tokio::time::{MissedTickBehavior, interval};
 const CLOCK: Duration = Duration::from_millis(500);
 /// Clock beats between two rounds of saying again what was not ordered yet.
 const BEATS_PER_REPEAT: u32 = 12;
+/// Clock beats between two questions for bodies of posts that are not here.
+const BEATS_PER_BODIES: u32 = 4;
+/// Bodies that are asked for at a time.
+const BODIES_AT_ONCE: usize = 8;
 /// Clock beats between two questions for a peer's head.
 const BEATS_PER_HEAD: u32 = 20;
 
@@ -51,6 +55,8 @@ pub struct Driver {
     pub key: SigningKey,
     /// Who is connected.
     pub book: Arc<PeerBook>,
+    /// Held while bodies of posts are asked for.
+    pub fetching: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The connected peers and the heights that they said they have.
@@ -96,9 +102,11 @@ impl Driver {
                     let _ = reply.send(self.blocks(&request));
                 }
                 NetEvent::BlobRequest { hash, reply, .. } => {
-                    let blobs = self.blobs.clone();
+                    let (blobs, ledger) = (self.blobs.clone(), Arc::clone(&self.ledger));
                     tokio::task::spawn_blocking(move || {
-                        let _ = reply.send(blobs.get(BlobHash(hash)).ok());
+                        let hash = BlobHash(hash);
+                        let post = || ledger.store().post_body(hash).ok().flatten();
+                        let _ = reply.send(blobs.get(hash).ok().or_else(post));
                     });
                 }
                 NetEvent::Connected(peer) => {
@@ -223,6 +231,26 @@ impl Driver {
         }
     }
 
+    /// Asks the connected peers in turn for bodies of posts that were learnt from blocks.
+    async fn fetch_bodies(self) {
+        // One at a time: a question that takes long is not asked again beside itself.
+        let Ok(_turn) = self.fetching.try_lock() else { return };
+        let missing = self.ledger.board().missing(BODIES_AT_ONCE);
+        if missing.is_empty() {
+            return;
+        }
+        let peers = self.net.peers().await;
+        for hash in missing {
+            for status in &peers {
+                // The network checks that the bytes have this hash.
+                if let Ok(Some(bytes)) = self.net.fetch_blob(status.peer, hash.0).await {
+                    self.ledger.take_post_body(hash, &bytes);
+                    break;
+                }
+            }
+        }
+    }
+
     /// Asks the connected peers in turn for blocks, until one has some.
     async fn sync(self, from: u64) {
         let mut peers = self.net.peers().await;
@@ -260,6 +288,8 @@ impl Driver {
         let store = self.ledger.store();
         match effect {
             Effect::Keep(secret) => store.put_secret(&secret)?,
+            // The ledger took it out already, so that nothing names a post before it is stored.
+            Effect::KeepPost(record) => store.put_post(&record)?,
             Effect::Forget(claim) => store.forget_result(claim)?,
             Effect::Sign(body) => {
                 let network = self.ledger.with(|peer| peer.network());
@@ -274,8 +304,7 @@ impl Driver {
                 self.ledger.step(Input::Own(Box::new(record)));
             }
             Effect::Publish(record) => {
-                let bytes = record.signed.encode_to_vec();
-                if let Err(error) = self.net.publish(Topic::Record, bytes).await {
+                if let Err(error) = self.net.publish(Topic::Record, record.to_gossip()).await {
                     tracing::debug!(%error, "a record was not sent; it will be sent again");
                 }
             }
@@ -305,6 +334,9 @@ impl Driver {
             beat = beat.wrapping_add(1);
             if beat % BEATS_PER_REPEAT == 1 {
                 self.ledger.step(Input::Tick);
+            }
+            if beat % BEATS_PER_BODIES == 1 {
+                tokio::spawn(self.clone().fetch_bodies());
             }
             if beat % BEATS_PER_HEAD == 1 {
                 let peers = self.net.peers().await;

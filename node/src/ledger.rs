@@ -1,12 +1,15 @@
 //! The one copy of the peer's state, shared by ordering, network, pages and the driver.
 
+use crate::board::Board;
 use crate::storage::{Store, StoreError};
 use assay_proto::v1;
 use assay_protocol::block::Proposer;
 use assay_protocol::genesis::Genesis;
-use assay_protocol::ids::PeerId;
+use assay_protocol::ids::{BlobHash, PeerId};
 use assay_protocol::peer::{Effect, Heard, Input, ItemError, Peer, apply_item};
+use assay_protocol::post::PostBody;
 use assay_protocol::state::State;
+use assay_protocol::wire;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -41,6 +44,7 @@ struct Inner {
 pub struct Ledger {
     inner: Mutex<Inner>,
     store: Store,
+    board: Arc<Board>,
     effects_ready: Notify,
     changes: watch::Sender<u64>,
 }
@@ -52,6 +56,35 @@ pub fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+fn stored_body(store: &Store, hash: BlobHash) -> Option<Vec<u8>> {
+    store.post_body(hash).unwrap_or_else(|error| {
+        tracing::error!(%error, "asking peers for it again");
+        None
+    })
+}
+
+/// Gives the peer the posts that were not on the ledger when the node stopped.
+fn restore_posts(
+    store: &Store,
+    peer: &mut Peer,
+    effects: &mut Vec<Effect>,
+) -> Result<(), LedgerError> {
+    for bytes in store.waiting_posts()? {
+        let Ok(record) = wire::open(peer.network(), &bytes) else { continue };
+        let id = record.id;
+        if record.author == peer.me() {
+            peer.step(Input::Own(Box::new(record)), effects)
+                .map_err(|e| LedgerError::Replay(e.to_string()))?;
+        } else {
+            peer.hear(&bytes, effects);
+        }
+        if !peer.waits(id) {
+            store.forget_waiting(id)?;
+        }
+    }
+    Ok(())
+}
+
 impl Ledger {
     /// Replays the stored blocks on the genesis and restores the peer's secrets.
     ///
@@ -60,9 +93,11 @@ impl Ledger {
     /// [`LedgerError`] when the store fails or holds a ledger that does not replay.
     pub fn open(store: Store, genesis: Genesis, me: PeerId) -> Result<Arc<Self>, LedgerError> {
         let mut state = State::new(genesis);
+        let board = Board::default();
         let mut certificate = None;
         while let Some(item) = store.item(state.height() + 1)? {
             apply_item(&mut state, &item).map_err(|e| LedgerError::Replay(e.to_string()))?;
+            board.take_block(state.network(), &item, |hash| stored_body(&store, hash));
             certificate = item.certificate;
         }
         let mut peer = Peer::new(me, state);
@@ -71,13 +106,36 @@ impl Ledger {
             peer.step(Input::Restore(secret), &mut effects)
                 .map_err(|e| LedgerError::Replay(e.to_string()))?;
         }
-        let inner = Inner { peer, certificate, effects: effects.into() };
-        Ok(Arc::new(Self {
+        restore_posts(&store, &mut peer, &mut effects)?;
+        let inner = Inner { peer, certificate, effects: VecDeque::new() };
+        let ledger = Arc::new(Self {
             inner: Mutex::new(inner),
             store,
+            board: Arc::new(board),
             effects_ready: Notify::new(),
             changes: watch::Sender::new(0),
-        }))
+        });
+        ledger.enqueue(effects);
+        Ok(ledger)
+    }
+
+    /// What was said.
+    #[must_use]
+    pub fn board(&self) -> &Arc<Board> {
+        &self.board
+    }
+
+    /// Takes in the body of a post that was learnt from a block. The caller checked its hash.
+    pub fn take_post_body(&self, hash: BlobHash, bytes: &[u8]) {
+        let Ok(body) = PostBody::read(bytes) else {
+            tracing::debug!(body = %hash.short(), "a post's body breaks a limit; it stays unread");
+            return;
+        };
+        if let Err(error) = self.store.put_post_body(hash, bytes) {
+            tracing::error!(%error, "a post's body was not stored");
+        }
+        self.board.fill(hash, &body);
+        self.touch();
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -148,10 +206,14 @@ impl Ledger {
         self.store.put_item(height, &item)?;
         inner
             .peer
-            .step(Input::Block(Box::new(item)), &mut effects)
+            .step(Input::Block(Box::new(item.clone())), &mut effects)
             .map_err(|reason| LedgerError::Block { height, reason })?;
         inner.certificate = certificate;
+        let network = inner.peer.network();
         drop(inner);
+        // The board is read at leisure, so that its lock is never waited for under the ledger's.
+        self.board.take_block(network, &item, |hash| stored_body(&self.store, hash));
+        self.forget_ordered_posts();
         self.enqueue(effects);
         self.touch();
         Ok(())
@@ -181,7 +243,40 @@ impl Ledger {
         }
     }
 
-    fn enqueue(&self, effects: Vec<Effect>) {
+    /// Posts that were ordered, or grew too old to be, wait no more.
+    fn forget_ordered_posts(&self) {
+        let waiting = self.store.waiting_posts().unwrap_or_default();
+        if waiting.is_empty() {
+            return;
+        }
+        let network = self.with(|peer| peer.network());
+        for bytes in waiting {
+            let Ok(record) = wire::open(network, &bytes) else { continue };
+            let waits = self.with(|peer| peer.waits(record.id));
+            if !waits && let Err(error) = self.store.forget_waiting(record.id) {
+                tracing::error!(%error, "a post stays among those that wait");
+            }
+        }
+        let mut gone = self.board.waiting();
+        self.with(|peer| gone.retain(|id| !peer.waits(*id)));
+        self.board.drop_waiting(&gone);
+    }
+
+    /// Stores and shows posts before anything else is done with them.
+    fn keep_posts(&self, effects: &mut Vec<Effect>) {
+        effects.retain(|effect| {
+            let Effect::KeepPost(record) = effect else { return true };
+            if let Err(error) = self.store.put_post(record) {
+                tracing::error!(%error, "a post was not stored");
+            }
+            self.board.hear(record, now_ms());
+            self.touch();
+            false
+        });
+    }
+
+    fn enqueue(&self, mut effects: Vec<Effect>) {
+        self.keep_posts(&mut effects);
         if effects.is_empty() {
             return;
         }

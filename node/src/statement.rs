@@ -1,6 +1,6 @@
 //! What an operator says in the node's name about who takes part.
 
-use crate::api::{Said, Statement, SubmitError};
+use crate::api::{PostRequest, Said, Statement, SubmitError};
 use crate::author::Author;
 use assay_protocol::ids::PeerId;
 use assay_protocol::membership::{Disclosure, Leave, Vouch};
@@ -29,6 +29,37 @@ impl Author {
             .map_err(|reject| refused(reject.to_string()))?;
         let id = record.id;
         self.ledger.step(Input::Own(Box::new(record)));
+        Ok(Said { record: id })
+    }
+}
+
+impl Author {
+    /// Signs and publishes a post, if the ledger would take it as it stands.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError::Refused`] with the reason.
+    pub fn post(&self, request: PostRequest) -> Result<Said, SubmitError> {
+        let state = self.ledger.state();
+        let PostRequest { mut body, forecast } = request;
+        body.thread = body.thread.map(|thread| self.ledger.board().thread_of(thread));
+        let epoch = state.epoch_of(state.height() + 1);
+        let record = wire::sign_post(state.network(), &self.key, &body, epoch, forecast);
+        // The network refuses malformed fields at its door; the operator is told before that.
+        wire::open(state.network(), &record.to_gossip())
+            .and_then(|record| applies(&state, &record))
+            .map_err(|reject| SubmitError::Refused(reject.to_string()))?;
+        let id = record.id;
+        self.ledger.step(Input::Own(Box::new(record)));
+        if !self
+            .ledger
+            .with(|peer| peer.waits(id) || peer.state().posts_ordered() > state.posts_ordered())
+        {
+            return Err(SubmitError::Unavailable(
+                "too many of this node's posts wait to be ordered; try again in a moment"
+                    .to_owned(),
+            ));
+        }
         Ok(Said { record: id })
     }
 }

@@ -45,7 +45,7 @@ fn genesis(name: &str, homes: &[Home]) -> Genesis {
             base: Recipe { checkpoint: BlobHash([1; 32]), bundle: None, drafter: None },
             pool: PromptPool {
                 text: BlobHash([2; 32]),
-                prompts: 10,
+                prompts: 20,
                 prompt_tokens: 8,
                 scored_tokens: 8,
             },
@@ -68,8 +68,8 @@ fn genesis(name: &str, homes: &[Home]) -> Genesis {
             assumed_dishonest_ppm: 0,
         },
         measurement: MeasurementRules {
-            pairs: 2,
-            pairs_min: 2,
+            pairs: 10,
+            pairs_min: 10,
             decode_tokens: 4,
             reach_tokens: 1,
             context_tokens: 1,
@@ -293,7 +293,6 @@ fn the_committees_of_a_network_are_explained_by_its_own_rules() {
     (committee.frontier, committee.seats_max) = (Quorum { seats: 3, quorum: 2 }, 3);
     committee.assumed_dishonest_ppm = 150_000;
     (kept.genesis.measurement.pairs, kept.genesis.measurement.pairs_min) = (12, 8);
-    kept.genesis.challenge.pool.prompts = 100;
     kept.genesis.significance.gain_ppm = 50_000;
     kept.genesis.check().unwrap();
     std::fs::write(&file, serde_json::to_vec(&kept).unwrap()).unwrap();

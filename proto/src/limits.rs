@@ -26,3 +26,5 @@ pub const BLOB_RESPONSE_BYTES_MAX: usize = BLOB_BYTES_MAX + 64;
 pub const MANIFEST_BYTES_MAX: usize = BLOB_BYTES_MAX;
 /// Files named by one manifest.
 pub const MANIFEST_FILES_MAX: usize = 256;
+/// The body of a post.
+pub const POST_BODY_BYTES_MAX: usize = 12 * 1024;

@@ -77,6 +77,212 @@ pub struct DoubleVote {
     #[prost(message, optional, tag = "6")]
     pub second: ::core::option::Option<Ballot>,
 }
+/// Something said on the board. The ledger orders this header; the body that it names travels
+/// beside it on gossip and is stored apart.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Post {
+    /// which of the details of PostBody it has; 1 a message without any
+    #[prost(uint32, tag = "1")]
+    pub kind: u32,
+    /// BLAKE3 of the canonical encoding of the PostBody, 32 bytes
+    #[prost(bytes = "vec", tag = "2")]
+    pub body: ::prost::alloc::vec::Vec<u8>,
+    /// length of that encoding
+    #[prost(uint32, tag = "3")]
+    pub body_bytes: u32,
+    /// the epoch in which it was said, so that an old one cannot be replayed
+    #[prost(uint64, tag = "4")]
+    pub epoch: u64,
+    /// specs only
+    #[prost(message, optional, tag = "5")]
+    pub forecast: ::core::option::Option<Forecast>,
+}
+/// What a spec predicts of a claim that follows it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Forecast {
+    /// child speed over parent speed, in millionths
+    #[prost(uint64, tag = "1")]
+    pub ratio_ppm: u64,
+    /// letters, digits and dashes, 1 to 120 of them
+    #[prost(string, tag = "2")]
+    pub hardware_class: ::prost::alloc::string::String,
+}
+/// What a post says.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PostBody {
+    /// lower-case letters, digits and dashes, 1 to 32 of them
+    #[prost(string, tag = "1")]
+    pub channel: ::prost::alloc::string::String,
+    /// record id of the thread's first post; empty begins a thread
+    #[prost(bytes = "vec", tag = "2")]
+    pub thread: ::prost::alloc::vec::Vec<u8>,
+    /// ids of records, claims or manifests, 32 bytes each, at most 8
+    #[prost(bytes = "vec", repeated, tag = "3")]
+    pub refs: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// one line, at most 120 bytes
+    #[prost(string, tag = "4")]
+    pub title: ::prost::alloc::string::String,
+    /// at most 8 KiB
+    #[prost(string, tag = "5")]
+    pub text: ::prost::alloc::string::String,
+    #[prost(
+        oneof = "post_body::Detail",
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19"
+    )]
+    pub detail: ::core::option::Option<post_body::Detail>,
+}
+/// Nested message and enum types in `PostBody`.
+pub mod post_body {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Detail {
+        #[prost(message, tag = "10")]
+        Plan(super::Plan),
+        #[prost(message, tag = "11")]
+        Result(super::Result),
+        #[prost(message, tag = "12")]
+        Spec(super::Spec),
+        #[prost(message, tag = "13")]
+        Checkpoint(super::BuiltCheckpoint),
+        #[prost(message, tag = "14")]
+        Attempt(super::Attempt),
+        #[prost(message, tag = "15")]
+        Diagnosis(super::Diagnosis),
+        #[prost(message, tag = "16")]
+        Playbook(super::Playbook),
+        #[prost(message, tag = "17")]
+        DeadEnd(super::DeadEnd),
+        #[prost(message, tag = "18")]
+        Flag(super::Flag),
+        #[prost(message, tag = "19")]
+        Endorsement(super::Endorsement),
+    }
+}
+/// What the author is about to try, so that others need not.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Plan {
+    /// claim that it starts from; empty means the base recipe
+    #[prost(bytes = "vec", tag = "1")]
+    pub parent: ::prost::alloc::vec::Vec<u8>,
+    /// what it turns: words of letters, digits and dashes, 1 to 8 of them
+    #[prost(string, repeated, tag = "2")]
+    pub levers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// What came out, good or bad.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Result {
+    /// the claim made of it; empty when none was
+    #[prost(bytes = "vec", tag = "1")]
+    pub claim: ::prost::alloc::vec::Vec<u8>,
+    /// child speed over parent speed as the author measured it
+    #[prost(uint64, tag = "2")]
+    pub ratio_ppm: u64,
+    #[prost(string, tag = "3")]
+    pub hardware_class: ::prost::alloc::string::String,
+}
+/// Byte-math: what is read per token, what that allows, and the experiment that decides.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Spec {
+    /// one line, at most 120 bytes
+    #[prost(string, tag = "1")]
+    pub model: ::prost::alloc::string::String,
+    /// at most 32
+    #[prost(message, repeated, tag = "2")]
+    pub parts: ::prost::alloc::vec::Vec<SpecPart>,
+    /// of the class that the forecast is for
+    #[prost(uint64, tag = "3")]
+    pub bandwidth_mb_s: u64,
+    /// what is to be done, at most 400 bytes
+    #[prost(string, tag = "4")]
+    pub change: ::prost::alloc::string::String,
+    /// what would decide it, at most 400 bytes
+    #[prost(string, tag = "5")]
+    pub experiment: ::prost::alloc::string::String,
+}
+/// A component's bytes per token, before and after the change.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SpecPart {
+    /// one line, at most 48 bytes
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub bytes_before: u64,
+    #[prost(uint64, tag = "3")]
+    pub bytes_after: u64,
+}
+/// A checkpoint that the author made.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BuiltCheckpoint {
+    #[prost(bytes = "vec", tag = "1")]
+    pub manifest: ::prost::alloc::vec::Vec<u8>,
+    /// manifest of the checkpoint that it was made from; may be empty
+    #[prost(bytes = "vec", tag = "2")]
+    pub made_from: ::prost::alloc::vec::Vec<u8>,
+    /// one line, at most 120 bytes
+    #[prost(string, tag = "3")]
+    pub scheme: ::prost::alloc::string::String,
+}
+/// A try at running a checkpoint.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Attempt {
+    /// its manifest
+    #[prost(bytes = "vec", tag = "1")]
+    pub checkpoint: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bool, tag = "2")]
+    pub ran: bool,
+    /// the first line of what went wrong, at most 400 bytes
+    #[prost(string, tag = "3")]
+    pub error: ::prost::alloc::string::String,
+}
+/// Why an attempt failed.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Diagnosis {
+    /// record id
+    #[prost(bytes = "vec", tag = "1")]
+    pub attempt: ::prost::alloc::vec::Vec<u8>,
+    /// of `assay model check`, at most 16
+    #[prost(string, repeated, tag = "2")]
+    pub codes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// manifest of a corrected checkpoint; may be empty
+    #[prost(bytes = "vec", tag = "3")]
+    pub corrected: ::prost::alloc::vec::Vec<u8>,
+}
+/// A knowledge article; its text is the post's.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Playbook {
+    /// record id of the revision before this one; empty for the first
+    #[prost(bytes = "vec", tag = "1")]
+    pub revises: ::prost::alloc::vec::Vec<u8>,
+}
+/// Something that does not pay, so that nobody repeats it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeadEnd {
+    /// as in Plan
+    #[prost(string, repeated, tag = "1")]
+    pub levers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// the refuted claim that shows it; may be empty
+    #[prost(bytes = "vec", tag = "2")]
+    pub claim: ::prost::alloc::vec::Vec<u8>,
+}
+/// An accusation with its evidence.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Flag {
+    /// the rule broken: lower-case letters, digits and dashes, 1 to 32 of them
+    #[prost(string, tag = "1")]
+    pub rule: ::prost::alloc::string::String,
+    /// record, claim or peer, 32 bytes
+    #[prost(bytes = "vec", tag = "2")]
+    pub subject: ::prost::alloc::vec::Vec<u8>,
+    /// BLAKE3 of whatever shows it; may be empty
+    #[prost(bytes = "vec", tag = "3")]
+    pub evidence: ::prost::alloc::vec::Vec<u8>,
+}
+/// "I followed this playbook and it holds."
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Endorsement {
+    /// record id of the revision
+    #[prost(bytes = "vec", tag = "1")]
+    pub playbook: ::prost::alloc::vec::Vec<u8>,
+}
 /// A record as it travels and as it is ordered. `payload` is the canonical
 /// encoding of `Record`; the signature covers the network id and the payload.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -90,11 +296,14 @@ pub struct SignedRecord {
     /// Ed25519, 64 bytes
     #[prost(bytes = "vec", tag = "3")]
     pub signature: ::prost::alloc::vec::Vec<u8>,
+    /// what the payload names by its hash; on gossip only, never in a block
+    #[prost(bytes = "vec", tag = "4")]
+    pub attachment: ::prost::alloc::vec::Vec<u8>,
 }
 /// What a peer can say on the ledger.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Record {
-    #[prost(oneof = "record::Body", tags = "1, 2, 3, 4, 5, 20, 21, 22, 23, 24, 25")]
+    #[prost(oneof = "record::Body", tags = "1, 2, 3, 4, 5, 20, 21, 22, 23, 24, 25, 40")]
     pub body: ::core::option::Option<record::Body>,
 }
 /// Nested message and enum types in `Record`.
@@ -123,6 +332,8 @@ pub mod record {
         DoubleVote(super::DoubleVote),
         #[prost(message, tag = "25")]
         Disclosure(super::Disclosure),
+        #[prost(message, tag = "40")]
+        Post(super::Post),
     }
 }
 /// Proof that a peer said two things where it may say one. Ordered by record id.
@@ -166,6 +377,9 @@ pub struct Claim {
     /// letters, digits and dashes, 1 to 120 of them
     #[prost(string, tag = "5")]
     pub hardware_class: ::prost::alloc::string::String,
+    /// record ids of the specs that it follows, at most 4
+    #[prost(bytes = "vec", repeated, tag = "6")]
+    pub cites: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
 }
 /// A seat's promise of one measurement, made before any is visible.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -229,6 +443,11 @@ pub struct Measurement {
     pub y: ::core::option::Option<ArmReport>,
     #[prost(message, optional, tag = "4")]
     pub environment: ::core::option::Option<Environment>,
+    /// Prompt processing before every pair's decode loops, in microseconds: not part of the ratio.
+    #[prost(uint32, repeated, tag = "5")]
+    pub x_prefill_us: ::prost::alloc::vec::Vec<u32>,
+    #[prost(uint32, repeated, tag = "6")]
+    pub y_prefill_us: ::prost::alloc::vec::Vec<u32>,
 }
 /// One prompt decoded by both arms.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -273,9 +492,6 @@ pub struct ArmReport {
     /// tokens of the timed loops
     #[prost(uint64, tag = "1")]
     pub decoded_tokens: u64,
-    /// prompt processing, not part of the ratio
-    #[prost(uint64, tag = "2")]
-    pub prefill_ns: u64,
     /// tokens of held-out text scored by forced decode
     #[prost(uint64, tag = "3")]
     pub scored_tokens: u64,

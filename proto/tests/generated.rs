@@ -4,8 +4,9 @@
 
 use std::path::Path;
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "assay/v1/membership.proto",
+    "assay/v1/post.proto",
     "assay/v1/record.proto",
     "assay/v1/ledger.proto",
     "assay/v1/exchange.proto",

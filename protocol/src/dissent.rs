@@ -11,10 +11,10 @@
 //! with its dissent on record, which anybody may challenge.
 
 use crate::gates::{self, Evidence, Gate, PPM};
-use crate::genesis::Genesis;
+use crate::genesis::{Genesis, Quorum};
 use crate::ids::PeerId;
-use crate::standing::fit;
-use crate::verdict::SpeedClass;
+use crate::standing::Middle;
+use crate::verdict::{Outcome, SpeedClass, Verdict, decide};
 use serde::{Deserialize, Serialize};
 
 /// A seat that is at odds with a claim, and the first gate at which it is.
@@ -34,6 +34,49 @@ impl Dissent {
     }
 }
 
+/// Who decides, and by which rules.
+#[derive(Debug, Clone, Copy)]
+pub struct Committee<'a> {
+    /// The network's rules.
+    pub genesis: &'a Genesis,
+    /// Seats and quorum.
+    pub size: Quorum,
+    /// The hardware class that the claim is about.
+    pub class: SpeedClass<'a>,
+}
+
+/// Decides a round on the revealed measurements, and looks once more at what only a few seats stand
+/// against. `refutes` says whether a verdict stands against the claim; `contested_before`, whether the
+/// round before this one was contested for the same purpose.
+#[must_use]
+pub fn weigh(
+    committee: &Committee<'_>,
+    evidence: &[(PeerId, Evidence<'_>)],
+    contested_before: bool,
+    refutes: impl Fn(&Verdict) -> bool,
+) -> Verdict {
+    let Committee { genesis, size, class } = committee;
+    let all = decide(genesis, *size, class, evidence);
+    let refuted = refutes(&all);
+    if !refuted && (all.lossless || all.outcome == Outcome::Inconclusive) {
+        return all;
+    }
+    let dissent = dissenters(genesis, class, evidence);
+    let dissents = |seat: PeerId| dissent.iter().any(|found| found.seat == seat);
+    let others: Vec<_> = evidence.iter().filter(|(seat, _)| !dissents(*seat)).copied().collect();
+    let quorum = usize::try_from(size.quorum).unwrap_or(usize::MAX);
+    if dissent.is_empty() || others.len() < quorum {
+        return all;
+    }
+    let rest = decide(genesis, *size, class, &others);
+    let differs = (refuted || rest.lossless) && !refutes(&rest);
+    match (differs, contested_before) {
+        (false, _) => all,
+        (true, true) => Verdict { dissent, ..rest },
+        (true, false) => Verdict { outcome: Outcome::Contested, dissent, ..all },
+    }
+}
+
 /// The seats at odds with a claim: those whose own counts break a gate, whose own figures lie beyond the
 /// quality bounds, or whose speed lies further from the others' than noise explains; and those that saw
 /// other tokens than the built-in bundle's, where fewer than half did. Every seat is judged by its own
@@ -49,9 +92,16 @@ pub fn dissenters(
         .filter(|(_, seat)| class.fits(&seat.measurement.environment))
         .map(|(peer, seat)| (*peer, seat.log_ratios()))
         .collect();
-    let tau = class.calibration.between(&genesis.significance).tau;
-    let fits = fit(tau, &timed);
-    let is_outlier = |peer| fits.iter().any(|(seat, fit)| *seat == peer && !fit.in_range);
+    let middle = Middle::of(
+        &class.calibration,
+        &genesis.significance,
+        timed.iter().map(|(_, logs)| logs.as_slice()),
+    );
+    let is_outlier = |peer| {
+        let logs = timed.iter().find(|(seat, _)| *seat == peer).map(|(_, logs)| logs);
+        let fit = middle.zip(logs).and_then(|(middle, logs)| middle.place(logs));
+        fit.is_some_and(|fit| !fit.in_range)
+    };
     let differs = |seat: &Evidence<'_>| !gates::identity(&[*seat]).pass;
     let differing = evidence.iter().filter(|(_, seat)| differs(seat)).count();
     let is_lossless = differing < evidence.len().div_ceil(2);

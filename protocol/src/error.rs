@@ -1,6 +1,6 @@
 //! Why something was refused, and what that says about who sent it.
 
-use crate::ids::{BlobHash, BlockHash, ClaimId, PeerId, RecipeId, RoundId};
+use crate::ids::{BlobHash, BlockHash, ClaimId, PeerId, RecipeId, RecordId, RoundId};
 use assay_proto::DecodeError;
 
 /// Why a record was not accepted.
@@ -137,6 +137,31 @@ pub enum Reject {
     /// No place for another disclosure.
     #[error("claim {0} has all the disclosures that it may have")]
     DisclosuresFull(ClaimId),
+    /// A post of another time.
+    #[error("the post was made in epoch {said}, this is epoch {epoch}; say it again")]
+    PostEpoch {
+        /// The epoch that the post names.
+        said: u64,
+        /// The epoch of the block.
+        epoch: u64,
+    },
+    /// A peer that has said enough for an epoch.
+    #[error("{peer} has had its {most} posts of this epoch; the next epoch has room again")]
+    PostsSpent {
+        /// Who.
+        peer: PeerId,
+        /// Most posts of a peer in an epoch.
+        most: u64,
+    },
+    /// The block has all the posts that it may have; the next one has room.
+    #[error("the block has all the posts that it may have; the next one has room")]
+    BlockPosts,
+    /// Too many posts of one peer wait.
+    #[error("{0} posts of this peer wait to be ordered, the most allowed; try again in a moment")]
+    PostsWaiting(usize),
+    /// A citation of something that is no spec.
+    #[error("record {0} is not a spec on this ledger; `assay spec list` has those there are")]
+    UnknownSpec(RecordId),
     /// A measurement that does not follow the plan drawn for the seat.
     #[error("measurement does not follow the seat's plan: {0}")]
     Plan(String),

@@ -25,6 +25,7 @@
 //! - [`gates`], [`statistics`] and [`verdict`] turn raw measurements into a decision;
 //!   [`calibration`] is what rounds taught about a hardware class.
 //! - [`membership`], [`equivocation`] and [`standing`] say who takes part and with what weight.
+//! - [`post`] is what peers say on the board; the ledger orders its digest and reads none of it.
 //! - [`peer::Peer`] is one participant: `step(input) → effects`, over a [`pool::Pool`].
 //! - [`audit`] replays an exported ledger; [`certificate`] is what validators signed.
 //!
@@ -64,6 +65,7 @@ pub mod merkle;
 pub mod peer;
 pub mod plan;
 pub mod pool;
+pub mod post;
 pub mod randomness;
 pub mod record;
 #[cfg(test)]

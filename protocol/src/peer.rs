@@ -61,6 +61,8 @@ pub enum Effect {
     Keep(Secret),
     /// A claim's result is open: the secret may go.
     Forget(ClaimId),
+    /// Store the body of a post; durable before any later effect is carried out.
+    KeepPost(Box<Record>),
     /// Sign this and give it back as [`Input::Own`].
     Sign(Body),
     /// Accept this vouch with this peer's random-function key: sign a `Join` and give it back as
@@ -131,6 +133,13 @@ pub fn apply_item(state: &mut State, item: &v1::LedgerItem) -> Result<(), ItemEr
     Ok(())
 }
 
+/// Has the body of a post stored before the post is sent on or ordered.
+fn keep_post(record: &Record, effects: &mut Vec<Effect>) {
+    if matches!(record.body, Body::Post(_)) {
+        effects.push(Effect::KeepPost(Box::new(record.clone())));
+    }
+}
+
 impl Peer {
     /// A peer at the given state.
     #[must_use]
@@ -171,6 +180,12 @@ impl Peer {
         self.measuring
     }
 
+    /// Whether a record waits to be ordered.
+    #[must_use]
+    pub fn waits(&self, id: RecordId) -> bool {
+        self.pool.contains(id)
+    }
+
     /// Whether a block would have something to say at `now_ms`.
     #[must_use]
     pub fn has_work(&self, now_ms: u64) -> bool {
@@ -193,6 +208,7 @@ impl Peer {
             Input::Own(record) => {
                 let shared = record.clone();
                 if self.pool.insert(&self.state, *record) == Ok(true) {
+                    keep_post(&shared, effects);
                     effects.push(Effect::Publish(shared));
                     self.note_order(effects);
                 }
@@ -224,14 +240,18 @@ impl Peer {
     pub fn hear(&mut self, bytes: &[u8], effects: &mut Vec<Effect>) -> Heard {
         let inserted = wire::open(self.network(), bytes).and_then(|record| {
             self.accuse(&record, effects);
-            self.pool.insert(&self.state, record)
+            let post = matches!(record.body, Body::Post(_)).then(|| record.clone());
+            Ok((self.pool.insert(&self.state, record)?, post))
         });
         match inserted {
-            Ok(true) => {
+            Ok((true, post)) => {
+                if let Some(post) = post {
+                    keep_post(&post, effects);
+                }
                 self.note_order(effects);
                 Heard::Fresh
             }
-            Ok(false) => Heard::Known,
+            Ok((false, _)) => Heard::Known,
             Err(reject) => match reject.penalty() {
                 Penalty::None => Heard::Useless(reject),
                 Penalty::Misbehaviour => Heard::Misbehaviour(reject),

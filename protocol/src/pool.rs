@@ -2,7 +2,7 @@
 
 use crate::error::Reject;
 use crate::ids::{PeerId, RecordId};
-use crate::record::Record;
+use crate::record::{Body, Record};
 use crate::state::State;
 use std::collections::BTreeMap;
 
@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 pub const POOL_RECORDS_MAX: usize = 2_048;
 /// Most records of one author that wait.
 pub const POOL_RECORDS_PER_AUTHOR_MAX: usize = 64;
+/// Most posts of one author that wait; other records keep their own places.
+pub const POOL_POSTS_PER_AUTHOR_MAX: usize = 16;
 /// Blocks after which a record that does not apply is forgotten.
 pub const POOL_AGE_BLOCKS_MAX: u64 = 64;
 
@@ -42,10 +44,7 @@ impl Pool {
             Err(reject) if may_apply_later(&reject) => false,
             Err(reject) => return Err(reject),
         };
-        let by_author = self.by_arrival.values().filter(|w| w.record.author == record.author);
-        if by_author.count() >= POOL_RECORDS_PER_AUTHOR_MAX {
-            return Err(Reject::DocketFull(POOL_RECORDS_PER_AUTHOR_MAX));
-        }
+        self.check_places(&record)?;
         if self.by_arrival.len() >= POOL_RECORDS_MAX {
             self.drop_oldest();
         }
@@ -102,6 +101,24 @@ impl Pool {
         self.arrivals.retain(|_, arrival| kept.contains_key(arrival));
     }
 
+    /// Posts have places of their own, so that whoever talks much still gets its seals ordered.
+    fn check_places(&self, record: &Record) -> Result<(), Reject> {
+        let is_post = |record: &Record| matches!(record.body, Body::Post(_));
+        let alike = self
+            .records_of(record.author)
+            .filter(|waiting| is_post(waiting) == is_post(record))
+            .count();
+        match is_post(record) {
+            true if alike >= POOL_POSTS_PER_AUTHOR_MAX => {
+                Err(Reject::PostsWaiting(POOL_POSTS_PER_AUTHOR_MAX))
+            }
+            false if alike >= POOL_RECORDS_PER_AUTHOR_MAX => {
+                Err(Reject::DocketFull(POOL_RECORDS_PER_AUTHOR_MAX))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn drop_oldest(&mut self) {
         if let Some((_, oldest)) = self.by_arrival.pop_first() {
             self.arrivals.remove(&oldest.record.id);
@@ -133,5 +150,8 @@ fn may_apply_later(reject: &Reject) -> bool {
             | Reject::Standing { .. }
             | Reject::DocketFull(_)
             | Reject::OperatorDocketFull(_)
-    )
+            | Reject::UnknownSpec(_)
+            | Reject::PostsSpent { .. }
+            | Reject::BlockPosts
+    ) || matches!(reject, Reject::PostEpoch { said, epoch } if said > epoch)
 }

@@ -4,12 +4,15 @@ use crate::equivocation::{DoubleVote, Equivocation};
 use crate::ids::{BlobHash, ClaimId, PeerId, RecipeId, RecordId, RoundId, hash_parts};
 use crate::measurement::{ENVIRONMENT_TEXT_BYTES_MAX, Measurement};
 use crate::membership::{Disclosure, Join, Leave, Vouch};
+use crate::post::Post;
 use assay_proto::v1;
 use prost::Message;
 use serde::{Deserialize, Serialize};
 
 /// Longest summary of a claim, in bytes.
 pub const SUMMARY_BYTES_MAX: usize = 200;
+/// Most specs that a claim cites.
+pub const CITES_MAX: usize = 4;
 /// Most drafts per step that a recipe may ask for.
 pub const DRAFT_LEN_MAX: u32 = 16;
 
@@ -22,8 +25,19 @@ pub struct Record {
     pub author: PeerId,
     /// What it says.
     pub body: Body,
-    /// As it travels.
+    /// As it is ordered.
     pub signed: v1::SignedRecord,
+    /// The body of a post, which travels with it and is not ordered; empty where there is none.
+    pub attachment: Vec<u8>,
+}
+
+impl Record {
+    /// The record as it travels on gossip.
+    #[must_use]
+    pub fn to_gossip(&self) -> Vec<u8> {
+        let signed = self.signed.clone();
+        v1::SignedRecord { attachment: self.attachment.clone(), ..signed }.encode_to_vec()
+    }
 }
 
 /// What a record says.
@@ -51,6 +65,8 @@ pub enum Body {
     DoubleVote(Box<DoubleVote>),
     /// A trick that its finder or user tells of.
     Disclosure(Disclosure),
+    /// Something said on the board.
+    Post(Post),
 }
 
 /// Drafting, when a recipe uses it.
@@ -108,6 +124,8 @@ pub struct Claim {
     pub summary: String,
     /// The hardware class that it is about: where the author's machine belongs.
     pub hardware_class: String,
+    /// The specs that it follows.
+    pub cites: Vec<RecordId>,
 }
 
 /// Whether a text can name a hardware class: letters, digits and dashes.

@@ -9,6 +9,8 @@
 //! ([`GAIN_PER_EPOCH_LIMIT`] bounds what a genesis may allow), stops all gains for a whole epoch
 //! after it, and a seat that was caught is not drawn in that time.
 
+use crate::calibration::Calibration;
+use crate::genesis::SignificanceRules;
 use crate::ids::ClaimId;
 use crate::statistics::median;
 use serde::{Deserialize, Serialize};
@@ -43,12 +45,15 @@ pub enum Rule {
     VoucheeEnded,
     /// The key contradicted itself and is ended.
     Ended,
+    /// A spec that a confirmed claim of somebody else followed and bore out.
+    CitedSpec,
 }
 
 impl Rule {
     /// All rules, in the order in which they are listed for people.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::InRange,
+        Self::CitedSpec,
         Self::Outlier,
         Self::Contradicted,
         Self::NoShow,
@@ -72,7 +77,7 @@ impl Rule {
     #[must_use]
     pub fn delta(self) -> Option<i64> {
         match self {
-            Self::InRange => Some(1),
+            Self::InRange | Self::CitedSpec => Some(1),
             Self::Outlier => Some(-2),
             Self::Contradicted => Some(-3),
             Self::NoShow | Self::FailedChallenge => Some(-1),
@@ -102,6 +107,7 @@ impl Rule {
             Self::VoucheeCaught => "vouched for a key that was caught",
             Self::VoucheeEnded => "vouched for a key that was ended",
             Self::Ended => "contradicted itself: key ended",
+            Self::CitedSpec => "wrote a spec that a confirmed claim bore out",
         }
     }
 }
@@ -114,7 +120,7 @@ pub const OUTLIER_SIGMAS: f64 = 5.0;
 /// How many times the noise of its round a seat's own pairs may scatter. A dozen normal pairs scatter
 /// twice as widely as they should less than once in a million; machines of one class differ as well.
 pub const NOISE_FACTOR_MAX: f64 = 4.0;
-/// Scatter that clocks have in any case: a seat is never called wild for less.
+/// Scatter that clocks have in any case.
 const SIGMA_LEAST: f64 = 0.005;
 
 /// How a seat's measurement lies among those of its round. Logarithms of child over parent speed.
@@ -126,7 +132,7 @@ pub struct SeatFit {
     pub sigma: f64,
     /// Pairs.
     pub pairs: usize,
-    /// Median of all seats' σ: what a pair's noise is taken to be. Not the seat's own, which would let a
+    /// Median of all seats' σ, or the class's if that is more: what a pair's noise is taken to be. Not the seat's own, which would let a
     /// seat widen what it is judged by.
     pub noise: f64,
     /// Median of all seats' means. The median and not the pooled mean, because an outlier among
@@ -146,18 +152,24 @@ pub struct SeatFit {
 pub struct Middle {
     /// Median of the seats' means.
     pub mean: f64,
-    /// Median of the seats' σ.
+    /// Median of the seats' σ, or what the class is known for if that is more.
     pub noise: f64,
     /// Standard deviation between seats of the class, as known before the round.
     pub tau: f64,
 }
 
 impl Middle {
-    /// Of seats with these log ratios; `None` where none has any.
+    /// Of seats with these log ratios, of whose class so much is known; `None` where none has any.
     #[must_use]
-    pub fn of<'a>(tau: f64, seats: impl IntoIterator<Item = &'a [f64]>) -> Option<Self> {
+    pub fn of<'a>(
+        class: &Calibration,
+        rules: &SignificanceRules,
+        seats: impl IntoIterator<Item = &'a [f64]>,
+    ) -> Option<Self> {
         let (means, sigmas): (Vec<f64>, Vec<f64>) = seats.into_iter().filter_map(moments).unzip();
-        Some(Self { mean: median(means)?, noise: median(sigmas)?, tau })
+        // A few pairs may happen to lie close together; the class is as noisy as it was known to be.
+        let noise = median(sigmas)?.max(class.sigma().unwrap_or(SIGMA_LEAST)).max(SIGMA_LEAST);
+        Some(Self { mean: median(means)?, noise, tau: class.between(rules).tau })
     }
 
     /// How log ratios lie against it; `None` without any.
@@ -172,16 +184,6 @@ impl Middle {
             && sigma <= NOISE_FACTOR_MAX * noise.max(SIGMA_LEAST);
         Some(SeatFit { mean, sigma, pairs, noise, middle, reach, in_range })
     }
-}
-
-/// How each seat's log ratios lie among the others', where seats of their class differ by `tau`. Seats
-/// without pairs are left out.
-#[must_use]
-pub fn fit<K: Copy>(tau: f64, seats: &[(K, Vec<f64>)]) -> Vec<(K, SeatFit)> {
-    let Some(middle) = Middle::of(tau, seats.iter().map(|(_, logs)| logs.as_slice())) else {
-        return Vec::new();
-    };
-    seats.iter().filter_map(|(key, logs)| Some((*key, middle.place(logs)?))).collect()
 }
 
 /// Mean and standard deviation; `None` without values.
@@ -352,25 +354,30 @@ mod tests {
         Occasion { height, claim: None, round: None }
     }
 
-    /// A per cent between seats.
-    const TAU: f64 = 0.01;
+    /// Where seats lie, of a class of which a per cent between seats is assumed and nothing known.
+    fn fit(seats: &[Vec<f64>]) -> Vec<SeatFit> {
+        let rules =
+            SignificanceRules { tau_ppm: 10_000, ..crate::fixtures::genesis().significance };
+        let logs = || seats.iter().map(Vec::as_slice);
+        let Some(middle) = Middle::of(&Calibration::default(), &rules, logs()) else {
+            return Vec::new();
+        };
+        logs().filter_map(|logs| middle.place(logs)).collect()
+    }
 
     #[test]
     fn an_outlier_among_three_is_the_one_that_is_off() {
         let seat = |centre: f64| (0..12).map(|i| centre + 0.002 * f64::from(i % 3 - 1)).collect();
-        let seats = [(0, seat(0.26)), (1, seat(0.27)), (2, seat(0.60))];
-        let fits = fit(TAU, &seats);
-        assert_eq!(
-            fits.iter().map(|(_, fit)| fit.in_range).collect::<Vec<_>>(),
-            [true, true, false]
-        );
-        assert!((fits[0].1.middle - 0.27).abs() < 1e-12);
-        // τ = 1 % and σ/√12 below 0.05 % give a reach of 5 %.
-        assert!((fits[0].1.reach - 0.05).abs() < 1e-4, "{:?}", fits[0]);
-        let even = fit(TAU, &seats[1..]);
-        assert!((even[0].1.middle - 0.435).abs() < 1e-12);
-        assert!(fit::<u8>(TAU, &[]).is_empty());
-        assert!(fit(TAU, &[(1, Vec::new())]).is_empty());
+        let seats = [seat(0.26), seat(0.27), seat(0.60)];
+        let fits = fit(&seats);
+        assert_eq!(fits.iter().map(|fit| fit.in_range).collect::<Vec<_>>(), [true, true, false]);
+        assert!((fits[0].middle - 0.27).abs() < 1e-12);
+        // τ = 1 % and the least σ, 0.5 %, over √12 give a reach of 5·1.0104 %.
+        assert!((fits[0].reach - 0.05052).abs() < 1e-5, "{:?}", fits[0]);
+        let even = fit(&seats[1..]);
+        assert!((even[0].middle - 0.435).abs() < 1e-12);
+        assert!(fit(&[]).is_empty());
+        assert!(fit(&[Vec::new()]).is_empty());
     }
 
     #[test]
@@ -378,8 +385,8 @@ mod tests {
         let seat = |centre: f64| (0..8).map(|i| centre + 0.02 * f64::from(i % 3 - 1)).collect();
         // Figures made up without measuring: any mean would lie within their own spread.
         let invented = (0..8).map(|i| if i % 2 == 0 { 2.0 } else { -1.6 }).collect();
-        let fits = fit(TAU, &[(0, seat(0.26)), (1, seat(0.27)), (2, invented)]);
-        let in_range: Vec<bool> = fits.iter().map(|(_, fit)| fit.in_range).collect();
+        let fits = fit(&[seat(0.26), seat(0.27), invented]);
+        let in_range: Vec<bool> = fits.iter().map(|fit| fit.in_range).collect();
         assert_eq!(in_range, [true, true, false]);
     }
 

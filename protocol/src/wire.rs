@@ -5,8 +5,9 @@ use crate::error::Reject;
 use crate::ids::{BlobHash, ClaimId, NetworkId, PeerId, RecordId, RoundId, hash_parts};
 use crate::measurement::Measurement;
 use crate::membership::{Disclosure, Join, Leave, Vouch};
+use crate::post::{Forecast, Post, PostBody};
 use crate::record::{
-    Body, Challenge, Claim, DRAFT_LEN_MAX, Drafter, Opening, Recipe, Record, Reveal,
+    Body, CITES_MAX, Challenge, Claim, DRAFT_LEN_MAX, Drafter, Opening, Recipe, Record, Reveal,
     SUMMARY_BYTES_MAX, Seal, is_class_name,
 };
 use assay_proto::{decode_canonical, limits, v1};
@@ -19,10 +20,22 @@ use prost::Message;
 ///
 /// [`Reject`]; nothing of the input is kept.
 pub fn open(network: NetworkId, bytes: &[u8]) -> Result<Record, Reject> {
-    open_signed(network, decode_canonical(bytes, limits::RECORD_BYTES_MAX)?)
+    let mut signed: v1::SignedRecord = decode_canonical(bytes, limits::RECORD_BYTES_MAX)?;
+    let attachment = std::mem::take(&mut signed.attachment);
+    if attachment.len() > limits::POST_BODY_BYTES_MAX {
+        return Err(field("attachment", format!("{} bytes", attachment.len())));
+    }
+    let mut record = open_signed(network, signed)?;
+    match &record.body {
+        Body::Post(post) => post.open(&attachment).map(|_| ())?,
+        _ if attachment.is_empty() => {}
+        _ => return Err(field("attachment", "for posts only".to_owned())),
+    }
+    record.attachment = attachment;
+    Ok(record)
 }
 
-/// Reads a record that was decoded as part of a block.
+/// Reads a record that was decoded as part of a block, which has no attachment.
 ///
 /// # Errors
 ///
@@ -30,7 +43,8 @@ pub fn open(network: NetworkId, bytes: &[u8]) -> Result<Record, Reject> {
 pub fn open_signed(network: NetworkId, signed: v1::SignedRecord) -> Result<Record, Reject> {
     let (author, record) = verified(network, &signed)?;
     let body = read_body(network, record)?;
-    Ok(Record { id: record_id(network, author, &signed.payload), author, body, signed })
+    let id = record_id(network, author, &signed.payload);
+    Ok(Record { id, author, body, signed, attachment: Vec::new() })
 }
 
 /// Reads a record inside a proof. Proofs themselves are refused there before they are read, so
@@ -45,11 +59,15 @@ pub(crate) fn open_statement(
         return Err(field("first", "a proof within a proof".to_owned()));
     }
     let body = read_body(network, record)?;
-    Ok(Record { id: record_id(network, author, &signed.payload), author, body, signed })
+    let id = record_id(network, author, &signed.payload);
+    Ok(Record { id, author, body, signed, attachment: Vec::new() })
 }
 
 /// The author and content of a record whose signature verifies.
 fn verified(network: NetworkId, signed: &v1::SignedRecord) -> Result<(PeerId, v1::Record), Reject> {
+    if !signed.attachment.is_empty() {
+        return Err(field("attachment", "not here: what it holds is stored apart".to_owned()));
+    }
     let author = PeerId(bytes32("author", &signed.author)?);
     let signature = Signature::from_slice(&signed.signature)
         .map_err(|_| field("signature", format!("{} bytes", signed.signature.len())))?;
@@ -65,7 +83,20 @@ pub fn sign(network: NetworkId, key: &SigningKey, body: Body) -> Record {
     let signed = sign_payload(network, key, body_to_proto(&body).encode_to_vec());
     let author = PeerId(key.verifying_key().to_bytes());
     let id = record_id(network, author, &signed.payload);
-    Record { id, author, body, signed }
+    Record { id, author, body, signed, attachment: Vec::new() }
+}
+
+/// Signs a post, with its body attached. `forecast` is for specs, which need one.
+#[must_use]
+pub fn sign_post(
+    network: NetworkId,
+    key: &SigningKey,
+    said: &PostBody,
+    epoch: u64,
+    forecast: Option<Forecast>,
+) -> Record {
+    let record = sign(network, key, Body::Post(Post::of(said, epoch, forecast)));
+    Record { attachment: said.to_bytes(), ..record }
 }
 
 pub(crate) fn sign_payload(
@@ -75,7 +106,7 @@ pub(crate) fn sign_payload(
 ) -> v1::SignedRecord {
     let author = key.verifying_key().to_bytes().to_vec();
     let signature = key.sign(&signing_bytes(network, &payload)).to_bytes().to_vec();
-    v1::SignedRecord { author, payload, signature }
+    v1::SignedRecord { author, payload, signature, attachment: Vec::new() }
 }
 
 /// The id of a signed record, whether or not its signature verifies; `None` without a proper key.
@@ -106,6 +137,7 @@ fn body_to_proto(body: &Body) -> v1::Record {
             result_seal: claim.result_seal.to_vec(),
             summary: claim.summary.clone(),
             hardware_class: claim.hardware_class.clone(),
+            cites: claim.cites.iter().map(|id| id.to_vec()).collect(),
         }),
         Body::Seal(seal) => Wire::Seal(v1::Seal {
             claim: seal.round.claim.to_vec(),
@@ -134,6 +166,7 @@ fn body_to_proto(body: &Body) -> v1::Record {
         Body::Equivocation(proof) => Wire::Equivocation(proof.to_proto()),
         Body::DoubleVote(proof) => Wire::DoubleVote(proof.to_proto()),
         Body::Disclosure(disclosure) => Wire::Disclosure(disclosure.to_proto()),
+        Body::Post(post) => Wire::Post(post.to_proto()),
     };
     v1::Record { body: Some(body) }
 }
@@ -167,6 +200,7 @@ fn read_body(network: NetworkId, record: v1::Record) -> Result<Body, Reject> {
             DoubleVote::from_proto(network, &proof).map(|proof| Body::DoubleVote(Box::new(proof)))
         }
         Some(Wire::Disclosure(told)) => Disclosure::from_proto(told).map(Body::Disclosure),
+        Some(Wire::Post(post)) => Post::from_proto(post).map(Body::Post),
     }
 }
 
@@ -183,7 +217,23 @@ fn read_claim(claim: v1::Claim) -> Result<Claim, Reject> {
         result_seal: bytes32("result_seal", &claim.result_seal)?,
         summary,
         hardware_class: claim.hardware_class,
+        cites: read_cites(&claim.cites)?,
     })
+}
+
+fn read_cites(cites: &[Vec<u8>]) -> Result<Vec<RecordId>, Reject> {
+    if cites.len() > CITES_MAX {
+        return Err(field("cites", format!("{}, at most {CITES_MAX}", cites.len())));
+    }
+    let mut ids = Vec::with_capacity(cites.len());
+    for bytes in cites {
+        let id = RecordId(bytes32("cites", bytes)?);
+        if ids.contains(&id) {
+            return Err(field("cites", format!("{} twice", id.short())));
+        }
+        ids.push(id);
+    }
+    Ok(ids)
 }
 
 /// One line for people.

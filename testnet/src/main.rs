@@ -2,7 +2,7 @@
 
 use assay_node::cli::output::{Format, print};
 use assay_testnet::attack::{self, AttackOptions};
-use assay_testnet::sim::gate;
+use assay_testnet::sim::{dissent, gate};
 use assay_testnet::up::{self, UpOptions};
 use clap::Parser;
 use std::path::PathBuf;
@@ -63,6 +63,21 @@ enum Command {
 
 #[derive(Debug, clap::Subcommand)]
 enum Sim {
+    /// What dishonest seats of a committee can do to claims whose true gain is known
+    #[command(after_help = "Examples:
+  assay-testnet sim dissent
+  assay-testnet sim dissent --claims 10000 --seed 7 --format json")]
+    Dissent {
+        /// Claims a row
+        #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+        claims: u32,
+        /// Where the random numbers start
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        seed: u64,
+        /// How to print the result
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
     /// How often the speed gate accepts claims whose true gain is known
     #[command(after_help = "Examples:
   assay-testnet sim gate
@@ -85,6 +100,10 @@ fn main() -> ExitCode {
         Command::Up { keep, once: _, format, dir } => up::run(UpOptions { keep, format, dir }),
         Command::Attack { names, long, seed, format } => {
             attack::run(&AttackOptions { names, long, seed, format })
+        }
+        Command::Sim(Sim::Dissent { claims, seed, format }) => {
+            let report = dissent::run(dissent::config(claims), seed, |step| eprintln!("{step}"));
+            print(format, &report, dissent::show).map(|()| report.ok)
         }
         Command::Sim(Sim::Gate { claims, seed, format }) => {
             let report = gate::run(gate::config(claims), seed, |step| eprintln!("{step}"));

@@ -22,7 +22,7 @@ pub struct Named {
 
 impl Named {
     /// A member's name; the short key for anybody else.
-    pub(super) fn new(state: &State, peer: PeerId) -> Self {
+    pub(crate) fn new(state: &State, peer: PeerId) -> Self {
         let member = state.members().get(&peer);
         Self { peer, name: member.map_or_else(|| peer.short(), |member| member.name.clone()) }
     }

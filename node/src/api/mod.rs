@@ -8,6 +8,10 @@
 //! GET  /api/ledger           GET /api/ledger/export        GET  /api/members
 //! GET  /api/explain/{id}     where a claim's or peer's numbers come from
 //! GET  /api/cost             POST /api/claims              POST /api/statements, with the token
+//! GET  /board                GET /board/threads/{id}       the board, and one thread
+//! GET  /api/board            posts                         POST /api/board, with the token
+//! GET  /api/board/{…}        threads, threads/{id}, posts/{id}, search?q=, mentions?peer=,
+//!                            digest?since=&as=&lines=, playbooks, flags, specs, specs/{id}
 //! ```
 //!
 //! The daemon implements [`View`] and calls [`serve`]; nothing here changes anything except through
@@ -21,6 +25,7 @@
 //! Everything on the ledger was written by strangers: text reaches a page through `maud`'s escaping
 //! only, pages load nothing from elsewhere, and numbers are clamped before they become geometry.
 
+mod board;
 mod claims;
 mod csv;
 mod entry;
@@ -37,7 +42,9 @@ pub use guard::{TOKEN_CHARS_MIN, Token, TokenError};
 pub use live::LIVE_CLIENTS_MAX;
 pub use members::{MemberRow, Said, Statement};
 pub use routes::Claims;
-pub use view::{ClaimAccepted, ClaimRequest, MeasuringLock, PeerRow, Status, SubmitError, View};
+pub use view::{
+    ClaimAccepted, ClaimRequest, MeasuringLock, PeerRow, PostRequest, Status, SubmitError, View,
+};
 
 use axum::extract::DefaultBodyLimit;
 use axum::http::header;
@@ -77,6 +84,7 @@ pub fn router(view: Arc<dyn View>, token: Token) -> Router {
 
 fn routes(shared: &Arc<Shared>) -> Router {
     let submit = post(routes::submit).layer(from_fn_with_state(Arc::clone(shared), guard::token));
+    let speak = post(board::speak).layer(from_fn_with_state(Arc::clone(shared), guard::token));
     let say = post(routes::say).layer(from_fn_with_state(Arc::clone(shared), guard::token));
     Router::new()
         .route("/", get(routes::home))
@@ -94,6 +102,7 @@ fn routes(shared: &Arc<Shared>) -> Router {
         .route("/api/explain/{id}", get(routes::explain))
         .route("/api/members", get(routes::members))
         .route("/api/statements", say)
+        .merge(board::routes(speak))
         .route("/api/ledger/export", get(routes::export))
         .route("/assets/style.css", asset("text/css", include_str!("assets/style.css")))
         .route("/assets/live.js", asset("text/javascript", include_str!("assets/live.js")))

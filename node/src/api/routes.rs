@@ -25,7 +25,7 @@ const API_CLAIMS_MAX: usize = 10_000;
 /// How long a page waits for the list of connections before it goes without.
 const PEERS_TIMEOUT: Duration = Duration::from_secs(2);
 
-type App = State<Arc<Shared>>;
+pub(super) type App = State<Arc<Shared>>;
 
 /// Which part of the claims to show.
 #[derive(Deserialize)]
@@ -42,7 +42,7 @@ fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn snapshot(shared: &Shared) -> Snapshot {
+pub(super) fn snapshot(shared: &Shared) -> Snapshot {
     // The counter is read before what it counts, so that a page is never older than it says.
     let version = *shared.view.changes().borrow();
     Snapshot { version, now_ms: now_ms(), state: shared.view.state(), status: shared.view.status() }
@@ -77,7 +77,7 @@ pub(super) async fn not_found(State(shared): App, uri: Uri) -> Response {
         return fault(
             StatusCode::NOT_FOUND,
             "no such address; there are /api/status, /api/peers, /api/genesis, /api/claims, \
-             /api/claims.csv, /api/claims/ID, /api/cost, /api/explain/ID, /api/members, \
+             /api/claims.csv, /api/claims/ID, /api/cost, /api/explain/ID, /api/members, /api/board, \
              /api/ledger and /api/ledger/export",
         );
     }
@@ -88,8 +88,8 @@ pub(super) async fn not_found(State(shared): App, uri: Uri) -> Response {
 pub(super) async fn wrong_method() -> Response {
     fault(
         StatusCode::METHOD_NOT_ALLOWED,
-        "this address does not take this method; only /api/claims and /api/statements take POST, all \
-         others GET",
+        "this address does not take this method; only /api/claims, /api/statements and /api/board take \
+         POST, all others GET",
     )
 }
 
@@ -258,7 +258,7 @@ pub(super) async fn say(
 }
 
 /// The answer to whoever made the node say something.
-fn submitted(result: Result<impl Serialize, SubmitError>) -> Response {
+pub(super) fn submitted(result: Result<impl Serialize, SubmitError>) -> Response {
     match result {
         Ok(accepted) => (StatusCode::CREATED, Json(accepted)).into_response(),
         Err(error @ SubmitError::Refused(_)) => {

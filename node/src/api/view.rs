@@ -1,7 +1,9 @@
 //! What the HTTP side asks of the daemon, and the words they share.
 
 use super::members::{Said, Statement};
-use assay_protocol::ids::{BlockHash, ClaimId, NetworkId, PeerId};
+use crate::board::Board;
+use assay_protocol::ids::{BlockHash, ClaimId, NetworkId, PeerId, RecordId};
+use assay_protocol::post::{Forecast, PostBody};
 use assay_protocol::record::{DRAFT_LEN_MAX, Recipe, SUMMARY_BYTES_MAX};
 use assay_protocol::state::State;
 use assay_protocol::verdict::Verdict;
@@ -40,6 +42,16 @@ pub trait View: Send + Sync + 'static {
         &self,
         request: ClaimRequest,
     ) -> BoxFuture<'_, Result<ClaimAccepted, SubmitError>>;
+
+    /// What was said on the board.
+    fn board(&self) -> Arc<Board>;
+
+    /// Signs a post with this node's key and publishes it.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError`], whose message goes to the caller as it is.
+    fn post(&self, request: PostRequest) -> Result<Said, SubmitError>;
 
     /// Signs a statement with this node's key and publishes it.
     ///
@@ -147,6 +159,9 @@ pub struct ClaimRequest {
     /// Publish although the own measurement says that a committee would refute the claim.
     #[serde(default)]
     pub insist: bool,
+    /// The specs that it follows.
+    #[serde(default)]
+    pub cites: Vec<RecordId>,
     /// One line for people, at most [`SUMMARY_BYTES_MAX`] bytes without control characters.
     pub summary: String,
 }
@@ -174,6 +189,17 @@ impl ClaimRequest {
             _ => Ok(()),
         }
     }
+}
+
+/// A post to make in this node's name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PostRequest {
+    /// What to say. A thread may be named by any of its posts.
+    pub body: PostBody,
+    /// What a spec predicts; specs need one, nothing else may have one.
+    #[serde(default)]
+    pub forecast: Option<Forecast>,
 }
 
 /// A claim that was signed and published.

@@ -8,7 +8,7 @@ use crate::embedded::Embedded;
 use crate::home::Home;
 use crate::storage::Blobs;
 use anyhow::Context;
-use assay_protocol::ids::{BlobHash, ClaimId};
+use assay_protocol::ids::{BlobHash, ClaimId, RecordId};
 use assay_protocol::manifest::Kind;
 use assay_protocol::record::{Drafter, Recipe};
 use assay_protocol::state::Cost;
@@ -84,6 +84,9 @@ pub struct NewArgs {
     /// One line that says what was done
     #[arg(long, value_name = "TEXT")]
     summary: String,
+    /// A spec that the claim follows, by its record id; its author is credited if the claim leads
+    #[arg(long = "cite", value_name = "SPEC")]
+    cites: Vec<RecordId>,
     /// Seal this speed ratio instead of measuring one; everyone will see what it was
     #[arg(long, value_name = "RATIO")]
     ratio: Option<f64>,
@@ -130,6 +133,7 @@ fn null(home: &Path, args: NullArgs, format: Format) -> anyhow::Result<()> {
         ratio_ppm: Some(1_000_000),
         null: true,
         insist: true,
+        cites: Vec::new(),
         summary: args.summary,
     };
     let accepted: ClaimAccepted = client.post("/api/claims", &request)?;
@@ -161,6 +165,7 @@ fn new(home: &Path, args: NewArgs, format: Format) -> anyhow::Result<()> {
         ratio_ppm: args.ratio.map(to_ppm),
         null: false,
         insist: args.insist,
+        cites: args.cites,
         summary: args.summary,
     };
     tell_cost(&client, args.parent)?;

@@ -256,13 +256,17 @@ fn stalled(size: Quorum, reserves: u32, absent: f64) -> f64 {
     // called, and they must make up for what lacks.
     let beyond = seats - quorum + 1..=seats;
     let terms = beyond.map(|missing| {
-        let exactly = binomial_at_least(seats, missing, absent)
-            - binomial_at_least(seats, missing + 1, absent);
+        let more = match missing < seats {
+            true => binomial_at_least(seats, missing + 1, absent),
+            false => 0.0,
+        };
+        let exactly = binomial_at_least(seats, missing, absent) - more;
         let called = reserves.min(missing);
         let lacking = quorum - (seats - missing);
         // Fewer than `lacking` present is more than `called − lacking` absent.
         let too_few = match called.checked_sub(lacking) {
-            Some(spare) => binomial_at_least(called, spare + 1, absent),
+            Some(spare) if spare < called => binomial_at_least(called, spare + 1, absent),
+            Some(_) => 0.0,
             None => 1.0,
         };
         exactly * too_few

@@ -2,12 +2,14 @@
 
 pub mod audit;
 pub mod bench;
+pub mod board;
 pub mod chat;
 pub mod claim;
 pub mod client;
 pub mod committee;
 mod engine;
 pub mod explain;
+pub mod flag;
 pub mod generate;
 pub mod init;
 pub mod ledger;
@@ -16,6 +18,7 @@ pub mod member;
 pub mod model;
 mod null;
 pub mod output;
+pub mod playbook;
 pub mod ppl;
 pub mod run;
 mod sampling;
@@ -78,6 +81,15 @@ enum Command {
     /// Make and look at claims
     #[command(subcommand)]
     Claim(claim::ClaimCommand),
+    /// Read the board and write on it
+    #[command(subcommand)]
+    Board(board::BoardCommand),
+    /// Write, endorse and read knowledge articles
+    #[command(subcommand)]
+    Playbook(playbook::PlaybookCommand),
+    /// Accuse, with evidence, and see who is accused
+    #[command(subcommand)]
+    Flag(flag::FlagCommand),
     /// Show or export the ledger
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
@@ -139,6 +151,9 @@ fn dispatch(cli: Cli) -> anyhow::Result<bool> {
         Command::Leave => member::leave(&home()?, format)?,
         Command::Disclose(args) => member::disclose(&home()?, args, format)?,
         Command::Claim(command) => claim::run(&home()?, command, format)?,
+        Command::Board(command) => board::run(&home()?, command, format)?,
+        Command::Playbook(command) => playbook::run(&home()?, command, format)?,
+        Command::Flag(command) => flag::run(&home()?, command, format)?,
         Command::Ledger(command) => ledger::run(&home()?, command, format)?,
         Command::Audit(args) => return audit::run(&args, format),
         Command::Explain(args) => explain::run(home, &args, format)?,

@@ -1,5 +1,6 @@
 //! What every command shares: the output format, tables and units.
 
+use crate::text::{line, paragraphs};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 use std::io::Write;
@@ -35,21 +36,23 @@ pub fn print<T: Serialize>(
     Ok(())
 }
 
-/// A plain table with a header, without box drawing.
+/// A plain table with a header, without box drawing. Cells may hold strangers' text.
 pub fn table<S: AsRef<str>>(header: &[&str], rows: impl IntoIterator<Item = Vec<S>>) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.iter().map(|title| title.to_uppercase()));
     for row in rows {
-        table.add_row(row.iter().map(|cell| cell.as_ref().to_owned()));
+        table.add_row(row.iter().map(|cell| line(cell.as_ref())));
     }
     table.trim_fmt()
 }
 
-/// Two columns, for a single object.
+/// Two columns, for a single object. Values may hold strangers' text.
 pub fn fields<S: AsRef<str>>(rows: &[(&str, S)]) -> String {
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    let lines: Vec<String> =
-        rows.iter().map(|(name, value)| format!("{name:<width$}  {}", value.as_ref())).collect();
+    let lines: Vec<String> = rows
+        .iter()
+        .map(|(name, value)| format!("{name:<width$}  {}", paragraphs(value.as_ref())))
+        .collect();
     lines.join("\n")
 }

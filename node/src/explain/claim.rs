@@ -1,6 +1,7 @@
 //! A claim or entry: every round from the raw pairs to the verdict.
 
 use super::{Explanation, Step, dissent, name_of};
+use crate::board::SpecScore;
 use assay_protocol::gates::{Evidence, Gain, Gate, PPM, gain};
 use assay_protocol::ids::{ClaimId, PeerId};
 use assay_protocol::plan::Plan;
@@ -23,6 +24,7 @@ pub(super) fn explain(state: &State, id: ClaimId) -> Result<Explanation, String>
     steps.extend(decision(claim));
     steps.extend(opening(claim));
     steps.extend(disclosures(state, claim));
+    steps.extend(citations(state, claim));
     let verdict = claim.verdict();
     Ok(Explanation {
         id: id.to_string(),
@@ -47,6 +49,34 @@ pub(super) fn explain(state: &State, id: ClaimId) -> Result<Explanation, String>
             "ratio_to_base_ppm": claim.ratio_to_base_ppm,
         }),
     })
+}
+
+/// The specs that a claim follows, their forecasts, and whose work it credited.
+fn citations(state: &State, claim: &ClaimState) -> Option<Step> {
+    let cited: Vec<_> = state.citations(claim.id).iter().filter_map(|id| state.spec(*id)).collect();
+    if cited.is_empty() {
+        return None;
+    }
+    let mut lines = Vec::new();
+    let mut values = Vec::new();
+    for spec in cited {
+        let score = SpecScore::new(&spec.forecast, claim);
+        let credit = match spec.credited == Some(claim.id) {
+            true => "; its author is credited for it",
+            false => "",
+        };
+        let by = name_of(state, spec.author);
+        let words = score.words(&spec.forecast);
+        lines.push(format!("spec {} by {by}: {words}{credit}", spec.id.short()));
+        values.push(json!({ "spec": spec.id, "author": spec.author, "forecast": spec.forecast,
+            "score": score, "credited": spec.credited == Some(claim.id) }));
+    }
+    lines.push(
+        "a confirmed claim credits the first cited spec of another operator whose gain is within a \
+         factor of two of the measured one, once a spec"
+            .to_owned(),
+    );
+    Some(Step::new("specs followed", lines, json!(values)))
 }
 
 /// A seat, its plan and its pairs' log ratios.

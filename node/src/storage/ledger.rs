@@ -45,6 +45,10 @@ pub enum StoreError {
 pub struct Store {
     items: sled::Tree,
     secrets: sled::Tree,
+    /// Bodies of posts by their hash.
+    pub(super) bodies: sled::Tree,
+    /// Posts that are not on the ledger yet, by record, as they travel.
+    pub(super) waiting: sled::Tree,
 }
 
 /// A secret as it is stored.
@@ -78,7 +82,12 @@ impl Store {
                 Err(_) => std::thread::sleep(LOCK_RETRY),
             }
         };
-        Ok(Self { items: database.open_tree("items")?, secrets: database.open_tree("secrets")? })
+        Ok(Self {
+            items: database.open_tree("items")?,
+            secrets: database.open_tree("secrets")?,
+            bodies: database.open_tree("bodies")?,
+            waiting: database.open_tree("waiting")?,
+        })
     }
 
     /// Stores a final block; it is on disk when this returns.

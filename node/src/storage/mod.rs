@@ -3,6 +3,7 @@
 mod blobs;
 mod ledger;
 mod models;
+mod posts;
 
 pub use blobs::{BlobError, Blobs};
 pub use ledger::{Store, StoreError};

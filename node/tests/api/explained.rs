@@ -1,7 +1,8 @@
 //! Derivations are the ledger's own, step by step.
 
 use super::Site;
-use super::world::{CLASS, Truth, World, genesis, peer};
+use super::samples::Truth;
+use super::world::{CLASS, World, genesis, peer};
 use assay_protocol::ids::ClaimId;
 use assay_protocol::measurement::MICRONATS_MAX;
 use assay_protocol::verdict::Outcome;

@@ -1,16 +1,20 @@
 //! A ledger made to order, and a daemon that shows it.
 
+use super::samples::{Truth, measurement};
 use assay_node::api::{
-    ClaimAccepted, ClaimRequest, MeasuringLock, PeerRow, Said, Statement, Status, SubmitError, View,
+    ClaimAccepted, ClaimRequest, MeasuringLock, PeerRow, PostRequest, Said, Statement, Status,
+    SubmitError, View,
 };
+use assay_node::board::Board;
+use assay_proto::v1;
 use assay_protocol::block::Proposer;
 use assay_protocol::genesis::{
     Challenge, CommitteeRules, Genesis, MeasurementRules, Member, MembershipRules, PromptPool,
     Quorum, SignificanceRules,
 };
 use assay_protocol::ids::{BlobHash, ClaimId, PeerId, RecordId, RoundId};
-use assay_protocol::measurement::{ArmReport, Environment, Measurement, Pair, Score, token_digest};
-use assay_protocol::plan::{Arm, Plan};
+use assay_protocol::measurement::Measurement;
+use assay_protocol::post::{Forecast, PostBody};
 use assay_protocol::randomness::{evaluate, vrf_keypair, vrf_public};
 use assay_protocol::record::{
     Body, Claim, Opening, Recipe, Record, Reveal, Seal, opening_seal, reveal_seal,
@@ -21,6 +25,7 @@ use axum::body::Bytes;
 use ed25519_dalek::SigningKey;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
@@ -101,23 +106,6 @@ pub(crate) fn genesis(time_ms: u64) -> Genesis {
     }
 }
 
-/// What a claim's seats will find.
-#[derive(Clone, Copy)]
-pub(crate) struct Truth {
-    /// Child speed over parent speed.
-    pub(crate) ratio: f64,
-    /// Whether the child emits other tokens.
-    pub(crate) lossy: bool,
-    /// Perplexity of the child.
-    pub(crate) perplexity: f64,
-}
-
-impl Truth {
-    pub(crate) fn faster(ratio: f64) -> Self {
-        Self { ratio, lossy: false, perplexity: 33.12 }
-    }
-}
-
 /// What a member's machine makes of an honest measurement.
 type Tamper = Arc<dyn Fn(usize, &mut Measurement) + Send + Sync>;
 
@@ -125,6 +113,9 @@ type Tamper = Arc<dyn Fn(usize, &mut Measurement) + Send + Sync>;
 #[derive(Clone)]
 pub(crate) struct World {
     pub(crate) state: State,
+    pub(crate) board: Arc<Board>,
+    /// What further claims cite.
+    pub(crate) cites: Vec<RecordId>,
     /// Changes every measurement, by the index of the member.
     pub(crate) tamper: Tamper,
     now_ms: u64,
@@ -136,8 +127,13 @@ impl World {
     }
 
     pub(crate) fn of(genesis: Genesis) -> Self {
-        let now_ms = genesis.time_ms;
-        Self { state: State::new(genesis), tamper: Arc::new(|_, _| {}), now_ms }
+        Self {
+            now_ms: genesis.time_ms,
+            state: State::new(genesis),
+            board: Arc::default(),
+            cites: Vec::new(),
+            tamper: Arc::new(|_, _| {}),
+        }
     }
 
     fn base(&self) -> Recipe {
@@ -162,6 +158,57 @@ impl World {
         let block = self.state.build(records, self.now_ms, proposer).unwrap();
         assert_eq!(block.records.len(), records.len(), "a record was refused");
         self.state.apply(&block, None).unwrap();
+        let bodies: BTreeMap<BlobHash, Vec<u8>> = records
+            .iter()
+            .filter_map(|record| Some((post_body(record)?, record.attachment.clone())))
+            .collect();
+        let item = v1::LedgerItem { block: Some(block), certificate: None };
+        self.board.take_block(self.state.network(), &item, |hash| bodies.get(&hash).cloned());
+    }
+
+    fn post_record(&self, author: usize, body: &PostBody, forecast: Option<Forecast>) -> Record {
+        let epoch = self.state.epoch_of(self.state.height() + 1);
+        wire::sign_post(self.state.network(), &key(author), body, epoch, forecast)
+    }
+
+    /// Says something that is ordered at once.
+    pub(crate) fn post(&mut self, author: usize, body: &PostBody) -> RecordId {
+        self.foretell(author, body, None)
+    }
+
+    /// Says something with a forecast.
+    pub(crate) fn foretell(
+        &mut self,
+        author: usize,
+        body: &PostBody,
+        forecast: Option<Forecast>,
+    ) -> RecordId {
+        let record = self.post_record(author, body, forecast);
+        let id = record.id;
+        self.block(&[record]);
+        id
+    }
+
+    /// Says something that waits to be ordered.
+    pub(crate) fn whisper(&mut self, author: usize, body: &PostBody) -> RecordId {
+        let record = self.post_record(author, body, None);
+        self.board.hear(&record, self.now_ms);
+        record.id
+    }
+
+    /// Orders something whose body nobody gives.
+    pub(crate) fn withhold(&mut self, author: usize, body: &PostBody) -> (RecordId, BlobHash) {
+        let mut record = self.post_record(author, body, None);
+        record.attachment.clear();
+        let hash = post_body(&record).unwrap();
+        let id = record.id;
+        self.now_ms += 1;
+        let item = v1::LedgerItem {
+            block: Some(v1::Block { header: None, records: vec![record.signed] }),
+            certificate: None,
+        };
+        self.board.take_block(self.state.network(), &item, |_| None);
+        (id, hash)
     }
 
     /// Dockets a claim whose author measured `own_ppm`.
@@ -184,6 +231,7 @@ impl World {
                 result_seal,
                 summary,
                 hardware_class: CLASS.to_owned(),
+                cites: self.cites.clone(),
             }),
         );
         let id = ClaimId(record.id.0);
@@ -317,80 +365,18 @@ impl World {
     }
 }
 
-/// A repeatable number in 0..1000.
-fn noise(seed: u32) -> f64 {
-    f64::from(seed.wrapping_mul(2_654_435_761) >> 8 & 0xffff) / 65.536
-}
-
-fn measurement(plan: &Plan, index: usize, truth: Truth) -> Measurement {
-    let machine = 1.0 + 0.15 * index as f64;
-    let pairs = plan.prompts.iter().map(|prompt| {
-        let parent = 410e6 * machine * (1.0 + noise(*prompt) * 2e-5);
-        let child = parent / truth.ratio * (1.0 + (noise(*prompt + 7) - 500.0) * 3e-5);
-        let (child, parent) = (child as u64, parent as u64);
-        let (x_ns, y_ns) = if plan.child == Arm::X { (child, parent) } else { (parent, child) };
-        let tokens = token_digest(&[*prompt]);
-        let (parent, child) = (score(33.12, false), score(truth.perplexity, truth.lossy));
-        let (x_score, y_score) =
-            if plan.child == Arm::X { (child, parent) } else { (parent, child) };
-        Pair {
-            prompt: *prompt,
-            x_ns,
-            y_ns,
-            x_tokens: tokens,
-            y_tokens: tokens,
-            x_score,
-            y_score,
-            base_nll_micronats: score(33.12, false).nll_micronats,
-        }
-    });
-    let pairs: Vec<Pair> = pairs.collect();
-    let parent = arm(false);
-    let child = arm(truth.lossy);
-    let (x, y) = if plan.child == Arm::X { (child, parent) } else { (parent, child) };
-    let environment = Environment {
-        adapter: "llvmpipe (LLVM 15.0.6, 256 bits)".to_owned(),
-        backend: "Vulkan".to_owned(),
-        driver: "Mesa 22.3.6".to_owned(),
-        hardware_class: CLASS.to_owned(),
-        bandwidth_mb_s: 21_480,
-        load_before_milli: 310,
-        load_after_milli: 1_120,
-        repeats: u32::from(index == 2),
-        engine: "assay-kernels 0.1.0".to_owned(),
-        compute_mflop_s: 21_000,
-        ..Environment::default()
-    };
-    Measurement { pairs, x, y, environment }
-}
-
-/// One prompt's distance from the base: 64 timed and 32 scored tokens.
-fn score(perplexity: f64, lossy: bool) -> Score {
-    Score {
-        kl_micronats: if lossy { 64 * 9_000 } else { 0 },
-        agreements: if lossy { 62 } else { 64 },
-        nll_micronats: (perplexity.ln() * 32.0 * 1e6) as u64,
-    }
-}
-
-fn arm(lossy: bool) -> ArmReport {
-    ArmReport {
-        decoded_tokens: 12 * 64,
-        prefill_ns: 80_000_000,
-        scored_tokens: 12 * 32,
-        identity_breaks: if lossy { 28 } else { 0 },
-        path_positions: 12 * 64,
-        repeat_positions: 65,
-        shape: [3; 32],
-        bytes_per_token: 17_000_000,
-        reach_positions: 32,
-        ..ArmReport::default()
+fn post_body(record: &Record) -> Option<BlobHash> {
+    match &record.body {
+        Body::Post(post) => Some(post.body),
+        _ => None,
     }
 }
 
 /// The daemon's side of the pages, over a fixed ledger.
 pub(crate) struct Daemon {
     state: Mutex<Arc<State>>,
+    board: Arc<Board>,
+    pub(crate) said: Mutex<Vec<PostRequest>>,
     pub(crate) submitted: Mutex<Vec<ClaimRequest>>,
     changes: watch::Sender<u64>,
 }
@@ -398,7 +384,8 @@ pub(crate) struct Daemon {
 impl Daemon {
     pub(crate) fn new(world: World) -> Self {
         let state = Mutex::new(Arc::new(world.state));
-        Self { state, submitted: Mutex::default(), changes: watch::Sender::new(1) }
+        let (board, said) = (world.board, Mutex::default());
+        Self { state, board, said, submitted: Mutex::default(), changes: watch::Sender::new(1) }
     }
 
     pub(crate) fn bump(&self) {
@@ -462,6 +449,16 @@ impl View for Daemon {
             self.submitted.lock().unwrap().push(request);
             Ok(ClaimAccepted { claim: ClaimId([0xaa; 32]), ratio_ppm, own_verdict: None })
         })
+    }
+
+    fn board(&self) -> Arc<Board> {
+        Arc::clone(&self.board)
+    }
+
+    fn post(&self, request: PostRequest) -> Result<Said, SubmitError> {
+        request.body.check().map_err(|reject| SubmitError::Refused(reject.to_string()))?;
+        self.said.lock().unwrap().push(request);
+        Ok(Said { record: RecordId([7; 32]) })
     }
 
     fn say(&self, statement: Statement) -> Result<Said, SubmitError> {

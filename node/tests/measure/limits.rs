@@ -227,6 +227,8 @@ async fn measure_refuses_results_that_were_not_planned() {
         prompt,
         x_ns: 1,
         y_ns: 1,
+        x_prefill_us: 1,
+        y_prefill_us: 1,
         x_tokens: digest,
         y_tokens: digest,
         x_score: Score::default(),

@@ -36,6 +36,7 @@ fn an_operator_has_so_many_open_claims_and_no_more() {
     let parent = world.state().base_claim();
     let second = Body::Claim(Claim {
         hardware_class: fixtures::CLASS.to_owned(),
+        cites: Vec::new(),
         recipe: fixtures::child_recipe(2),
         parent,
         result_seal: [0; 32],

@@ -23,6 +23,7 @@ fn hostile_records_are_told_from_useless_ones() {
             result_seal: [0; 32],
             summary,
             hardware_class: fixtures::CLASS.to_owned(),
+            cites: Vec::new(),
         })
     };
     let mut hear = |bytes: &[u8]| world.peers[0].hear(bytes, &mut Vec::new());

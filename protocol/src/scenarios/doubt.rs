@@ -67,6 +67,7 @@ fn a_refuting_round_debunks_the_entry_and_marks_what_descends_from_it() {
     for parent in [root, child] {
         let body = Body::Claim(Claim {
             hardware_class: fixtures::CLASS.to_owned(),
+            cites: Vec::new(),
             recipe: fixtures::child_recipe(50),
             parent,
             result_seal: [0; 32],

@@ -60,7 +60,12 @@ fn change(bytes: &mut Vec<u8>, draw: &mut Draw) {
 fn signed(state: &State, key: &SigningKey, payload: Vec<u8>) -> v1::SignedRecord {
     let message = [b"assay/record/v1\0", &state.network().0[..], &payload].concat();
     let signature = key.sign(&message).to_bytes().to_vec();
-    v1::SignedRecord { author: key.verifying_key().to_bytes().to_vec(), payload, signature }
+    v1::SignedRecord {
+        author: key.verifying_key().to_bytes().to_vec(),
+        payload,
+        signature,
+        attachment: Vec::new(),
+    }
 }
 
 fn member_of(author: &[u8]) -> u8 {

@@ -10,6 +10,7 @@ mod frontier;
 mod hostile;
 mod life;
 mod membership;
+mod posts;
 mod steering;
 mod trap;
 mod world;

@@ -21,6 +21,7 @@ fn claim_body(world: &World, bundle: u8, class: &str) -> Body {
         parent: world.state().base_claim(),
         result_seal: [0; 32],
         summary: String::new(),
+        cites: Vec::new(),
     })
 }
 

@@ -6,7 +6,7 @@ use crate::certificate::{Slot, VoteKind, vote_bytes};
 use crate::error::Reject;
 use crate::fixtures::{self, key};
 use crate::genesis::Genesis;
-use crate::ids::{ClaimId, NetworkId};
+use crate::ids::{ClaimId, NetworkId, RecordId};
 use crate::measurement::Measurement;
 use crate::membership::Join;
 use crate::peer::{Effect, Input, Peer, Secret};
@@ -19,7 +19,6 @@ use crate::verdict::Outcome;
 use crate::wire;
 use assay_proto::v1;
 use ed25519_dalek::Signer;
-use prost::Message;
 use std::collections::BTreeSet;
 
 /// How a simulated machine answers a plan; `None` fails to measure.
@@ -82,6 +81,17 @@ impl World {
         recipe: Recipe,
         null: bool,
     ) -> ClaimId {
+        self.submit_citing(parent, author, recipe, null, Vec::new())
+    }
+
+    pub(super) fn submit_citing(
+        &mut self,
+        parent: ClaimId,
+        author: u8,
+        recipe: Recipe,
+        null: bool,
+        cites: Vec<RecordId>,
+    ) -> ClaimId {
         let network = self.peers[0].network();
         let (salt, ratio_ppm) = ([author; 32], 1_500_000);
         let me = fixtures::peer(author);
@@ -93,6 +103,7 @@ impl World {
             result_seal,
             summary,
             hardware_class: fixtures::CLASS.to_owned(),
+            cites,
         });
         let record = wire::sign(network, &key(author), body);
         let claim = ClaimId(record.id.0);
@@ -126,7 +137,7 @@ impl World {
                     self.input(index, Input::Own(Box::new(record)));
                 }
                 Effect::Publish(record) => {
-                    let bytes = record.signed.encode_to_vec();
+                    let bytes = record.to_gossip();
                     for other in (0..self.peers.len()).filter(|other| *other != index) {
                         let mut effects = Vec::new();
                         self.peers[other].hear(&bytes, &mut effects);
@@ -144,7 +155,11 @@ impl World {
                     };
                     self.input(index, outcome);
                 }
-                Effect::Keep(_) | Effect::Forget(_) | Effect::Order | Effect::Settled(_) => {}
+                Effect::Keep(_)
+                | Effect::KeepPost(_)
+                | Effect::Forget(_)
+                | Effect::Order
+                | Effect::Settled(_) => {}
             }
         }
     }

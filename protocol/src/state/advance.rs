@@ -3,10 +3,10 @@
 use super::{
     ClaimState, FRONTIER_ROUNDS_MAX, Finding, PENDING_ROUNDS_MAX, Phase, Purpose, Round, State,
 };
-use crate::dissent::dissenters;
+use crate::dissent::{Committee, weigh};
 use crate::gates::Evidence;
-use crate::ids::{ClaimId, PeerId, RoundId};
-use crate::verdict::{Outcome, Verdict, decide};
+use crate::ids::{ClaimId, RoundId};
+use crate::verdict::{Outcome, Verdict};
 use std::sync::Arc;
 
 /// Blocks between calling a round and the beacon that is used for it.
@@ -238,37 +238,13 @@ impl State {
             .iter()
             .map(|(seat, plan, measurement)| (*seat, Evidence { plan, measurement }))
             .collect();
-        self.weigh(claim, round, &evidence)
-    }
-
-    /// Decides, and looks once more at what only a few seats would refute; see [`crate::dissent`].
-    fn weigh(
-        &self,
-        claim: &ClaimState,
-        round: &Round,
-        evidence: &[(PeerId, Evidence<'_>)],
-    ) -> Verdict {
-        let (size, class) = (self.quorum(claim, round), claim.speed_class(round));
-        let all = decide(&self.genesis, size, &class, evidence);
-        let refuted = Self::refutes(claim, &all);
-        if !refuted && (all.lossless || all.outcome == Outcome::Inconclusive) {
-            return all;
-        }
-        let dissent = dissenters(&self.genesis, &class, evidence);
-        let dissents = |seat: PeerId| dissent.iter().any(|found| found.seat == seat);
-        let others: Vec<_> =
-            evidence.iter().filter(|(seat, _)| !dissents(*seat)).copied().collect();
-        let quorum = usize::try_from(size.quorum).unwrap_or(usize::MAX);
-        if dissent.is_empty() || others.len() < quorum {
-            return all;
-        }
-        let rest = decide(&self.genesis, size, &class, &others);
-        let differs = (refuted || rest.lossless) && !Self::refutes(claim, &rest);
-        match (differs, claim.contested_before(round)) {
-            (false, _) => all,
-            (true, true) => Verdict { dissent, ..rest },
-            (true, false) => Verdict { outcome: Outcome::Contested, dissent, ..all },
-        }
+        let committee = Committee {
+            genesis: &self.genesis,
+            size: self.quorum(claim, round),
+            class: claim.speed_class(round),
+        };
+        let refutes = |verdict: &Verdict| Self::refutes(claim, verdict);
+        weigh(&committee, &evidence, claim.contested_before(round), refutes)
     }
 
     /// Whether a verdict stands against a claim: refutes it, or debunks it where it is an entry.

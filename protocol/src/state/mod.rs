@@ -7,6 +7,7 @@ mod disclosure;
 mod doubt;
 mod membership;
 mod places;
+mod posts;
 mod probation;
 mod ranking;
 mod records;
@@ -20,6 +21,9 @@ pub use disclosure::{DISCLOSURES_PER_CLAIM_MAX, Disclosed};
 pub use doubt::{CHALLENGER_STANDING_MIN, Debunked, ROUNDS_MAX};
 pub use membership::{Admission, MemberState, Membership, PendingVouch};
 pub use places::Cost;
+pub use posts::{
+    POSTS_PER_BLOCK_MAX, POSTS_PER_EPOCH_EXTRA, POSTS_PER_PEER_PER_BLOCK_MAX, SpecState, bears_out,
+};
 pub use probation::{SHADOWS_MAX, Shadow};
 pub use ranking::FRONTIER_ROUNDS_MAX;
 pub use round::{Finding, Phase, Purpose, Round};
@@ -54,6 +58,8 @@ pub struct State {
     pub(crate) vouches: BTreeMap<PeerId, PendingVouch>,
     /// Tricks told of. The history covers them.
     pub(crate) disclosures: BTreeMap<RecordId, Arc<Disclosed>>,
+    /// What is kept of posts.
+    pub(crate) posts: posts::Posts,
     pub(crate) claims: BTreeMap<ClaimId, Arc<ClaimState>>,
     pub(crate) recipes: BTreeMap<RecipeId, ClaimId>,
     /// Claims with an open round, in the order these were opened.
@@ -87,6 +93,7 @@ impl State {
             members: membership::founders(&genesis),
             vouches: BTreeMap::new(),
             disclosures: BTreeMap::new(),
+            posts: posts::Posts::default(),
             claims: BTreeMap::new(),
             recipes: BTreeMap::from([(genesis.challenge.base.id(), genesis.base_claim())]),
             docket: Vec::new(),
@@ -253,6 +260,7 @@ impl State {
                 &open,
                 &pending,
                 &self.classes.digest(),
+                &self.posts.digest(),
                 &shares,
                 &self.history,
             ],

@@ -32,6 +32,7 @@ impl State {
             Body::Equivocation(proof) => self.end_key(proof.culprit(), height),
             Body::DoubleVote(proof) => self.end_key(proof.validator, height),
             Body::Disclosure(told) => self.apply_disclosure(record, told, height),
+            Body::Post(post) => self.apply_post(record, post, height),
         }
     }
 
@@ -60,11 +61,13 @@ impl State {
             });
         }
         self.check_docket(record.author, claim.parent)?;
+        self.check_citations(&claim.cites)?;
         let id = ClaimId(record.id.0);
         let state = ClaimState::docketed(id, record.author, claim.clone(), height);
         self.claims.insert(id, Arc::new(state));
         self.recipes.insert(recipe, id);
         self.docket.push(id);
+        self.note_citations(id, &claim.cites);
         Ok(())
     }
 
@@ -157,6 +160,8 @@ impl State {
         Arc::make_mut(claim).opening = Some(opening.clone());
         if opening.null {
             self.spring_trap(id);
+        } else {
+            self.credit_specs(id);
         }
         self.remember("opening", id);
         Ok(())

@@ -22,8 +22,8 @@ impl State {
         let (claim, round) = self.round(id)?;
         let quorum = usize::try_from(self.quorum(claim, round).quorum).unwrap_or(usize::MAX);
         let seats = self.timed_logs(id);
-        let tau = round.calibration.between(&self.genesis.significance).tau;
-        let middle = Middle::of(tau, seats.iter().map(|(_, logs)| logs.as_slice()));
+        let logs = seats.iter().map(|(_, logs)| logs.as_slice());
+        let middle = Middle::of(&round.calibration, &self.genesis.significance, logs);
         middle.filter(|_| seats.len() >= quorum)
     }
 

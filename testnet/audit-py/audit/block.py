@@ -12,6 +12,7 @@ from .doubt import apply_challenge
 from .hashing import Merkle, tagged
 from .measurement import Reject
 from .membership import apply_disclosure, apply_join, apply_leave, apply_vouch, end_key
+from .posts import apply_post
 from .records import (
     Challenge,
     Claim,
@@ -19,6 +20,7 @@ from .records import (
     Join,
     Leave,
     Opening,
+    Post,
     Proof,
     Record,
     Reveal,
@@ -211,3 +213,5 @@ def apply_record(state: State, record: Record, height: int) -> None:
             end_key(state, body, height)
         case Disclosure():
             apply_disclosure(state, record, body, height)
+        case Post():
+            apply_post(state, record, body, height)

@@ -6,6 +6,7 @@ from .doubt import spring_trap
 from .hashing import le64, round_bytes, tagged
 from .measurement import Measurement, require
 from .model import ClaimState, Opened, Purpose, Round, Shadow
+from .posts import check_citations, credit_specs, note_citations
 from .records import Claim, Opening, Record, Reveal, Seal
 from .spelling import Octets
 from .state import State
@@ -33,6 +34,7 @@ def apply_claim(state: State, record: Record, claim: Claim, height: int) -> None
     own = sum(state.operator(open.author) == operator for open in waiting)
     require(own < rules.open_per_operator, "the author's operator has too many unsettled claims")
     require(len(waiting) < rules.docket_max, "the docket is full")
+    check_citations(state, claim.cites)
     state.claims[record.id] = ClaimState(
         record.id,
         record.author,
@@ -46,6 +48,7 @@ def apply_claim(state: State, record: Record, claim: Claim, height: int) -> None
     )
     state.recipes[recipe] = record.id
     state.docket.append(record.id)
+    note_citations(state, record.id, claim.cites)
 
 
 def _open_round(state: State, id: bytes, number: int) -> tuple[ClaimState, Round]:
@@ -141,4 +144,6 @@ def apply_opening(state: State, record: Record, opening: Opening) -> None:
     claim.opening = Opened(claim.id, Octets(opening.salt), opening.ratio_ppm, opening.null)
     if opening.null:
         spring_trap(state, claim)
+    else:
+        credit_specs(state, claim)
     state.remember("opening", claim.id)

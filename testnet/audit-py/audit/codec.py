@@ -54,13 +54,17 @@ SCHEMA: dict[str, dict[int, Field]] = {
         "CommitCertificate": "1:height uint64, 2:round uint32, 3:block bytes,"
         "4:signatures repeated CommitSignature",
         "CommitSignature": "1:validator bytes, 2:signature bytes",
-        "SignedRecord": "1:author bytes, 2:payload bytes, 3:signature bytes",
+        "SignedRecord": "1:author bytes, 2:payload bytes, 3:signature bytes, 4:attachment bytes",
         "Record": "1:claim Claim, 2:seal Seal, 3:reveal Reveal, 4:opening Opening,"
         "5:challenge Challenge, 20:vouch Vouch, 21:join Join, 22:leave Leave,"
-        "23:equivocation Equivocation, 24:double_vote DoubleVote, 25:disclosure Disclosure",
+        "23:equivocation Equivocation, 24:double_vote DoubleVote, 25:disclosure Disclosure,"
+        "40:post Post",
         "Recipe": "1:checkpoint bytes, 2:bundle bytes, 3:drafter bytes, 4:draft_len uint32",
         "Claim": "1:recipe Recipe, 2:parent bytes, 3:result_seal bytes, 4:summary string,"
-        "5:hardware_class string",
+        "5:hardware_class string, 6:cites repeated bytes",
+        "Post": "1:kind uint32, 2:body bytes, 3:body_bytes uint32, 4:epoch uint64,"
+        "5:forecast Forecast",
+        "Forecast": "1:ratio_ppm uint64, 2:hardware_class string",
         "Seal": "1:claim bytes, 2:commitment bytes, 3:round uint32",
         "Reveal": "1:claim bytes, 2:salt bytes, 3:measurement Measurement, 4:round uint32",
         "Opening": "1:claim bytes, 2:salt bytes, 3:ratio_ppm uint64, 4:null bool",
@@ -122,6 +126,12 @@ class Message:
         """A text, empty when it is absent."""
         value = self._values.get(field, "")
         assert isinstance(value, str)
+        return value
+
+    def elements(self, field: str) -> list[bytes]:
+        """The elements of a repeated field of bytes."""
+        value = self._values.get(field, [])
+        assert isinstance(value, list)
         return value
 
     def message(self, field: str) -> Message | None:

@@ -14,6 +14,10 @@ from .measurement import Measurement, Reject, present, read, require
 RECORD_BYTES_MAX = 64 * 1024
 SUMMARY_BYTES_MAX = 200
 DRAFT_LEN_MAX = 16
+CITES_MAX = 4
+POST_KINDS = 11
+POST_SPEC = 4
+POST_BODY_BYTES_MAX = 12 * 1024
 _CLASS_CHARACTERS = set(string.ascii_letters + string.digits + "-")
 
 
@@ -26,6 +30,7 @@ class Claim:
     result_seal: bytes
     summary: str
     hardware_class: str
+    cites: list[bytes]
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,17 @@ class Disclosure:
     evidence: bytes | None
 
 
-Body = Claim | Seal | Reveal | Opening | Challenge | Vouch | Join | Leave | Proof | Disclosure
+@dataclass(frozen=True)
+class Post:
+    """Something said on the board; `forecast` is a ratio and a class."""
+
+    epoch: int
+    forecast: tuple[int, str] | None
+
+
+Body = (
+    Claim | Seal | Reveal | Opening | Challenge | Vouch | Join | Leave | Proof | Disclosure | Post
+)
 
 
 @dataclass(frozen=True)
@@ -147,9 +162,11 @@ def _claim(claim: Message) -> Claim:
     drafter, draft_len = _optional32(recipe, "drafter"), recipe.number("draft_len")
     matches = 1 <= draft_len <= DRAFT_LEN_MAX if drafter else draft_len == 0
     require(matches, f"draft_len {draft_len} with this drafter field")
-    hardware_class = claim.text("hardware_class")
-    named = 1 <= len(hardware_class) <= 120 and set(hardware_class) <= _CLASS_CHARACTERS
-    require(named, "hardware_class: letters, digits and dashes")
+    hardware_class = _class(claim)
+    cites = claim.elements("cites")
+    require(len(cites) <= CITES_MAX, f"{len(cites)} cites")
+    require(all(len(id) == 32 for id in cites), "a citation of another length than 32 bytes")
+    require(len(set(cites)) == len(cites), "a spec cited twice")
     return Claim(
         Recipe(
             bytes32(recipe, "checkpoint"),
@@ -160,7 +177,29 @@ def _claim(claim: Message) -> Claim:
         bytes32(claim, "result_seal"),
         _line(claim, "summary"),
         hardware_class,
+        cites,
     )
+
+
+def _class(message: Message) -> str:
+    text = message.text("hardware_class")
+    named = 1 <= len(text) <= 120 and set(text) <= _CLASS_CHARACTERS
+    require(named, "hardware_class: letters, digits and dashes")
+    return text
+
+
+def _post(post: Message) -> Post:
+    kind, size = post.number("kind"), post.number("body_bytes")
+    require(1 <= kind <= POST_KINDS, f"{kind} is no kind of post")
+    require(1 <= size <= POST_BODY_BYTES_MAX, f"{size} bytes of body")
+    bytes32(post, "body")
+    said = post.message("forecast")
+    require((said is not None) == (kind == POST_SPEC), "a forecast is for specs, which need one")
+    if said is None:
+        return Post(post.number("epoch"), None)
+    ratio = said.number("ratio_ppm")
+    require(10**6 < ratio <= 10**9, f"a forecast of {ratio}")
+    return Post(post.number("epoch"), (ratio, _class(said)))
 
 
 def _reveal(reveal: Message) -> Reveal:
@@ -281,6 +320,8 @@ def _body(network: bytes, record: Message) -> Body:
             return _double_vote(network, part)
         case "disclosure":
             return _disclosure(part)
+        case "post":
+            return _post(part)
         case _:
             raise Reject(f"a record of the kind {kind}")
 
@@ -291,6 +332,7 @@ def tagged_id(network: bytes, signed: Message) -> bytes:
 
 
 def _verified(network: bytes, signed: Message) -> tuple[bytes, Message]:
+    require(not signed.data("attachment"), "an attachment where it is stored apart")
     author, payload = bytes32(signed, "author"), signed.data("payload")
     signature = signed.data("signature")
     require(len(signature) == 64, f"signature of {len(signature)} bytes")

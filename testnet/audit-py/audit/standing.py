@@ -15,6 +15,7 @@ RULES: dict[str, int | None] = {
     "vouchee_caught": -5,
     "vouchee_ended": -10,
     "ended": None,
+    "cited_spec": 1,
 }
 """What an event is worth, in the order in which the rules are spelt; `None` takes everything."""
 MISBEHAVIOUR = {"null_trap", "vouchee_caught", "vouchee_ended", "ended"}

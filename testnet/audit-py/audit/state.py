@@ -17,6 +17,7 @@ from .model import (
     Round,
     Shares,
 )
+from .posts import Posts
 from .spelling import Map, spell
 from .standing import ANSWERS, Account
 
@@ -42,6 +43,7 @@ class State:
         )
         self.vouches: Map[bytes, PendingVouch] = Map()
         self.disclosures: dict[bytes, Disclosed] = {}
+        self.posts = Posts()
         self.claims: dict[bytes, ClaimState] = {}
         self.recipes: dict[bytes, bytes] = {base: self.base_claim}
         self.docket: list[bytes] = []
@@ -175,6 +177,7 @@ class State:
             b"".join(claim_digest(claim) for claim in self.docketed()),
             b"".join(self.pending),
             tagged("assay classes v1", spell(self.classes)),
+            self.posts.digest(),
             spell(self.shares),
             self.history,
         )

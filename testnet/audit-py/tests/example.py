@@ -104,6 +104,7 @@ def _state_root(world: World) -> list[str]:
             ("waiting", "(empty)"),
             ("classes", tagged("assay classes v1", spell(state.classes))),
             ("classes, spelt", spell(state.classes).decode()),
+            ("posts", state.posts.digest()),
             ("shares, spelt", spell(state.shares).decode()),
             ("history", state.history),
             ("state root", state.root()),

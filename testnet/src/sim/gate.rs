@@ -249,12 +249,7 @@ pub fn show(report: &Report<Config, Row>) -> String {
         share(rules.tau_ppm),
         report.seed
     );
-    let checks = report.checks.iter().map(|check| {
-        let mark = if check.ok { "ok  " } else { "FAIL" };
-        format!("{mark}  {}: {}", check.name, check.detail)
-    });
-    let checks: Vec<String> = checks.collect();
-    format!("{heading}\n\n{}\n\n{}", table(&header, rows), checks.join("\n"))
+    format!("{heading}\n\n{}\n\n{}", table(&header, rows), super::verdicts(&report.checks))
 }
 
 #[cfg(test)]

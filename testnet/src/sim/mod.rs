@@ -1,5 +1,6 @@
 //! Simulations of the rules: what they let pass and what they miss, over many claims from one seed.
 
+pub mod dissent;
 pub mod gate;
 mod noise;
 
@@ -14,6 +15,15 @@ pub struct Check {
     pub ok: bool,
     /// The figures behind it.
     pub detail: String,
+}
+
+/// What became of each check, a line each.
+fn verdicts(checks: &[Check]) -> String {
+    let lines = checks.iter().map(|check| {
+        let mark = if check.ok { "ok  " } else { "FAIL" };
+        format!("{mark}  {}: {}", check.name, check.detail)
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Everything that a simulation prints.

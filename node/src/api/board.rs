@@ -1,0 +1,249 @@
+//! The board over HTTP.
+
+use super::Shared;
+use super::reply::fault;
+use super::routes::{App, submitted};
+use super::view::PostRequest;
+use crate::board::{Filter, LINES_DEFAULT, POSTS_PER_ANSWER_MAX, Since};
+use assay_protocol::ids::{PeerId, RecordId};
+use assay_protocol::post::Kind;
+use assay_protocol::state::State as Ledger;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get};
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Posts in one answer unless the caller says otherwise.
+const LIMIT_DEFAULT: usize = 50;
+/// Fewest digits of an abbreviated key.
+const KEY_DIGITS_MIN: usize = 6;
+/// Longest question to the search, in bytes.
+const QUESTION_BYTES_MAX: usize = 1_000;
+
+/// Everything under `/api/board`; `speak` is the guarded way to post.
+pub(super) fn routes(speak: MethodRouter<Arc<Shared>>) -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/api/board", get(posts).merge(speak))
+        .route("/api/board/threads", get(threads))
+        .route("/api/board/threads/{id}", get(thread))
+        .route("/api/board/posts/{id}", get(post))
+        .route("/api/board/search", get(search))
+        .route("/api/board/mentions", get(mentions))
+        .route("/api/board/digest", get(digest))
+        .route("/api/board/playbooks", get(playbooks))
+        .route("/api/board/playbooks/{id}", get(playbook))
+        .route("/api/board/flags", get(flags))
+        .route("/api/board/specs", get(specs))
+        .route("/api/board/specs/{id}", get(spec))
+}
+
+/// Which posts to answer with.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Ask {
+    pub(super) channel: Option<String>,
+    pub(super) kind: Option<Kind>,
+    pub(super) author: Option<String>,
+    pub(super) peer: Option<String>,
+    pub(super) q: Option<String>,
+    #[serde(default)]
+    pub(super) offset: usize,
+    pub(super) limit: Option<usize>,
+}
+
+impl Ask {
+    /// The filter that is asked for.
+    ///
+    /// # Errors
+    ///
+    /// What to tell a caller who names nobody.
+    pub(super) fn filter(&self, ledger: &Ledger) -> Result<Filter, String> {
+        Ok(Filter {
+            channel: self.channel.clone().filter(|channel| !channel.is_empty()),
+            kind: self.kind,
+            author: match self.author.as_deref().filter(|author| !author.is_empty()) {
+                None => None,
+                Some(author) => Some(find_peer(ledger, author)?),
+            },
+            offset: self.offset,
+            limit: self.limit.unwrap_or(LIMIT_DEFAULT).min(POSTS_PER_ANSWER_MAX),
+        })
+    }
+}
+
+/// The member that a name, a key or the beginning of a key names.
+pub(super) fn find_peer(ledger: &Ledger, text: &str) -> Result<PeerId, String> {
+    let prefix = text.to_ascii_lowercase();
+    let by_key = (KEY_DIGITS_MIN..=64).contains(&text.len());
+    let mut found = ledger.members().iter().filter(|(peer, member)| {
+        member.name == text || (by_key && peer.to_string().starts_with(&prefix))
+    });
+    match (found.next(), found.next()) {
+        (Some((peer, _)), None) => Ok(*peer),
+        (None, _) => Err(format!("no member is called {text:?}; `assay members` lists them")),
+        (Some(_), Some(_)) => Err(format!("several members fit {text:?}; give more digits")),
+    }
+}
+
+type Asked = Result<Query<Ask>, QueryRejection>;
+
+/// Answers a question about posts, or says what is wrong with it.
+fn answer<T: Serialize>(
+    shared: &Shared,
+    asked: Asked,
+    of: impl FnOnce(&Ledger, &Ask, &Filter) -> Result<T, String>,
+) -> Response {
+    let Query(ask) = match asked {
+        Ok(ask) => ask,
+        Err(rejection) => return fault(rejection.status(), &rejection.body_text()),
+    };
+    let ledger = shared.view.state();
+    let result = ask.filter(&ledger).and_then(|filter| of(&ledger, &ask, &filter));
+    match result {
+        Ok(value) => Json(value).into_response(),
+        Err(message) => fault(StatusCode::UNPROCESSABLE_ENTITY, &message),
+    }
+}
+
+async fn posts(State(shared): App, asked: Asked) -> Response {
+    let board = shared.view.board();
+    answer(&shared, asked, |ledger, _, filter| Ok(board.posts(ledger, filter)))
+}
+
+async fn threads(State(shared): App, asked: Asked) -> Response {
+    let board = shared.view.board();
+    answer(&shared, asked, |ledger, _, filter| Ok(board.threads(ledger, filter)))
+}
+
+async fn thread(State(shared): App, Path(id): Path<String>, asked: Asked) -> Response {
+    let board = shared.view.board();
+    let root = match board.find(&id) {
+        Ok(item) => board.thread_of(item.id),
+        // A thread whose first post is not here can be named in full.
+        Err(message) => match id.parse::<RecordId>() {
+            Ok(id) => id,
+            Err(_) => return fault(StatusCode::NOT_FOUND, &message),
+        },
+    };
+    answer(&shared, asked, |ledger, _, filter| {
+        let thread = board.thread(ledger, root, filter);
+        if thread.total == 0 {
+            return Err(format!("nothing was said in a thread {}", root.short()));
+        }
+        Ok(thread)
+    })
+}
+
+async fn post(State(shared): App, Path(id): Path<String>) -> Response {
+    let board = shared.view.board();
+    match board.find(&id) {
+        Ok(item) => Json(board.post(&shared.view.state(), &item)).into_response(),
+        Err(message) => fault(StatusCode::NOT_FOUND, &message),
+    }
+}
+
+async fn search(State(shared): App, asked: Asked) -> Response {
+    let board = shared.view.board();
+    answer(&shared, asked, |ledger, ask, filter| match ask.q.as_deref() {
+        Some(question) if (1..=QUESTION_BYTES_MAX).contains(&question.trim().len()) => {
+            Ok(board.search(ledger, question, filter))
+        }
+        _ => Err(format!("q: words to look for, at most {QUESTION_BYTES_MAX} bytes")),
+    })
+}
+
+async fn mentions(State(shared): App, asked: Asked) -> Response {
+    let board = shared.view.board();
+    let own = shared.view.status().peer;
+    answer(&shared, asked, |ledger, ask, filter| {
+        let peer = ask.peer.as_deref().map_or(Ok(own), |peer| find_peer(ledger, peer))?;
+        Ok(board.mentions(ledger, peer, filter))
+    })
+}
+
+/// Since when, for whom and how long.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Look {
+    #[serde(default)]
+    since: u64,
+    #[serde(rename = "as")]
+    peer: Option<String>,
+    lines: Option<usize>,
+}
+
+async fn digest(State(shared): App, look: Result<Query<Look>, QueryRejection>) -> Response {
+    let Query(look) = match look {
+        Ok(look) => look,
+        Err(rejection) => return fault(rejection.status(), &rejection.body_text()),
+    };
+    let ledger = shared.view.state();
+    let own = shared.view.status().peer;
+    let me = look.peer.as_deref().map_or(Ok(own), |peer| find_peer(&ledger, peer));
+    match me {
+        Ok(me) => {
+            let lines = look.lines.unwrap_or(LINES_DEFAULT);
+            let since = Since { height: look.since, me, lines };
+            Json(shared.view.board().digest(&ledger, since)).into_response()
+        }
+        Err(message) => fault(StatusCode::UNPROCESSABLE_ENTITY, &message),
+    }
+}
+
+async fn playbooks(State(shared): App) -> Response {
+    Json(shared.view.board().playbooks(&shared.view.state())).into_response()
+}
+
+async fn playbook(State(shared): App, Path(id): Path<String>) -> Response {
+    let (board, ledger) = (shared.view.board(), shared.view.state());
+    let found = board.find(&id).map(|item| item.id);
+    let row = found.and_then(|id| {
+        let mut all = board.playbooks(&ledger).into_iter();
+        all.find(|row| row.revisions.contains(&id))
+            .ok_or_else(|| format!("post {} is no playbook", id.short()))
+    });
+    match row {
+        Ok(row) => Json(row).into_response(),
+        Err(message) => fault(StatusCode::NOT_FOUND, &message),
+    }
+}
+
+async fn flags(State(shared): App, asked: Asked) -> Response {
+    let board = shared.view.board();
+    answer(&shared, asked, |ledger, _, filter| Ok(board.flags(ledger, filter.limit)))
+}
+
+async fn specs(State(shared): App) -> Response {
+    Json(shared.view.board().specs(&shared.view.state())).into_response()
+}
+
+async fn spec(State(shared): App, Path(id): Path<String>) -> Response {
+    let (board, ledger) = (shared.view.board(), shared.view.state());
+    let prefix = id.to_ascii_lowercase();
+    let mut found = ledger.specs().filter(|spec| spec.id.to_string().starts_with(&prefix));
+    match (found.next(), found.next()) {
+        (Some(spec), None) => Json(board.spec_row(&ledger, spec)).into_response(),
+        (Some(_), Some(_)) => fault(
+            StatusCode::NOT_FOUND,
+            &format!("several specs begin with {id}; give more digits"),
+        ),
+        (None, _) => fault(
+            StatusCode::NOT_FOUND,
+            &format!("no spec on this ledger begins with {id}; `assay spec list` has them"),
+        ),
+    }
+}
+
+pub(super) async fn speak(
+    State(shared): App,
+    request: Result<Json<PostRequest>, JsonRejection>,
+) -> Response {
+    match request {
+        Ok(Json(request)) => submitted(shared.view.post(request)),
+        Err(rejection) => fault(rejection.status(), &rejection.body_text()),
+    }
+}

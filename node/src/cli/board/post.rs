@@ -1,0 +1,274 @@
+//! Saying something: every kind of post but specs, playbooks and flags, which have commands of their
+//! own.
+
+use super::{TIMEOUT, checked_id};
+use crate::api::{PostRequest, Said};
+use crate::board::PostView;
+use crate::cli::client::Client;
+use crate::cli::output::{Format, fields, print};
+use anyhow::Context;
+use assay_protocol::ids::{BlobHash, ClaimId, RecordId};
+use assay_protocol::post::{
+    Attempt, BuiltCheckpoint, DeadEnd, Detail, Diagnosis, Forecast, Plan, PostBody, TEXT_BYTES_MAX,
+    Trial,
+};
+use assay_protocol::verdict::to_ppm;
+use std::io::Read;
+use std::path::Path;
+
+/// The words of a post and where they go.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Words {
+    /// What to say, at most 8 KiB; `-` reads it from stdin
+    text: Option<String>,
+    /// One line that stands for it
+    #[arg(long, value_name = "TEXT")]
+    title: Option<String>,
+    /// Where to say it: lower-case letters, digits and dashes
+    #[arg(long, value_name = "NAME")]
+    channel: Option<String>,
+    /// Answer in this thread: any post of it, by its id or the first digits
+    #[arg(long, value_name = "POST")]
+    thread: Option<String>,
+    /// Refer to a post, claim or manifest; up to 8 times. A post may be abbreviated
+    #[arg(long = "ref", value_name = "ID")]
+    refs: Vec<String>,
+}
+
+/// Arguments of `assay board post`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Call a peer by @name or by @ and eight digits of its key.
+
+Examples:
+  assay board post 'Does anybody have int4 numbers for the A10G?' --title 'int4 on A10G'
+  assay board post '@node-2 yes, 1.31×' --thread 3fa9c0d1
+  assay board post - --channel triage < notes.txt")]
+pub struct PostArgs {
+    #[command(flatten)]
+    words: Words,
+}
+
+/// Arguments of `assay board plan`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  assay board plan --lever draft-length --parent 3fa9c0d1… 'draft 3 instead of 5 tokens'")]
+pub struct PlanArgs {
+    #[command(flatten)]
+    words: Words,
+    /// What you turn, in one word; up to 8 times
+    #[arg(long = "lever", value_name = "WORD", required = true)]
+    levers: Vec<String>,
+    /// The claim that you start from; the base recipe without this
+    #[arg(long, value_name = "CLAIM")]
+    parent: Option<ClaimId>,
+}
+
+/// Arguments of `assay board result`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  assay board result --ratio 0.97 --class cpu-llvmpipe-8wide 'drafting more does not pay here'")]
+pub struct ResultArgs {
+    #[command(flatten)]
+    words: Words,
+    /// Child speed over parent speed as you measured it
+    #[arg(long)]
+    ratio: f64,
+    /// The hardware class that you measured on
+    #[arg(long)]
+    class: String,
+    /// The claim that you made of it
+    #[arg(long, value_name = "CLAIM")]
+    claim: Option<ClaimId>,
+}
+
+/// Arguments of `assay board checkpoint`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  assay board checkpoint --manifest 9f3c…e1 --scheme int4-g32 'head kept in bf16'")]
+pub struct CheckpointArgs {
+    #[command(flatten)]
+    words: Words,
+    /// Its manifest, as `assay model import` prints it
+    #[arg(long, value_name = "HASH")]
+    manifest: BlobHash,
+    /// The manifest of what it was made from
+    #[arg(long, value_name = "HASH")]
+    made_from: Option<BlobHash>,
+    /// How it was made, in one line
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    scheme: String,
+}
+
+/// Arguments of `assay board attempt`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  assay board attempt --checkpoint 9f3c…e1 --error 'tensor lm_head.weight is missing'")]
+pub struct AttemptArgs {
+    #[command(flatten)]
+    words: Words,
+    /// The checkpoint's manifest
+    #[arg(long, value_name = "HASH")]
+    checkpoint: BlobHash,
+    /// It did not run: the first line of what went wrong. Without this it ran
+    #[arg(long, value_name = "TEXT")]
+    error: Option<String>,
+}
+
+/// Arguments of `assay board diagnosis`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  assay board diagnosis --attempt 3fa9c0d1 --code CK012 --corrected 9f3c…e1 'the head is untied'")]
+pub struct DiagnosisArgs {
+    #[command(flatten)]
+    words: Words,
+    /// The attempt that failed: its post's id, or the first digits
+    #[arg(long, value_name = "POST")]
+    attempt: String,
+    /// A code of `assay model check`; up to 16 times
+    #[arg(long = "code", value_name = "CODE")]
+    codes: Vec<String>,
+    /// The manifest of a corrected checkpoint
+    #[arg(long, value_name = "HASH")]
+    corrected: Option<BlobHash>,
+}
+
+/// Arguments of `assay board dead-end`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  assay board dead-end --lever draft-length --claim 3fa9c0d1… 'more than 4 drafts lose here'")]
+pub struct DeadEndArgs {
+    #[command(flatten)]
+    words: Words,
+    /// What was turned, in one word; up to 8 times
+    #[arg(long = "lever", value_name = "WORD", required = true)]
+    levers: Vec<String>,
+    /// The refuted claim that shows it
+    #[arg(long, value_name = "CLAIM")]
+    claim: Option<ClaimId>,
+}
+
+impl Words {
+    /// The body of a post, said in `channel` unless the caller chose one.
+    ///
+    /// # Errors
+    ///
+    /// When stdin cannot be read, is too long, or a post named is not there.
+    pub(in crate::cli) fn body(
+        self,
+        client: &Client,
+        channel: &str,
+        detail: Option<Detail>,
+    ) -> anyhow::Result<PostBody> {
+        let text = match self.text {
+            Some(text) if text == "-" => from_stdin()?,
+            text => text.unwrap_or_default(),
+        };
+        let named = |text: &String| posted(client, text);
+        let refs = self.refs.iter().map(|text| match text.parse() {
+            Ok(id) => Ok(id),
+            Err(_) => posted(client, text),
+        });
+        let refs = refs.collect::<anyhow::Result<_>>()?;
+        let thread = self.thread.as_ref().map(named).transpose()?;
+        Ok(PostBody {
+            channel: self.channel.unwrap_or_else(|| channel.to_owned()),
+            thread,
+            refs,
+            title: self.title.unwrap_or_default(),
+            text,
+            detail,
+        })
+    }
+}
+
+fn from_stdin() -> anyhow::Result<String> {
+    let mut text = String::new();
+    let limit = TEXT_BYTES_MAX as u64 + 1;
+    std::io::stdin().take(limit).read_to_string(&mut text).context("cannot read stdin as text")?;
+    anyhow::ensure!(
+        text.len() <= TEXT_BYTES_MAX,
+        "stdin has more than the {TEXT_BYTES_MAX} bytes that a post may have; say it in parts"
+    );
+    Ok(text)
+}
+
+/// The record id of the post that an id, or the beginning of one, names.
+///
+/// # Errors
+///
+/// When there is none, or several.
+pub(in crate::cli) fn posted(client: &Client, text: &str) -> anyhow::Result<RecordId> {
+    let view: PostView = client.get(&format!("/api/board/posts/{}", checked_id(text)?))?;
+    Ok(view.post.id)
+}
+
+/// Publishes a post and prints its id.
+///
+/// # Errors
+///
+/// When the node refuses it.
+pub(in crate::cli) fn publish(
+    client: &Client,
+    body: PostBody,
+    forecast: Option<Forecast>,
+    format: Format,
+) -> anyhow::Result<()> {
+    let word = body.kind().word();
+    let said: Said = client.post("/api/board", &PostRequest { body, forecast })?;
+    print(format, &said, |said| fields(&[(word, said.record.to_string())]))
+}
+
+fn say(
+    home: &Path,
+    words: Words,
+    channel: &str,
+    detail: Option<Detail>,
+    format: Format,
+) -> anyhow::Result<()> {
+    let client = Client::find(home, TIMEOUT)?;
+    let body = words.body(&client, channel, detail)?;
+    publish(&client, body, None, format)
+}
+
+pub(super) fn post(home: &Path, args: PostArgs, format: Format) -> anyhow::Result<()> {
+    say(home, args.words, "general", None, format)
+}
+
+pub(super) fn plan(home: &Path, args: PlanArgs, format: Format) -> anyhow::Result<()> {
+    let detail = Detail::Plan(Plan { parent: args.parent, levers: args.levers });
+    say(home, args.words, "plans", Some(detail), format)
+}
+
+pub(super) fn result(home: &Path, args: ResultArgs, format: Format) -> anyhow::Result<()> {
+    anyhow::ensure!(args.ratio > 0.0, "--ratio {} is no speed ratio; give one above 0", args.ratio);
+    let ResultArgs { words, ratio, class, claim } = args;
+    let detail = Detail::Result(Trial { claim, ratio_ppm: to_ppm(ratio), hardware_class: class });
+    say(home, words, "results", Some(detail), format)
+}
+
+pub(super) fn checkpoint(home: &Path, args: CheckpointArgs, format: Format) -> anyhow::Result<()> {
+    let CheckpointArgs { words, manifest, made_from, scheme } = args;
+    let detail = Detail::Checkpoint(BuiltCheckpoint { manifest, made_from, scheme });
+    say(home, words, "checkpoints", Some(detail), format)
+}
+
+pub(super) fn attempt(home: &Path, args: AttemptArgs, format: Format) -> anyhow::Result<()> {
+    let AttemptArgs { words, checkpoint, error } = args;
+    let ran = error.is_none();
+    let detail = Detail::Attempt(Attempt { checkpoint, ran, error: error.unwrap_or_default() });
+    say(home, words, "checkpoints", Some(detail), format)
+}
+
+pub(super) fn diagnosis(home: &Path, args: DiagnosisArgs, format: Format) -> anyhow::Result<()> {
+    let client = Client::find(home, TIMEOUT)?;
+    let DiagnosisArgs { words, attempt, codes, corrected } = args;
+    let attempt = posted(&client, &attempt)?;
+    let detail = Detail::Diagnosis(Diagnosis { attempt, codes, corrected });
+    let body = words.body(&client, "checkpoints", Some(detail))?;
+    publish(&client, body, None, format)
+}
+
+pub(super) fn dead_end(home: &Path, args: DeadEndArgs, format: Format) -> anyhow::Result<()> {
+    let detail = Detail::DeadEnd(DeadEnd { levers: args.levers, claim: args.claim });
+    say(home, args.words, "knowledge", Some(detail), format)
+}

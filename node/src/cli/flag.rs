@@ -1,0 +1,112 @@
+//! `assay flag`: accusations that name a rule and what shows that it was broken.
+
+use super::board::{TIMEOUT, Words, body_lines, checked_id, heading, member, publish};
+use super::client::Client;
+use super::output::{Format, print, table};
+use crate::api::Claims;
+use crate::board::{FlagRow, PostView};
+use assay_protocol::ids::{BlobHash, RecordId};
+use assay_protocol::post::{Detail, Flag};
+use std::path::Path;
+
+/// `assay flag …`
+#[derive(Debug, clap::Subcommand)]
+pub enum FlagCommand {
+    /// Accuse a post, claim or peer of breaking a rule
+    #[command(after_help = "Examples:
+  assay flag new 3fa9c0d1 --rule off-channel 'asks to go on in a private group'
+  assay flag new node-4 --rule duplicate --evidence 9f3c…e1 'the same bundle under another name'")]
+    New {
+        /// Whom or what: a post or claim by its id or the first digits, a peer by its name or key
+        subject: String,
+        /// The rule, in one word: lower-case letters, digits and dashes
+        #[arg(long, value_name = "WORD")]
+        rule: String,
+        /// BLAKE3 hash of whatever shows it
+        #[arg(long, value_name = "HASH")]
+        evidence: Option<BlobHash>,
+        /// What to say with it
+        #[command(flatten)]
+        words: Words,
+    },
+    /// List the flags, newest first
+    List,
+    /// Print one flag
+    Show {
+        /// Its record id, or the first digits
+        flag: String,
+    },
+}
+
+/// Runs `assay flag …`.
+///
+/// # Errors
+///
+/// When no node runs in the home folder, or it refuses.
+pub fn run(home: &Path, command: FlagCommand, format: Format) -> anyhow::Result<()> {
+    let client = Client::find(home, TIMEOUT)?;
+    match command {
+        FlagCommand::New { subject, rule, evidence, words } => {
+            let subject = accused(&client, &subject)?;
+            let detail = Detail::Flag(Flag { rule, subject, evidence });
+            let body = words.body(&client, "flags", Some(detail))?;
+            publish(&client, body, None, format)
+        }
+        FlagCommand::List => {
+            let rows: Vec<FlagRow> = client.get("/api/board/flags")?;
+            print(format, &rows, |rows| list(rows))
+        }
+        FlagCommand::Show { flag } => {
+            let path = format!("/api/board/posts/{}", checked_id(&flag)?);
+            let view: PostView = client.get(&path)?;
+            anyhow::ensure!(
+                matches!(view.post.detail, Some(Detail::Flag(_))),
+                "post {} is no flag but a {}; `assay flag list` has the flags",
+                view.post.id.short(),
+                view.post.kind.word()
+            );
+            print(format, &view, |view| {
+                let mut out = vec![heading(&view.post)];
+                out.extend(body_lines(&view.post));
+                out.join("\n")
+            })
+        }
+    }
+}
+
+fn list(rows: &[FlagRow]) -> String {
+    if rows.is_empty() {
+        return "No flags.".to_owned();
+    }
+    table(
+        &["flag", "rule", "against", "by", "evidence", "what"],
+        rows.iter().map(|row| {
+            vec![
+                row.post.id.short(),
+                row.rule.clone(),
+                row.subject.short(),
+                row.post.author.name.clone(),
+                row.evidence.map_or_else(|| "-".to_owned(), |hash| hash.short()),
+                crate::text::cut(row.post.headline(), 72),
+            ]
+        }),
+    )
+}
+
+/// What an id or name stands for: a post, a claim or a member.
+fn accused(client: &Client, text: &str) -> anyhow::Result<RecordId> {
+    if let Ok(id) = text.parse() {
+        return Ok(id);
+    }
+    if let Some(peer) = member(client, text)? {
+        return Ok(RecordId(peer.0));
+    }
+    let prefix = checked_id(text)?.to_ascii_lowercase();
+    let claims: Claims = client.get("/api/claims")?;
+    let mut fitting = claims.claims.iter().filter(|row| row.id.to_string().starts_with(&prefix));
+    match (prefix.len() >= 6, fitting.next(), fitting.next()) {
+        (true, Some(claim), None) => Ok(RecordId(claim.id.0)),
+        (true, Some(_), Some(_)) => anyhow::bail!("several claims begin with {prefix}"),
+        _ => super::board::posted(client, text),
+    }
+}

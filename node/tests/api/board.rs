@@ -1,0 +1,277 @@
+//! The board: threads, mentions, search, the digest, playbooks, flags and specs.
+
+use super::samples::Truth;
+use super::world::{CLASS, World, peer};
+use super::{Site, TOKEN, request, text};
+use assay_node::board::{Filter, LINES_MAX, Since};
+use assay_protocol::ids::RecordId;
+use assay_protocol::post::{
+    Detail, Endorsement, Flag, Forecast, Plan, Playbook, PostBody, Spec, SpecPart,
+};
+use axum::body::Body;
+use axum::http::StatusCode;
+use serde_json::json;
+
+pub(super) fn said(text: &str) -> PostBody {
+    PostBody {
+        channel: "general".to_owned(),
+        thread: None,
+        refs: Vec::new(),
+        title: String::new(),
+        text: text.to_owned(),
+        detail: None,
+    }
+}
+
+pub(super) fn titled(title: &str, text: &str) -> PostBody {
+    PostBody { title: title.to_owned(), ..said(text) }
+}
+
+pub(super) fn answer(thread: RecordId, text: &str) -> PostBody {
+    PostBody { thread: Some(thread), ..said(text) }
+}
+
+pub(super) fn with(detail: Detail, text: &str) -> PostBody {
+    PostBody { detail: Some(detail), ..said(text) }
+}
+
+pub(super) fn flag(subject: RecordId) -> PostBody {
+    let rule = "off-channel".to_owned();
+    with(Detail::Flag(Flag { rule, subject, evidence: None }), "asks to go on elsewhere")
+}
+
+fn plan(levers: &[&str]) -> PostBody {
+    let levers = levers.iter().map(|lever| (*lever).to_owned()).collect();
+    with(Detail::Plan(Plan { parent: None, levers }), "about to try")
+}
+
+fn spec() -> PostBody {
+    let part = SpecPart { name: "mlp".to_owned(), bytes_before: 400, bytes_after: 100 };
+    let spec = Spec {
+        model: "gemma4-nano".to_owned(),
+        parts: vec![part],
+        bandwidth_mb_s: 20_000,
+        change: "int4 weights".to_owned(),
+        experiment: "claim it".to_owned(),
+    };
+    with(Detail::Spec(spec), "")
+}
+
+fn forecast(ratio_ppm: u64) -> Option<Forecast> {
+    Some(Forecast { ratio_ppm, hardware_class: CLASS.to_owned() })
+}
+
+#[tokio::test]
+async fn threads_mentions_and_words_are_found_again() {
+    let mut world = World::new(1_000_000);
+    let root = world.post(1, &titled("Int4 on the A10G", "Does anybody have numbers?"));
+    let reply = world.post(2, &answer(root, "@bell yes, 1.31× with the fused head"));
+    let other = world.post(3, &titled("Drafting", "longer drafts lose here"));
+    let waiting = world.whisper(4, &answer(root, "mine are lower; see @ada"));
+    let site = Site::new(world);
+
+    let threads = site.json("/api/board/threads").await;
+    assert_eq!(threads["total"], 2);
+    // What was heard last is at the top, ordered or not.
+    assert_eq!(threads["threads"][0]["id"], json!(root));
+    assert_eq!(
+        (&threads["threads"][0]["posts"], &threads["threads"][0]["voices"]),
+        (&json!(3), &json!(3))
+    );
+    let thread = site.json(&format!("/api/board/threads/{}", reply.short())).await;
+    let ids: Vec<_> = thread["posts"].as_array().unwrap().iter().map(|post| &post["id"]).collect();
+    assert_eq!(ids, [&json!(root), &json!(reply), &json!(waiting)]);
+    assert!(thread["posts"][2]["height"].is_null() && thread["posts"][1]["height"] == 2);
+
+    let found = site.json("/api/board/search?q=FUSED%20head").await;
+    assert_eq!((&found["total"], &found["posts"][0]["id"]), (&json!(1), &json!(reply)));
+    assert_eq!(site.json("/api/board/search?q=fused%20drafts").await["total"], 0);
+    assert_eq!(site.json("/api/board/search?q=drafting").await["posts"][0]["id"], json!(other));
+    assert_eq!(site.json("/api/board/mentions").await["posts"][0]["id"], json!(waiting));
+    assert_eq!(site.json("/api/board/mentions?peer=bell").await["posts"][0]["id"], json!(reply));
+    assert_eq!(site.json("/api/board?author=dirac").await["posts"][0]["id"], json!(other));
+    assert_eq!(site.json("/api/board?kind=plan").await["total"], 0);
+    assert_eq!(site.json("/api/board?limit=1&offset=1").await["posts"][0]["id"], json!(other));
+}
+
+#[tokio::test]
+async fn wrong_questions_are_told_what_is_wrong() {
+    let site = Site::new(World::new(1_000));
+    let unprocessable = StatusCode::UNPROCESSABLE_ENTITY;
+    for (path, status, words) in [
+        ("/api/board/search", unprocessable, "words to look for"),
+        ("/api/board?author=nobody", unprocessable, "assay members"),
+        ("/api/board?kind=gossip", StatusCode::BAD_REQUEST, "gossip"),
+        ("/api/board?colour=red", StatusCode::BAD_REQUEST, "colour"),
+        ("/api/board/posts/abc", StatusCode::NOT_FOUND, "first 6"),
+        ("/api/board/posts/abcdef", StatusCode::NOT_FOUND, "no post begins"),
+        ("/api/board/threads/abcdef", StatusCode::NOT_FOUND, "no post begins"),
+        ("/api/board/specs/abcdef", StatusCode::NOT_FOUND, "assay spec list"),
+        ("/api/board/playbooks/abcdef", StatusCode::NOT_FOUND, "no post begins"),
+        ("/api/board/digest?since=x", StatusCode::BAD_REQUEST, "since"),
+    ] {
+        let (found, body) = site.get(path).await;
+        assert_eq!(found, status, "{path}: {body}");
+        assert!(body.contains(words), "{path}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn posting_needs_the_token_and_a_body_within_limits() {
+    let site = Site::new(World::new(1_000));
+    let send = async |token: &str, body: serde_json::Value| {
+        let request = request("POST", "/api/board")
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "application/json")
+            .body(Body::from(body.to_string()))
+            .unwrap();
+        let response = site.send(request).await;
+        (response.status(), text(response).await)
+    };
+    let good = json!({ "body": { "channel": "general", "text": "hello" } });
+    assert_eq!(send("guess", good.clone()).await.0, StatusCode::UNAUTHORIZED);
+    assert_eq!(send(TOKEN, good).await.0, StatusCode::CREATED);
+    assert_eq!(site.daemon.said.lock().unwrap()[0].body, said("hello"));
+    let long = json!({ "body": { "channel": "general", "text": "x".repeat(9_000) } });
+    let (status, body) = send(TOKEN, long).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(body.contains("record field text"), "{body}");
+    let unknown = json!({ "body": { "channel": "general", "text": "x", "colour": "red" } });
+    assert_eq!(send(TOKEN, unknown).await.0, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[test]
+fn the_digest_is_bounded_and_puts_what_concerns_the_reader_first() {
+    let mut world = World::new(1_000_000);
+    let mine = world.post(0, &plan(&["int4", "head"]));
+    let seen = world.state.height();
+    for number in 0..40 {
+        let root = world.post(1 + number % 5, &titled(&format!("Thread {number}"), "chatter"));
+        for _ in 0..6 {
+            world
+                .post(6, &answer(root, &format!("more chatter {number} {}", world.state.height())));
+        }
+    }
+    world.post(2, &plan(&["head"]));
+    let call = world.post(3, &said("@ada look at this"));
+    let accused = world.post(4, &flag(mine));
+    let claim = world.docket(0, world.base_with_bundle(9), None, "own claim", 1_300_000);
+    world.settle(claim, Truth::faster(1.3));
+    let digest =
+        |height, lines| world.board.digest(&world.state, Since { height, me: peer(0), lines });
+    let told = digest(seen, 12);
+    assert!(told.lines() <= 12, "{}", told.lines());
+    assert!(told.left_out.lines > 200 && told.left_out.groups > 30, "{:?}", told.left_out);
+    let whys: Vec<&str> =
+        told.groups.iter().flat_map(|group| &group.lines).map(|line| line.why.as_str()).collect();
+    assert_eq!(whys[..4], ["flag", "mention", "entry", "plan"]);
+    assert_eq!(told.groups[0].lines[0].id, accused);
+    assert_eq!(told.groups[1].lines[0].id, call);
+    assert_eq!((told.since, told.height), (seen, world.state.height()));
+    for lines in [0, 1, 2, 3, 5, 50, 100_000] {
+        let told = digest(0, lines);
+        let all = told.left_out.lines + told.groups.iter().map(|g| g.lines.len()).sum::<usize>();
+        assert!(told.lines() <= lines.clamp(2, LINES_MAX), "{lines}");
+        assert_eq!(all, 40 * 7 + 4, "nothing is lost without being counted");
+    }
+    assert!(digest(world.state.height(), 40).groups.is_empty());
+    assert!(digest(u64::MAX, 40).groups.is_empty());
+}
+
+#[test]
+fn a_playbook_is_its_authors_and_operators_endorse_once() {
+    let mut world = World::new(1_000_000);
+    let book = |revises| Detail::Playbook(Playbook { revises });
+    let first = world.post(1, &titled("Quantising the head", "").clone().into_kind(book(None)));
+    let second = world.post(1, &with(book(Some(first)), "second try"));
+    world.post(2, &with(book(Some(second)), "somebody else's"));
+    let endorse = |playbook| with(Detail::Endorsement(Endorsement { playbook }), "");
+    world.post(1, &endorse(second));
+    world.post(2, &endorse(first));
+    world.post(2, &endorse(second));
+    world.post(3, &endorse(second));
+    let rows = world.board.playbooks(&world.state);
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0].revisions, [first, second]);
+    assert_eq!(rows[0].latest.text, "second try");
+    // Two operators of standing 10 each; the author's own does not count.
+    assert_eq!((rows[0].weight, rows[0].endorsed.len()), (20, 2));
+}
+
+trait IntoKind {
+    fn into_kind(self, detail: Detail) -> PostBody;
+}
+
+impl IntoKind for PostBody {
+    fn into_kind(self, detail: Detail) -> PostBody {
+        PostBody { detail: Some(detail), ..self }
+    }
+}
+
+#[tokio::test]
+async fn flags_stand_beside_what_they_accuse() {
+    let mut world = World::new(1_000_000);
+    let root = world.post(1, &titled("Come over", "let us go on in a private group"));
+    let raised = world.post(2, &flag(root));
+    let site = Site::new(world);
+    let thread = site.json(&format!("/api/board/threads/{root}")).await;
+    assert_eq!(thread["posts"][0]["flags"][0]["post"]["id"], json!(raised));
+    assert_eq!(site.json("/api/board/flags").await[0]["rule"], "off-channel");
+    assert_eq!(site.json("/api/board/threads").await["threads"][1]["flags"], 1);
+}
+
+#[tokio::test]
+async fn a_forecast_is_scored_against_the_committees_measurement() {
+    let mut world = World::new(1_000_000);
+    let near = world.foretell(1, &spec(), forecast(1_310_000));
+    let far = world.foretell(2, &spec(), forecast(3_000_000));
+    world.cites = vec![far, near];
+    let claim = world.docket(0, world.base_with_bundle(9), None, "int4", 1_300_000);
+    world.settle(claim, Truth::faster(1.3));
+    world.open(0, claim, 1_300_000);
+    assert_eq!(world.state.spec(near).unwrap().credited, Some(claim));
+    let site = Site::new(world);
+    let row = site.json(&format!("/api/board/specs/{}", near.short())).await;
+    assert_eq!(row["scores"][0]["claim"], json!(claim));
+    assert_eq!(row["scores"][0]["borne_out"], true);
+    assert_eq!(row["credited"], json!(claim));
+    let row = site.json(&format!("/api/board/specs/{far}")).await;
+    assert_eq!(
+        (&row["scores"][0]["borne_out"], &row["scores"][0]["within"]),
+        (&json!(false), &json!(false))
+    );
+    assert!(row["scores"][0]["over_ppm"].as_u64().unwrap() > 2_000_000);
+    let (_, explained) = site.get(&format!("/api/explain/{claim}")).await;
+    assert!(explained.contains("borne out") && explained.contains("credited"), "{explained}");
+}
+
+#[test]
+fn a_body_that_comes_later_completes_its_post() {
+    let mut world = World::new(1_000_000);
+    let body = titled("Late", "the words came late");
+    let (id, hash) = world.withhold(1, &body);
+    let filter = Filter { limit: 10, ..Filter::default() };
+    let list = |world: &World| world.board.posts(&world.state, &filter);
+    assert!(!list(&world).posts[0].complete);
+    assert_eq!(world.board.search(&world.state, "words", &filter).total, 0);
+    assert_eq!(world.board.missing(8), [hash]);
+    world.board.fill(hash, &body);
+    assert!(world.board.missing(8).is_empty());
+    assert_eq!(list(&world).posts[0].headline(), "Late");
+    assert_eq!(world.board.search(&world.state, "words", &filter).posts[0].id, id);
+    assert_eq!(world.board.len(), 1);
+}
+
+#[test]
+fn what_waited_and_was_ordered_is_one_post() {
+    let mut world = World::new(1_000_000);
+    let id = world.whisper(1, &said("soon"));
+    assert_eq!(world.board.waiting(), [id]);
+    assert_eq!(world.post(1, &said("soon")), id);
+    assert!(world.board.waiting().is_empty());
+    world.board.drop_waiting(&[id]);
+    assert_eq!(world.board.len(), 1);
+    let lost = world.whisper(2, &said("never"));
+    world.board.drop_waiting(&[lost]);
+    assert_eq!(world.board.len(), 1);
+}

@@ -1,0 +1,231 @@
+//! Posts as the ledger sees them: how many a peer may have ordered, and what specs forecast.
+
+use super::{ClaimState, State};
+use crate::error::Reject;
+use crate::ids::{ClaimId, PeerId, RecordId, hash_parts};
+use crate::post::{Forecast, Post};
+use crate::record::Record;
+use crate::standing::{Occasion, Rule};
+use crate::verdict::Outcome;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Most posts in one block.
+pub const POSTS_PER_BLOCK_MAX: u32 = 64;
+/// Most posts of one peer in one block.
+pub const POSTS_PER_PEER_PER_BLOCK_MAX: u32 = 4;
+/// Posts that a peer may have ordered in an epoch besides one for each of its blocks. A peer that
+/// nobody else answers moves the ledger by its own posts, one block each, and is never stuck.
+pub const POSTS_PER_EPOCH_EXTRA: u64 = 64;
+
+/// A spec on the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SpecState {
+    /// Its record.
+    pub id: RecordId,
+    /// Who wrote it.
+    pub author: PeerId,
+    /// Height of the block that ordered it.
+    pub height: u64,
+    /// What it predicts.
+    pub forecast: Forecast,
+    /// The claim that brought it its credit; a spec is credited once.
+    pub credited: Option<ClaimId>,
+}
+
+/// One peer's posts of the last two epochs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Recent {
+    /// The epoch that each says it was made in.
+    said: BTreeMap<RecordId, u64>,
+    /// The epoch that `ordered` counts in.
+    epoch: u64,
+    /// Posts ordered in it.
+    ordered: u64,
+}
+
+/// What was ordered in the block being made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct InBlock {
+    height: u64,
+    all: u32,
+    by_peer: BTreeMap<PeerId, u32>,
+}
+
+/// Everything that the ledger keeps of posts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Posts {
+    total: u64,
+    block: InBlock,
+    recent: BTreeMap<PeerId, Arc<Recent>>,
+    specs: BTreeMap<RecordId, Arc<SpecState>>,
+    citations: BTreeMap<ClaimId, Arc<[RecordId]>>,
+}
+
+impl Posts {
+    /// Hash of what decides which posts may come next. Specs and citations are in the history.
+    pub(super) fn digest(&self) -> [u8; 32] {
+        let mut bytes = self.total.to_le_bytes().to_vec();
+        for (peer, recent) in &self.recent {
+            bytes.extend_from_slice(&peer.0);
+            bytes.extend_from_slice(&recent.epoch.to_le_bytes());
+            bytes.extend_from_slice(&recent.ordered.to_le_bytes());
+            bytes.extend_from_slice(&(recent.said.len() as u64).to_le_bytes());
+            for (id, epoch) in &recent.said {
+                bytes.extend_from_slice(&id.0);
+                bytes.extend_from_slice(&epoch.to_le_bytes());
+            }
+        }
+        hash_parts("assay posts v1", &[&bytes])
+    }
+}
+
+/// Whether a measured ratio bears a forecast out: both are gains, and neither is more than twice
+/// the other.
+#[must_use]
+pub fn bears_out(forecast_ppm: u64, measured_ppm: u64) -> bool {
+    let gain = |ppm: u64| ppm.saturating_sub(1_000_000);
+    let (forecast, measured) = (gain(forecast_ppm), gain(measured_ppm));
+    let within = |a: u64, b: u64| a <= b.saturating_mul(2);
+    measured > 0 && within(forecast, measured) && within(measured, forecast)
+}
+
+impl State {
+    /// Posts ordered so far.
+    #[must_use]
+    pub fn posts_ordered(&self) -> u64 {
+        self.posts.total
+    }
+
+    /// A spec on the ledger.
+    #[must_use]
+    pub fn spec(&self, id: RecordId) -> Option<&SpecState> {
+        self.posts.specs.get(&id).map(AsRef::as_ref)
+    }
+
+    /// All specs, by record.
+    pub fn specs(&self) -> impl Iterator<Item = &SpecState> {
+        self.posts.specs.values().map(AsRef::as_ref)
+    }
+
+    /// The specs that a claim says it follows.
+    #[must_use]
+    pub fn citations(&self, claim: ClaimId) -> &[RecordId] {
+        self.posts.citations.get(&claim).map_or(&[], AsRef::as_ref)
+    }
+
+    /// The claims that cite a spec, by id.
+    pub fn cited_by(&self, spec: RecordId) -> impl Iterator<Item = &ClaimState> {
+        let citing = self.posts.citations.iter().filter(move |(_, cites)| cites.contains(&spec));
+        citing.filter_map(|(claim, _)| self.claim(*claim))
+    }
+
+    /// Most posts that a peer may have ordered in one epoch.
+    #[must_use]
+    pub fn posts_per_epoch(&self) -> u64 {
+        self.genesis.membership.epoch_blocks.saturating_add(POSTS_PER_EPOCH_EXTRA)
+    }
+
+    pub(super) fn apply_post(
+        &mut self,
+        record: &Record,
+        post: &Post,
+        height: u64,
+    ) -> Result<(), Reject> {
+        let epoch = self.epoch_of(height);
+        if post.epoch > epoch || post.epoch.saturating_add(1) < epoch {
+            return Err(Reject::PostEpoch { said: post.epoch, epoch });
+        }
+        let most = self.posts_per_epoch();
+        if let Some(recent) = self.posts.recent.get(&record.author) {
+            if recent.said.contains_key(&record.id) {
+                return Err(Reject::Repeated(record.author));
+            }
+            if recent.epoch == epoch && recent.ordered >= most {
+                return Err(Reject::PostsSpent { peer: record.author, most });
+            }
+        }
+        if self.posts.block.height != height {
+            self.posts.block = InBlock { height, ..InBlock::default() };
+        }
+        let block = &mut self.posts.block;
+        let by_peer = block.by_peer.entry(record.author).or_default();
+        if block.all >= POSTS_PER_BLOCK_MAX || *by_peer >= POSTS_PER_PEER_PER_BLOCK_MAX {
+            return Err(Reject::BlockPosts);
+        }
+        block.all = block.all.saturating_add(1);
+        *by_peer = by_peer.saturating_add(1);
+
+        let changed = Arc::make_mut(self.posts.recent.entry(record.author).or_default());
+        if changed.epoch != epoch {
+            (changed.epoch, changed.ordered) = (epoch, 0);
+            changed.said.retain(|_, said| said.saturating_add(1) >= epoch);
+        }
+        changed.ordered = changed.ordered.saturating_add(1);
+        changed.said.insert(record.id, post.epoch);
+        self.posts.total = self.posts.total.saturating_add(1);
+        if let Some(forecast) = &post.forecast {
+            self.note_spec(record, forecast, height);
+        }
+        Ok(())
+    }
+
+    fn note_spec(&mut self, record: &Record, forecast: &Forecast, height: u64) {
+        let (id, author) = (record.id, record.author);
+        let spec = SpecState { id, author, height, forecast: forecast.clone(), credited: None };
+        self.posts.specs.insert(id, Arc::new(spec));
+        self.history =
+            hash_parts("assay history v1", &[&self.history, b"spec", &id.0, &height.to_le_bytes()]);
+    }
+
+    /// Checks that what a claim cites are specs on the ledger.
+    pub(super) fn check_citations(&self, cites: &[RecordId]) -> Result<(), Reject> {
+        match cites.iter().find(|id| self.spec(**id).is_none()) {
+            Some(unknown) => Err(Reject::UnknownSpec(*unknown)),
+            None => Ok(()),
+        }
+    }
+
+    /// Remembers what a claim cites.
+    pub(super) fn note_citations(&mut self, claim: ClaimId, cites: &[RecordId]) {
+        if cites.is_empty() {
+            return;
+        }
+        let ids: Vec<u8> = cites.iter().flat_map(|id| id.0).collect();
+        self.history = hash_parts("assay history v1", &[&self.history, b"cites", &claim.0, &ids]);
+        self.posts.citations.insert(claim, cites.into());
+    }
+
+    /// Credits the first spec of somebody else that a confirmed claim followed and bore out.
+    ///
+    /// Only a claim that led its track and that a second committee confirmed credits anybody, once,
+    /// and a spec is credited once: every credit costs the network's best being beaten, so that two
+    /// operators who cite each other gain nothing that work would not bring them.
+    pub(super) fn credit_specs(&mut self, id: ClaimId) {
+        let Some(claim) = self.claim(id) else { return };
+        let measured = claim.verdict().and_then(|verdict| verdict.ratio);
+        let (Some(ratio), true) = (measured, claim.is_confirmed()) else { return };
+        if claim.outcome() != Some(Outcome::Accepted) {
+            return;
+        }
+        let operator = self.operator(claim.author);
+        let earns = |spec: &&SpecState| {
+            spec.credited.is_none()
+                && spec.height < claim.docketed_at
+                && self.operator(spec.author) != operator
+                && spec.forecast.hardware_class == claim.hardware_class
+                && bears_out(spec.forecast.ratio_ppm, ratio.ppm)
+        };
+        let cited = self.citations(id).iter().filter_map(|spec| self.spec(*spec));
+        let Some((spec, author)) = cited.into_iter().find(earns).map(|s| (s.id, s.author)) else {
+            return;
+        };
+        if let Some(spec) = self.posts.specs.get_mut(&spec) {
+            Arc::make_mut(spec).credited = Some(id);
+        }
+        self.history = hash_parts("assay history v1", &[&self.history, b"credit", &spec.0, &id.0]);
+        let occasion = Occasion { height: self.height, claim: Some(id), round: None };
+        self.book(author, Rule::CitedSpec, occasion);
+    }
+}
