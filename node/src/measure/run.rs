@@ -100,7 +100,10 @@ pub async fn run(
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     // Before the lock, so that the nodes of a host wait together.
     let patience = (options.deadline / PATIENCE, LOOK_AGAIN);
-    let quiet = async { Ok(wait_for_quiet(load_milli, cores, patience, &mut progress).await) };
+    let quiet = async {
+        wait_for_quiet(load_milli, cores, patience, &mut progress).await;
+        Ok(())
+    };
     limits.guard(quiet).await?;
     let _lock = limits.guard(lock(options, &mut progress)).await?;
     let mut repeats = 0;
