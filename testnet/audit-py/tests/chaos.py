@@ -107,7 +107,7 @@ class Chaos:
         try:
             self.world.block([signed])
         except Reject:
-            if len(self.refused) < REFUSED_MAX:
+            if self.world.items and len(self.refused) < REFUSED_MAX:
                 self._keep(said[1], signed)
 
     def _keep(self, kind: str, signed: Message) -> None:
