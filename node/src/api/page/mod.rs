@@ -1,6 +1,7 @@
 //! The pages: plain HTML that reads without JavaScript.
 
 mod disclosures;
+mod dissent;
 mod entry;
 mod format;
 mod home;
