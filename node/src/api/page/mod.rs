@@ -1,5 +1,6 @@
 //! The pages: plain HTML that reads without JavaScript.
 
+mod board;
 mod disclosures;
 mod entry;
 mod format;
@@ -7,6 +8,7 @@ mod home;
 mod plot;
 mod rounds;
 
+pub(super) use board::{Choice, Shown, board, thread};
 pub(super) use entry::entry;
 pub(super) use home::home;
 
@@ -62,6 +64,10 @@ fn header(snapshot: &Snapshot) -> Markup {
                 p.brand {
                     a href="/" { "Assay" }
                     span.network { (quoted(&state.genesis().name)) }
+                }
+                nav.site aria-label="Pages" {
+                    a href="/" { "Claims" }
+                    a href="/board" { "Board" }
                 }
                 p.link-state role="status" {
                     span.when-off { "reload to update" }
