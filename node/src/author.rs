@@ -33,7 +33,8 @@ impl Author {
     /// # Errors
     ///
     /// [`SubmitError`] when the ledger would refuse the claim, when the own measurement fails, or
-    /// when it leaves no hope of another verdict and the request does not insist.
+    /// when it leaves no hope of another verdict, or the recipe cannot be loaded, and the request does
+    /// not insist.
     pub async fn submit(&self, request: ClaimRequest) -> Result<ClaimAccepted, SubmitError> {
         request.check()?;
         let me = PeerId(self.key.verifying_key().to_bytes());
@@ -49,6 +50,9 @@ impl Author {
             Claim { recipe, parent, result_seal: [0; 32], summary, hardware_class, cites };
         // Refused claims are refused before minutes are spent on measuring them.
         self.check(&claim)?;
+        if !insist {
+            self.check_files(&recipe).await?;
+        }
 
         let (ratio_ppm, own_verdict) = match ratio_ppm {
             Some(ratio_ppm) => (ratio_ppm, None),
@@ -92,6 +96,18 @@ impl Author {
             .with(|peer| applies(peer.state(), &record))
             .map_err(|reject| SubmitError::Refused(reject.to_string()))?;
         Ok(record)
+    }
+
+    /// Whether anybody can load what the recipe names: every seat would fetch it, fail, and be replaced
+    /// until the round comes to nothing.
+    async fn check_files(&self, recipe: &Recipe) -> Result<(), SubmitError> {
+        let found = self.seat.diagnose(recipe).await;
+        found.map_err(|e| SubmitError::Unavailable(e.to_string()))?.map_err(|faults| {
+            SubmitError::Refused(format!(
+                "no seat can load this recipe; mend it, or repeat with --insist to claim it all the \
+                 same:\n{faults}"
+            ))
+        })
     }
 
     /// A plan like a seat's, on prompts that nobody drew for this claim.

@@ -8,7 +8,7 @@
 //! | [`ledger`], [`ordering`], [`storage`] | the shared state, what the ordering engine needs of it, sled and blobs |
 //! | [`net`], [`fetch`] | libp2p, and files by hash over it |
 //! | [`consensus`] | the host of the ordering engine |
-//! | [`seat`], [`measure`], [`author`] | measuring claims in a worker process, and making them |
+//! | [`seat`], [`measure`], [`author`], [`diagnose`] | measuring claims in a worker process, making them, refusing those that nobody can load |
 //! | [`board`], [`text`] | what was said, found again by thread, name and word; and made safe to show |
 //! | [`api`] | the pages and the local JSON API |
 //! | [`serve`] | chat templates, tool calls, the OpenAI-compatible server |
@@ -22,6 +22,7 @@ pub mod board;
 pub mod cli;
 pub mod consensus;
 pub mod daemon;
+pub mod diagnose;
 pub mod driver;
 pub mod embedded;
 pub mod explain;

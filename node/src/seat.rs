@@ -1,6 +1,7 @@
 //! A seat's measurement from plan to raw data: fetch what the recipes name, then measure it.
 
 use crate::api::MeasuringLock;
+use crate::diagnose;
 use crate::fetch::{FetchError, Fetcher};
 use crate::ledger::Ledger;
 use crate::measure::lock::HostLock;
@@ -126,6 +127,17 @@ impl Seat {
             }
         };
         self.ledger.step(input);
+    }
+
+    /// Fetches what a recipe names and looks whether it can be loaded; the inner error says why not.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError`] when the files are not to be had.
+    pub async fn diagnose(&self, recipe: &Recipe) -> Result<Result<(), String>, FetchError> {
+        let files = self.files(recipe).await?;
+        let checked = tokio::task::spawn_blocking(move || diagnose::loadable(&files)).await;
+        Ok(checked.unwrap_or_else(|error| Err(format!("its check did not end: {error}"))))
     }
 
     /// Fetches and measures by a plan, saying what it does `role`.

@@ -443,6 +443,11 @@ pub struct Measurement {
     pub y: ::core::option::Option<ArmReport>,
     #[prost(message, optional, tag = "4")]
     pub environment: ::core::option::Option<Environment>,
+    /// Prompt processing before every pair's decode loops, in microseconds: not part of the ratio.
+    #[prost(uint32, repeated, tag = "5")]
+    pub x_prefill_us: ::prost::alloc::vec::Vec<u32>,
+    #[prost(uint32, repeated, tag = "6")]
+    pub y_prefill_us: ::prost::alloc::vec::Vec<u32>,
 }
 /// One prompt decoded by both arms.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -487,9 +492,6 @@ pub struct ArmReport {
     /// tokens of the timed loops
     #[prost(uint64, tag = "1")]
     pub decoded_tokens: u64,
-    /// prompt processing, not part of the ratio
-    #[prost(uint64, tag = "2")]
-    pub prefill_ns: u64,
     /// tokens of held-out text scored by forced decode
     #[prost(uint64, tag = "3")]
     pub scored_tokens: u64,

@@ -100,7 +100,6 @@ pub(crate) fn child_recipe(bundle: u8) -> Recipe {
 pub(crate) fn arm(pairs: u64) -> ArmReport {
     ArmReport {
         decoded_tokens: pairs * 32,
-        prefill_ns: 1_000_000,
         scored_tokens: pairs * 32,
         path_positions: pairs * 32,
         repeat_positions: 33,
@@ -128,6 +127,8 @@ pub(crate) fn measurement(plan: &Plan, ratio: f64) -> Measurement {
             prompt: *prompt,
             x_ns,
             y_ns,
+            x_prefill_us: 1_000 + i % 3,
+            y_prefill_us: 1_000 + i % 5,
             x_tokens: tokens,
             y_tokens: tokens,
             x_score: score,

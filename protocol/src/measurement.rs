@@ -6,8 +6,11 @@ use serde::{Deserialize, Serialize};
 
 /// Most pairs in one measurement.
 pub const PAIRS_MAX: usize = 64;
-/// Longest decode loop, in nanoseconds: a day.
-pub const PAIR_NS_MAX: u64 = 86_400_000_000_000;
+/// Longest decode loop, in nanoseconds: an hour.
+pub const PAIR_NS_MAX: u64 = 3_600_000_000_000;
+/// Longest prefill, in microseconds: what four bytes of a varint hold, some four minutes. A longer one
+/// is said to be as long.
+pub const PREFILL_US_MAX: u32 = (1 << 28) - 1;
 /// Largest sum of nats over one prompt, in millionths: 4096 tokens of a thousand nats each.
 pub const MICRONATS_MAX: u64 = 4_096_000_000_000;
 /// Longest text in an environment field, in bytes.
@@ -35,6 +38,10 @@ pub struct Pair {
     pub x_ns: u64,
     /// Decode loop of arm Y.
     pub y_ns: u64,
+    /// Prefill of arm X before it, in microseconds, which the ratio leaves out.
+    pub x_prefill_us: u32,
+    /// Prefill of arm Y.
+    pub y_prefill_us: u32,
     /// Digest of the tokens that X generated.
     pub x_tokens: [u8; 16],
     /// Digest of the tokens that Y generated.
@@ -63,7 +70,6 @@ pub struct Score {
 #[allow(missing_docs)]
 pub struct ArmReport {
     pub decoded_tokens: u64,
-    pub prefill_ns: u64,
     pub scored_tokens: u64,
     pub identity_breaks: u64,
     pub near_ties: u64,
@@ -133,6 +139,8 @@ impl Measurement {
             x: Some(self.x.to_proto()),
             y: Some(self.y.to_proto()),
             environment: Some(self.environment.to_proto()),
+            x_prefill_us: self.pairs.iter().map(|pair| pair.x_prefill_us).collect(),
+            y_prefill_us: self.pairs.iter().map(|pair| pair.y_prefill_us).collect(),
         }
     }
 
@@ -189,7 +197,15 @@ impl Measurement {
         if message.pairs.len() > PAIRS_MAX {
             return Err(field("pairs", format!("{} pairs", message.pairs.len())));
         }
-        let pairs = message.pairs.into_iter().map(Pair::from_proto).collect::<Result<_, _>>()?;
+        let (x, y) = (&message.x_prefill_us, &message.y_prefill_us);
+        for (name, list) in [("x_prefill_us", x), ("y_prefill_us", y)] {
+            if list.len() != message.pairs.len() {
+                return Err(field(name, format!("{} of {}", list.len(), message.pairs.len())));
+            }
+        }
+        let prefills = x.iter().copied().zip(y.iter().copied());
+        let pairs = message.pairs.into_iter().zip(prefills);
+        let pairs = pairs.map(|(pair, us)| Pair::from_proto(pair, us)).collect::<Result<_, _>>()?;
         let missing = |name| move || field(name, "missing".to_owned());
         Ok(Self {
             pairs,
@@ -216,12 +232,15 @@ impl Pair {
         }
     }
 
-    fn from_proto(pair: v1::Pair) -> Result<Self, Reject> {
-        if pair.x_ns == 0 || pair.y_ns == 0 {
+    fn from_proto(pair: v1::Pair, (x_us, y_us): (u32, u32)) -> Result<Self, Reject> {
+        if pair.x_ns == 0 || pair.y_ns == 0 || x_us == 0 || y_us == 0 {
             return Err(field("pair", "a time of zero".to_owned()));
         }
         if pair.x_ns > PAIR_NS_MAX || pair.y_ns > PAIR_NS_MAX {
-            return Err(field("pair", "a time of more than a day".to_owned()));
+            return Err(field("pair", "a time of more than an hour".to_owned()));
+        }
+        if x_us > PREFILL_US_MAX || y_us > PREFILL_US_MAX {
+            return Err(field("pair", format!("a prefill of more than {PREFILL_US_MAX} us")));
         }
         let digest = |name, bytes: Vec<u8>| {
             <[u8; 16]>::try_from(bytes).map_err(|b| field(name, format!("{} bytes", b.len())))
@@ -230,6 +249,8 @@ impl Pair {
             prompt: pair.prompt,
             x_ns: pair.x_ns,
             y_ns: pair.y_ns,
+            x_prefill_us: x_us,
+            y_prefill_us: y_us,
             x_tokens: digest("x_tokens", pair.x_tokens)?,
             y_tokens: digest("y_tokens", pair.y_tokens)?,
             x_score: Score::from_proto(pair.x_score)?,
@@ -262,7 +283,6 @@ impl ArmReport {
     fn to_proto(&self) -> v1::ArmReport {
         v1::ArmReport {
             decoded_tokens: self.decoded_tokens,
-            prefill_ns: self.prefill_ns,
             scored_tokens: self.scored_tokens,
             identity_breaks: self.identity_breaks,
             near_ties: self.near_ties,
@@ -296,7 +316,6 @@ impl ArmReport {
         }
         Ok(Self {
             decoded_tokens: arm.decoded_tokens,
-            prefill_ns: arm.prefill_ns,
             scored_tokens: arm.scored_tokens,
             identity_breaks: arm.identity_breaks,
             near_ties: arm.near_ties,
@@ -385,6 +404,8 @@ mod tests {
             prompt: u32::MAX,
             x_ns: PAIR_NS_MAX,
             y_ns: PAIR_NS_MAX,
+            x_prefill_us: PREFILL_US_MAX,
+            y_prefill_us: PREFILL_US_MAX,
             x_tokens: [255; 16],
             y_tokens: [255; 16],
             x_score: score,
@@ -393,7 +414,6 @@ mod tests {
         };
         let arm = ArmReport {
             decoded_tokens: u64::MAX,
-            prefill_ns: u64::MAX,
             scored_tokens: u64::MAX,
             identity_breaks: u64::MAX,
             near_ties: u64::MAX,
@@ -445,7 +465,9 @@ mod tests {
             assert!(reject.to_string().contains(name), "{name}: {reject}");
         };
         spoil(&|m| m.pairs[3].x_ns = 0, "time of zero");
-        spoil(&|m| m.pairs[3].y_ns = PAIR_NS_MAX + 1, "more than a day");
+        spoil(&|m| m.pairs[3].y_ns = PAIR_NS_MAX + 1, "more than an hour");
+        spoil(&|m| m.pairs[3].x_prefill_us = 0, "time of zero");
+        spoil(&|m| m.pairs[3].y_prefill_us = PREFILL_US_MAX + 1, "prefill");
         spoil(&|m| m.pairs[3].x_score.kl_micronats = MICRONATS_MAX + 1, "kl_micronats");
         spoil(&|m| m.pairs[3].y_score.nll_micronats = u64::MAX, "nll_micronats");
         spoil(&|m| m.pairs[3].base_nll_micronats = u64::MAX, "base_nll_micronats");
@@ -456,6 +478,19 @@ mod tests {
         spoil(&|m| m.x.decoded_tokens = 1, "choice_breaks");
         let pair = largest().pairs[0].clone();
         spoil(&|m| m.pairs.push(pair.clone()), "65 pairs");
+    }
+
+    #[test]
+    fn prefills_are_as_many_as_pairs() {
+        for (count, name) in [(63, "x_prefill_us"), (65, "y_prefill_us")] {
+            let mut packed = largest().to_proto();
+            match name {
+                "x_prefill_us" => packed.x_prefill_us.resize(count, 1),
+                _ => packed.y_prefill_us.resize(count, 1),
+            }
+            let reject = Measurement::from_proto(packed).unwrap_err();
+            assert!(reject.to_string().contains(name), "{name}: {reject}");
+        }
     }
 
     #[test]

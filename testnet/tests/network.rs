@@ -12,6 +12,8 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(120);
+/// For claims that seats really measure, one after the other, on a machine that may be busy.
+const MEASURING_PATIENCE: Duration = Duration::from_secs(900);
 
 /// The `assay` program of the same build.
 fn assay() -> PathBuf {
@@ -31,12 +33,25 @@ fn status(node: &Node) -> Status {
     node.client().unwrap().get("/api/status").unwrap()
 }
 
-fn wait(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+fn wait(what: &str, done: impl FnMut() -> bool) {
+    wait_for(PATIENCE, what, done);
+}
+
+fn wait_for(patience: Duration, what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + patience;
     while !done() {
-        assert!(Instant::now() < deadline, "{what}: not within {} s", PATIENCE.as_secs());
+        assert!(Instant::now() < deadline, "{what}: not within {} s", patience.as_secs());
         std::thread::sleep(Duration::from_millis(200));
     }
+}
+
+/// Few and short pairs: what is measured is the same, only less of it.
+fn brief(members: Vec<Member>) -> Genesis {
+    let mut genesis = layout::genesis(members);
+    genesis.measurement.pairs = 4;
+    genesis.measurement.pairs_min = 4;
+    genesis.measurement.decode_tokens = 8;
+    genesis
 }
 
 /// Makes a claim whose result was made up, so that nothing is measured beforehand.
@@ -174,6 +189,64 @@ fn flipped_bytes_are_found(file: &Path, layout: &Layout) {
         std::fs::write(&damaged, &bytes[..cut]).unwrap();
         assert!(!audit(&damaged, layout).0, "cut at {cut}");
     }
+}
+
+/// A throttled run and a boast, sealed by their authors and measured by others: the ledger's number is
+/// what the samples say and nothing else, and the opening shows what the author had sealed.
+#[test]
+fn what_an_author_seals_moves_no_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let layout = layout::create(&folder.path().join("net"), brief).unwrap();
+    let bundles = write_bundles(&layout.root).unwrap();
+    let nodes = nodes::start(&assay(), &layout).unwrap();
+    unloadable_checkpoints_are_refused_by_diagnosis(&layout);
+    let sealed = [("serial-rows", "0.2", 200_000), ("same-again", "40", 40_000_000)];
+    for (author, (bundle, ratio, _)) in sealed.into_iter().enumerate() {
+        let scenario = Scenario {
+            author,
+            bundle,
+            summary: bundle,
+            invented_ratio: Some(ratio),
+            ..SCENARIOS[0]
+        };
+        make(&assay(), &layout.nodes[author].home, &bundles, &scenario).unwrap();
+    }
+    let rows = || nodes[4].client().unwrap().get::<Claims>("/api/claims").unwrap().claims;
+    wait_for(MEASURING_PATIENCE, "both authors open their results", || {
+        rows().iter().filter(|row| row.author_ratio_ppm.is_some()).count() == sealed.len()
+    });
+    for (bundle, _, sealed_ppm) in sealed {
+        let rows = rows();
+        let row = rows.iter().find(|row| row.summary == bundle).unwrap();
+        assert_eq!(row.author_ratio_ppm, Some(sealed_ppm));
+        let ratio = row.ratio.unwrap();
+        assert!(ratio.low_ppm <= ratio.ppm && ratio.ppm <= ratio.high_ppm);
+        // Neither recipe is five times slower or forty times faster on any machine.
+        assert!((400_000..20_000_000).contains(&ratio.ppm), "{bundle}: {ratio:?}");
+    }
+    let export = folder.path().join("sealed.assay");
+    let home = layout.nodes[0].home.clone();
+    let exported = run(&["ledger", "export"], &[("--home", &home), ("--out", &export)]);
+    assert!(exported.status.success(), "{exported:?}");
+    // The audit computes every number again from the samples alone.
+    let (ok, report) = audit(&export, &layout);
+    assert!(ok, "{report}");
+}
+
+/// A checkpoint that no seat can load is refused where it is claimed, by what is wrong with it.
+fn unloadable_checkpoints_are_refused_by_diagnosis(layout: &Layout) {
+    let folder = layout.root.join("unloadable");
+    std::fs::create_dir(&folder).unwrap();
+    for (name, bytes) in assay_kernels::embedded_files() {
+        let kept = if name == "model.safetensors" { bytes.len() / 2 } else { bytes.len() };
+        std::fs::write(folder.join(name), &bytes[..kept]).unwrap();
+    }
+    let home = layout.nodes[0].home.clone();
+    let options = ["claim", "new", "--ratio", "1.5", "--summary", "half a checkpoint"];
+    let refused = run(&options, &[("--home", &home), ("--checkpoint", &folder)]);
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success(), "{told}");
+    assert!(told.contains("no seat can load") && told.contains("CK"), "{told}");
 }
 
 /// The demonstration itself, as a script would run it. Speed depends on how busy the machine is,

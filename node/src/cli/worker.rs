@@ -1,7 +1,7 @@
 //! `assay worker`: the process that measures, started by the node.
 
 use super::output::Format;
-use crate::measure::{Job, worker};
+use crate::measure::{Job, confine, worker};
 use std::io::{BufRead, Read};
 
 /// Measures one job from standard input; the node starts this itself.
@@ -22,6 +22,12 @@ pub struct WorkerArgs {
 pub fn run(args: WorkerArgs, _format: Format) -> anyhow::Result<()> {
     prefer_as_victim();
     let job = Job::read(&mut std::io::stdin().lock());
+    if let Ok(job) = &job {
+        // Before any other thread: those that the adapter's driver starts inherit it.
+        for gap in confine(job) {
+            tracing::warn!("this worker is confined only in part: {gap}");
+        }
+    }
     if args.supervised {
         std::thread::Builder::new().name("lifeline".to_owned()).spawn(end_with_stdin)?;
     }

@@ -57,6 +57,8 @@ mod tests {
             prompt: 0,
             x_ns,
             y_ns,
+            x_prefill_us: 1,
+            y_prefill_us: 1,
             x_tokens: [0; 16],
             y_tokens: [0; 16],
             x_score: Score::default(),

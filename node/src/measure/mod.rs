@@ -11,9 +11,13 @@
 //! ```
 //!
 //! A kernel bundle is foreign code for the adapter, so it runs in the worker process alone: its
-//! environment is cleared, its output bounded, and it is killed when it overstays. Standard input
-//! stays open for as long as the parent lives; a supervised worker ends itself when it closes.
+//! environment is cleared, its output bounded, and it is killed when it overstays. On Linux it confines
+//! itself before it opens the adapter: it then reads what it measures and the driver's files, and neither
+//! writes a file nor opens a connection nor starts a program. Standard input stays open for as long as
+//! the parent lives; a supervised worker ends itself when it closes.
 
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod confine;
 mod disturbance;
 mod environment;
 mod error;
@@ -29,3 +33,16 @@ pub use error::MeasureError;
 pub use job::{Job, JobError, RecipeFiles};
 pub use message::Progress;
 pub use run::{Options, REPEATS_MAX, run};
+
+/// Confines this thread, and all that it starts, to what `job` needs; for good. Returns why something
+/// could not be done, which is nothing where all is in force.
+#[must_use]
+pub fn confine(job: &Job) -> Vec<String> {
+    #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+    return confine::confine(job);
+    #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+    {
+        let _ = job;
+        vec!["workers are confined on Linux only".to_owned()]
+    }
+}

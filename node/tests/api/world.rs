@@ -383,6 +383,8 @@ fn measurement(plan: &Plan, index: usize, truth: Truth) -> Measurement {
             prompt: *prompt,
             x_ns,
             y_ns,
+            x_prefill_us: 6_700,
+            y_prefill_us: 6_700,
             x_tokens: tokens,
             y_tokens: tokens,
             x_score,
@@ -422,7 +424,6 @@ fn score(perplexity: f64, lossy: bool) -> Score {
 fn arm(lossy: bool) -> ArmReport {
     ArmReport {
         decoded_tokens: 12 * 64,
-        prefill_ns: 80_000_000,
         scored_tokens: 12 * 32,
         identity_breaks: if lossy { 28 } else { 0 },
         path_positions: 12 * 64,

@@ -17,7 +17,7 @@ fn assert_nothing_broken(arm: &ArmReport) {
     assert_eq!((arm.decoded_tokens, arm.scored_tokens), (8, 12));
     // Both pairs are compared, four positions each; one is decoded again, prefill's choice included.
     assert_eq!((arm.path_positions, arm.repeat_positions, arm.reach_positions), (8, 5, 5));
-    assert!(arm.prefill_ns > 0 && arm.bytes_per_token > 1_000_000);
+    assert!(arm.bytes_per_token > 1_000_000);
 }
 
 /// The scores of arm X or of arm Y, with the base's log-likelihood.

@@ -184,6 +184,8 @@ async fn measure_refuses_results_that_were_not_planned() {
         prompt,
         x_ns: 1,
         y_ns: 1,
+        x_prefill_us: 1,
+        y_prefill_us: 1,
         x_tokens: digest,
         y_tokens: digest,
         x_score: Score::default(),
@@ -191,9 +193,9 @@ async fn measure_refuses_results_that_were_not_planned() {
         base_nll_micronats: 0,
     };
     for (pairs, reason) in [
-        (vec![pair(5)], "not those of the plan"),
-        (vec![pair(2), pair(5)], "not those of the plan"),
-        (vec![pair(5), pair(2)], "0 decoded tokens, planned were 8"),
+        (vec![pair(5)], "other prompts than those drawn"),
+        (vec![pair(2), pair(5)], "other prompts than those drawn"),
+        (vec![pair(5), pair(2)], "0 decoded tokens instead of 8"),
     ] {
         let measurement = Measurement {
             pairs,

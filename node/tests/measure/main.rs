@@ -3,6 +3,7 @@
 //! Every test has `measure` in its name: tests on an adapter run one at a time.
 
 mod commands;
+mod confine;
 mod gates;
 mod limits;
 mod support;

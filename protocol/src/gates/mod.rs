@@ -47,6 +47,10 @@ pub struct ResolvedPair {
     pub parent_ns: u64,
     /// Decode loop of the child, in nanoseconds.
     pub child_ns: u64,
+    /// Prefill of the parent, in microseconds.
+    pub parent_prefill_us: u32,
+    /// Prefill of the child, in microseconds.
+    pub child_prefill_us: u32,
     /// The parent's distance from the base.
     pub parent: Score,
     /// The child's distance from the base.
@@ -78,13 +82,23 @@ impl<'a> Evidence<'a> {
     pub fn pairs(&self) -> impl Iterator<Item = ResolvedPair> + use<'a> {
         let child = self.plan.child;
         self.measurement.pairs.iter().map(move |pair| {
-            let (x, y) = ((pair.x_ns, pair.x_score), (pair.y_ns, pair.y_score));
-            let ((parent_ns, parent), (child_ns, child)) = match child {
+            let x = (pair.x_ns, pair.x_prefill_us, pair.x_score);
+            let y = (pair.y_ns, pair.y_prefill_us, pair.y_score);
+            let (of_parent, of_child) = match child {
                 Arm::X => (y, x),
                 Arm::Y => (x, y),
             };
-            let base_nll_micronats = pair.base_nll_micronats;
-            ResolvedPair { parent_ns, child_ns, parent, child, base_nll_micronats }
+            let (parent_ns, parent_prefill_us, parent) = of_parent;
+            let (child_ns, child_prefill_us, child) = of_child;
+            ResolvedPair {
+                parent_ns,
+                child_ns,
+                parent_prefill_us,
+                child_prefill_us,
+                parent,
+                child,
+                base_nll_micronats: pair.base_nll_micronats,
+            }
         })
     }
 

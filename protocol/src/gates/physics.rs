@@ -2,10 +2,16 @@
 
 use super::{Evidence, Gate, GateResult, PPM, result};
 use crate::ids::PeerId;
+use crate::statistics::{median, signed_rank_p};
 use serde::{Deserialize, Serialize};
 
 /// How many times as long as the parent's the child's prefill may take before it is flagged.
 const PREFILL_RATIO: f64 = 2.0;
+/// Probability with which a child whose prefill takes exactly so long is flagged all the same.
+const PREFILL_ALPHA: f64 = 0.001;
+/// A seat's memory is believed to deliver at most so many times what its committee's machines of the
+/// same class deliver: a seat that claims more would lift its own floor out of the way.
+const BANDWIDTH_FACTOR_MAX: f64 = 1.5;
 
 /// What looks impossible or evasive. A flag refuses nothing: it is there for people and for later
 /// rulings.
@@ -25,37 +31,68 @@ pub struct Flag {
     pub kind: FlagKind,
     /// On whose machine.
     pub seat: PeerId,
-    /// The figure that raised it, in millionths: share of the roofline, or ratio of prefill times.
+    /// The figure that raised it, in millionths: share of the roofline, or the median ratio of prefill
+    /// times.
     pub ppm: u64,
+}
+
+/// Megabytes per second that the seat's memory is believed to deliver: what its own probe says, unless
+/// the other seats of its class make that implausible.
+#[allow(clippy::cast_precision_loss)]
+fn bandwidth_mb_s(seat: &Evidence<'_>, evidence: &[Evidence<'_>]) -> f64 {
+    let own = &seat.measurement.environment;
+    let others = evidence.iter().filter(|other| other.plan.seat != seat.plan.seat);
+    let others = others.map(|other| &other.measurement.environment);
+    let figures = others
+        .filter(|other| other.hardware_class == own.hardware_class && other.bandwidth_mb_s > 0)
+        .map(|other| other.bandwidth_mb_s as f64);
+    let most = median(figures).map_or(f64::INFINITY, |known| known * BANDWIDTH_FACTOR_MAX);
+    let claimed = own.bandwidth_mb_s as f64;
+    if claimed < most { claimed } else { most }
 }
 
 /// Share of what the seat's memory can deliver that the child's decode loops needed, weights alone.
 /// Infinite where the seat measured no bandwidth.
 #[allow(clippy::cast_precision_loss)]
-fn roofline_share(seat: &Evidence<'_>) -> f64 {
+fn roofline_share(seat: &Evidence<'_>, evidence: &[Evidence<'_>]) -> f64 {
     let child_ns = seat.pairs().fold(0_u64, |sum, pair| sum.saturating_add(pair.child_ns)) as f64;
     let child = seat.child();
     // A megabyte per second is a byte per microsecond.
-    let floor_us = child.bytes_per_token as f64 * child.decoded_tokens as f64
-        / seat.measurement.environment.bandwidth_mb_s as f64;
+    let floor_us =
+        child.bytes_per_token as f64 * child.decoded_tokens as f64 / bandwidth_mb_s(seat, evidence);
     floor_us * 1_000.0 / child_ns
 }
 
+/// How far each pair's prefill of the child lies above [`PREFILL_RATIO`] times the parent's, as logs.
+fn prefill_excess(seat: &Evidence<'_>) -> Vec<f64> {
+    let ratio = |child: u32, parent: u32| f64::from(child) / f64::from(parent);
+    let ratios = seat.pairs().map(|pair| ratio(pair.child_prefill_us, pair.parent_prefill_us));
+    ratios.map(|ratio| libm::log(ratio / PREFILL_RATIO)).collect()
+}
+
 /// Every flag that the raw data raise, seats in order of their keys.
+///
+/// A prefill is flagged where the lower bound of the signed ranks on its pairs' ratios exceeds
+/// [`PREFILL_RATIO`], one-sided at [`PREFILL_ALPHA`]: on the seat's own pairs, or on those of all seats
+/// together where one seat has too few. A busy moment lengthens a few prefills of either arm and
+/// moves no rank but theirs, which a ratio of sums would not survive.
 #[must_use]
-#[allow(clippy::cast_precision_loss)]
 pub fn flags(evidence: &[Evidence<'_>]) -> Vec<Flag> {
+    let excess: Vec<Vec<f64>> = evidence.iter().map(prefill_excess).collect();
+    let all: Vec<f64> = excess.iter().flatten().copied().collect();
+    let together = signed_rank_p(&all) <= PREFILL_ALPHA;
     let mut flags = Vec::new();
-    for seat in evidence {
-        let share = roofline_share(seat);
-        let prefill = seat.child().prefill_ns as f64 / seat.parent().prefill_ns as f64;
-        for (kind, value, most) in
-            [(FlagKind::Roofline, share, 1.0), (FlagKind::Prefill, prefill, PREFILL_RATIO)]
-        {
-            // NaN, from a seat without any figure, raises nothing; infinity does.
-            if value > most {
-                flags.push(Flag { kind, seat: seat.plan.seat, ppm: to_ppm(value) });
-            }
+    for (seat, excess) in evidence.iter().zip(excess) {
+        let share = roofline_share(seat, evidence);
+        // NaN, from a seat without any figure, raises nothing; infinity does.
+        if share > 1.0 {
+            flags.push(Flag { kind: FlagKind::Roofline, seat: seat.plan.seat, ppm: to_ppm(share) });
+        }
+        let slower = together || signed_rank_p(&excess) <= PREFILL_ALPHA;
+        let typical = median(excess).filter(|typical| slower && *typical > 0.0);
+        if let Some(typical) = typical {
+            let ppm = to_ppm(libm::exp(typical) * PREFILL_RATIO);
+            flags.push(Flag { kind: FlagKind::Prefill, seat: seat.plan.seat, ppm });
         }
     }
     flags.sort_by_key(|flag| (flag.seat, flag.kind));
@@ -67,8 +104,13 @@ pub fn flags(evidence: &[Evidence<'_>]) -> Vec<Flag> {
 #[must_use]
 pub fn physics(evidence: &[Evidence<'_>]) -> GateResult {
     let flagged = flags(evidence).len();
-    let closest = evidence.iter().map(roofline_share).fold(0.0, f64::max);
-    let detail = format!("{flagged} flags, at most {:.1} % of the roofline", closest * 100.0);
+    let closest = evidence.iter().map(|seat| roofline_share(seat, evidence)).fold(0.0, f64::max);
+    let prefills = evidence.iter().filter_map(|seat| median(prefill_excess(seat)));
+    let slowest = prefills.map(|excess| libm::exp(excess) * PREFILL_RATIO).fold(0.0, f64::max);
+    let detail = format!(
+        "{flagged} flags, at most {:.1} % of the roofline and {slowest:.2} times the parent's prefill",
+        closest * 100.0
+    );
     result(Gate::Physics, true, detail)
 }
 
@@ -82,15 +124,37 @@ fn to_ppm(value: f64) -> u64 {
 mod tests {
     use super::*;
     use crate::fixtures::Committee;
+    use crate::plan::Arm;
+
+    /// Makes the child read 10 MB a token at twice what a memory of 10 GB/s delivers: 256 tokens in
+    /// 0.128 s.
+    fn too_fast(committee: &mut Committee, seat: usize) {
+        for pair in &mut committee.measurements[seat].pairs {
+            (pair.x_ns, pair.y_ns) = (16_000_000, 16_000_000);
+        }
+    }
+
+    /// Multiplies the child's prefill on a seat's pairs from `from` to `to`.
+    fn slow_prefill(
+        committee: &mut Committee,
+        seat: usize,
+        pairs: std::ops::Range<usize>,
+        by: u32,
+    ) {
+        let child = committee.plans[seat].child;
+        for pair in &mut committee.measurements[seat].pairs[pairs] {
+            match child {
+                Arm::X => pair.x_prefill_us *= by,
+                Arm::Y => pair.y_prefill_us *= by,
+            }
+        }
+    }
 
     #[test]
     fn faster_than_memory_is_flagged_with_its_figure_and_passes() {
         let mut committee = Committee::honest(1.0);
         assert_eq!(flags(&committee.evidence()), []);
-        // 256 tokens of 10 MB at 10 GB/s take 0.256 s; all eight pairs together in 0.128 s.
-        for pair in &mut committee.measurements[1].pairs {
-            (pair.x_ns, pair.y_ns) = (16_000_000, 16_000_000);
-        }
+        too_fast(&mut committee, 1);
         let found = flags(&committee.evidence());
         let [flag] = found.as_slice() else { panic!("{found:?}") };
         assert_eq!((flag.kind, flag.seat), (FlagKind::Roofline, committee.plans[1].seat));
@@ -99,12 +163,77 @@ mod tests {
     }
 
     #[test]
-    fn work_moved_into_the_prefill_is_flagged() {
-        let mut committee = Committee::honest(1.3);
-        committee.spoil(0, |arm| arm.prefill_ns *= 3);
+    fn a_seat_cannot_claim_the_floor_away() {
+        let mut committee = Committee::honest(1.0);
+        too_fast(&mut committee, 1);
+        committee.measurements[1].environment.bandwidth_mb_s = u64::MAX;
         let found = flags(&committee.evidence());
         let [flag] = found.as_slice() else { panic!("{found:?}") };
-        assert_eq!((flag.kind, flag.ppm), (FlagKind::Prefill, 3_000_000));
+        // Half again as much as the others' memory is believed, and no more.
+        assert_eq!((flag.kind, flag.ppm), (FlagKind::Roofline, 1_333_333));
+        // A machine of another class has nobody here to be compared with.
+        committee.measurements[1].environment.hardware_class = "another".to_owned();
+        assert_eq!(flags(&committee.evidence()), []);
+    }
+
+    #[test]
+    fn a_somewhat_faster_memory_is_believed() {
+        let mut committee = Committee::honest(1.0);
+        for pair in &mut committee.measurements[1].pairs {
+            (pair.x_ns, pair.y_ns) = (23_000_000, 23_000_000);
+        }
+        committee.measurements[1].environment.bandwidth_mb_s = 14_500;
+        assert_eq!(flags(&committee.evidence()), []);
+    }
+
+    #[test]
+    fn work_moved_into_the_prefill_is_flagged() {
+        let mut committee = Committee::honest(1.3);
+        for seat in 0..committee.seats() {
+            slow_prefill(&mut committee, seat, 0..8, 3);
+        }
+        let found = flags(&committee.evidence());
+        assert_eq!(found.len(), committee.seats());
+        for flag in found {
+            assert_eq!(flag.kind, FlagKind::Prefill);
+            assert!((2_990_000..3_010_000).contains(&flag.ppm), "{flag:?}");
+        }
+    }
+
+    #[test]
+    fn a_busy_moment_is_no_work_moved_into_the_prefill() {
+        // One pair of each seat took a thousand times as long, which makes any sum of times absurd.
+        let mut committee = Committee::honest(1.3);
+        for seat in 0..committee.seats() {
+            slow_prefill(&mut committee, seat, 2..3, 1_000);
+        }
+        assert_eq!(flags(&committee.evidence()), []);
+        // A prefill that is slower within what is allowed is not flagged for being so everywhere.
+        let mut committee = Committee::honest(1.3);
+        for seat in 0..committee.seats() {
+            slow_prefill(&mut committee, seat, 0..8, 2);
+            committee.measurements[seat].pairs.iter_mut().for_each(|pair| {
+                let longer = |us: u32| us + us / 50;
+                match committee.plans[seat].child {
+                    Arm::X => pair.y_prefill_us = longer(pair.y_prefill_us),
+                    Arm::Y => pair.x_prefill_us = longer(pair.x_prefill_us),
+                }
+            });
+        }
+        assert_eq!(flags(&committee.evidence()), []);
+    }
+
+    #[test]
+    fn a_seat_with_enough_pairs_is_flagged_alone() {
+        let mut committee = Committee::honest(1.3);
+        for seat in 0..committee.seats() {
+            let pairs = committee.measurements[seat].pairs.clone();
+            committee.measurements[seat].pairs.extend(pairs);
+        }
+        slow_prefill(&mut committee, 2, 0..16, 3);
+        let found = flags(&committee.evidence());
+        let [flag] = found.as_slice() else { panic!("{found:?}") };
+        assert_eq!((flag.kind, flag.seat), (FlagKind::Prefill, committee.plans[2].seat));
     }
 
     #[test]

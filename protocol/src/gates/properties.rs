@@ -1,15 +1,18 @@
 //! Properties of every gate: worse data never help, the order of seats is nothing, no input panics.
 
 use super::{
-    Evidence, GateResult, gain, identity, path, physics, quality, reach, repeat, shape, speed,
+    Evidence, FlagKind, GateResult, gain, identity, path, physics, quality, reach, repeat, shape,
+    speed,
 };
 use crate::calibration::Calibration;
 use crate::fixtures::{self, Committee};
 use crate::genesis::Genesis;
-use crate::measurement::{ArmReport, MICRONATS_MAX, PAIR_NS_MAX, Score};
+use crate::ids::PeerId;
+use crate::measurement::{ArmReport, MICRONATS_MAX, PAIR_NS_MAX, Pair, Score};
 use crate::plan::Arm;
 use crate::statistics::BetweenSeats;
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 
 /// What is known of a class before its first round.
 fn known(genesis: &Genesis) -> BetweenSeats {
@@ -40,7 +43,7 @@ fn worsen(committee: &mut Committee, seat: usize, pair: usize, kind: u8, amount:
         Arm::X => (&mut measurement.pairs[pair % count].x_score, &mut measurement.x),
         Arm::Y => (&mut measurement.pairs[pair % count].y_score, &mut measurement.y),
     };
-    match kind % 9 {
+    match kind % 10 {
         0 => score.kl_micronats = (score.kl_micronats + amount).min(MICRONATS_MAX),
         1 => score.nll_micronats = (score.nll_micronats + amount).min(MICRONATS_MAX),
         2 => score.agreements = score.agreements.saturating_sub(amount as u32 % 64),
@@ -49,8 +52,15 @@ fn worsen(committee: &mut Committee, seat: usize, pair: usize, kind: u8, amount:
         5 => arm.path_breaks += amount % 9,
         6 => arm.reach_breaks += amount % 9,
         7 => arm.repeat_breaks += amount % 9,
-        _ => arm.nonfinite_logits += amount % 9,
+        8 => arm.nonfinite_logits += amount % 9,
+        _ => arm.shape[0] |= (amount % 2) as u8 * 128,
     }
+}
+
+/// The seats with a flag of this kind.
+fn flagged(committee: &Committee, kind: FlagKind) -> BTreeSet<PeerId> {
+    let flags = super::flags(&committee.evidence()).into_iter();
+    flags.filter(|flag| flag.kind == kind).map(|flag| flag.seat).collect()
 }
 
 fn scored(kl: u64, agreements: u32, nll: i64) -> Committee {
@@ -71,7 +81,7 @@ proptest! {
         kl in 0_u64..2_000_000,
         agreements in 27_u32..=32,
         nll in -2_000_000_i64..2_000_000,
-        changes in prop::collection::vec((0_usize..3, 0_usize..8, 0_u8..9, 0_u64..30_000_000), 1..12),
+        changes in prop::collection::vec((0_usize..3, 0_usize..8, 0_u8..10, 0_u64..30_000_000), 1..12),
     ) {
         let mut committee = scored(kl, agreements, nll);
         let mut before = all(&committee.evidence());
@@ -109,6 +119,52 @@ proptest! {
     }
 
     #[test]
+    fn a_longer_prefill_never_takes_a_flag_back(
+        excess in prop::collection::vec(500_u32..5_000, 24),
+        seat in 0_usize..3,
+        pair in 0_usize..8,
+        more in 0_u32..100_000,
+    ) {
+        let mut committee = Committee::honest(1.1);
+        let times = committee.measurements.iter_mut().flat_map(|m| &mut m.pairs);
+        for (pair, us) in times.zip(excess) {
+            (pair.x_prefill_us, pair.y_prefill_us) = (us, us);
+        }
+        for (plan, measurement) in committee.plans.iter().zip(&mut committee.measurements) {
+            let of_child = |pair: &mut Pair| match plan.child {
+                Arm::X => pair.x_prefill_us *= 2,
+                Arm::Y => pair.y_prefill_us *= 2,
+            };
+            measurement.pairs.iter_mut().for_each(of_child);
+        }
+        let before = flagged(&committee, FlagKind::Prefill);
+        let child = committee.plans[seat].child;
+        let longer = &mut committee.measurements[seat].pairs[pair];
+        match child {
+            Arm::X => longer.x_prefill_us += more,
+            Arm::Y => longer.y_prefill_us += more,
+        }
+        prop_assert!(before.is_subset(&flagged(&committee, FlagKind::Prefill)));
+    }
+
+    #[test]
+    fn no_claimed_bandwidth_hides_what_half_again_as_much_would_show(
+        child_ns in 1_000_000_u64..100_000_000,
+        claimed in 1_u64..,
+    ) {
+        let mut committee = Committee::honest(1.0);
+        for pair in &mut committee.measurements[0].pairs {
+            (pair.x_ns, pair.y_ns) = (child_ns, child_ns);
+        }
+        let mut with = |bandwidth_mb_s| {
+            committee.measurements[0].environment.bandwidth_mb_s = bandwidth_mb_s;
+            flagged(&committee, FlagKind::Roofline)
+        };
+        let plausible = with(15_000);
+        prop_assert!(plausible.is_subset(&with(claimed)));
+    }
+
+    #[test]
     fn the_order_of_the_seats_changes_nothing(
         kl in 0_u64..2_000_000,
         agreements in 27_u32..=32,
@@ -129,27 +185,26 @@ proptest! {
 
     #[test]
     fn no_figures_panic(
-        figures in prop::collection::vec(any::<u64>(), 15),
+        figures in prop::collection::vec(any::<u64>(), 14),
         times in prop::collection::vec((1..=PAIR_NS_MAX, 0..=MICRONATS_MAX, any::<u32>()), 0..5),
         bandwidth in any::<u64>(),
     ) {
         let mut committee = Committee::honest(1.0);
         let arm = ArmReport {
             decoded_tokens: figures[0],
-            prefill_ns: figures[1],
-            scored_tokens: figures[2],
-            identity_breaks: figures[3],
-            near_ties: figures[4],
-            choice_breaks: figures[5],
-            path_breaks: figures[6],
-            path_positions: figures[7],
-            repeat_breaks: figures[8],
-            repeat_positions: figures[9],
-            nonfinite_logits: figures[10],
-            shape: [figures[11] as u8; 32],
-            bytes_per_token: figures[12],
-            reach_positions: figures[13],
-            reach_breaks: figures[14],
+            scored_tokens: figures[1],
+            identity_breaks: figures[2],
+            near_ties: figures[3],
+            choice_breaks: figures[4],
+            path_breaks: figures[5],
+            path_positions: figures[6],
+            repeat_breaks: figures[7],
+            repeat_positions: figures[8],
+            nonfinite_logits: figures[9],
+            shape: [figures[10] as u8; 32],
+            bytes_per_token: figures[11],
+            reach_positions: figures[12],
+            reach_breaks: figures[13],
         };
         let measurement = &mut committee.measurements[1];
         measurement.environment.bandwidth_mb_s = bandwidth;

@@ -146,8 +146,7 @@ def _timed(state: State, claim: ClaimState, round: Round) -> list[Evidence]:
 
 
 def _middle(state: State, round: Round, timed: list[Evidence]) -> Middle | None:
-    tau = round.calibration.between_seats(state.genesis.significance).tau
-    return Middle.of(tau, timed)
+    return Middle.of(state.genesis, round.calibration, timed)
 
 
 def _account_for_seats(state: State, claim: ClaimState, round: Round) -> None:

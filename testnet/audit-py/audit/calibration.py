@@ -104,13 +104,17 @@ class Calibration:
         squares = assumed * assumed * assumed_df + float(self.between.squares) / _SQUARES
         return BetweenSeats(math.sqrt(squares / df), min(df, _DF_MAX))
 
+    def sigma(self) -> float | None:
+        """Standard deviation of a pair's log ratio within a seat, once anything is known."""
+        variance = self.within.estimate()
+        return None if variance is None else math.sqrt(variance)
+
     def effort(self, genesis: Genesis, smallest: Quorum, seats_max: int) -> Effort:
         """Seats and pairs that find the planned gain in nine of ten claims."""
         rules, measured = genesis.significance, genesis.measurement
-        variance = self.within.estimate()
-        if variance is None:
+        sigma, between = self.sigma(), self.between_seats(rules)
+        if sigma is None:
             return Effort(smallest, measured.pairs)
-        sigma, between = math.sqrt(variance), self.between_seats(rules)
         shares = (rules.alpha_ppm / PPM, rules.eta_ppm / PPM, rules.gain_ppm / PPM)
 
         def finds(seats: int, pairs: int) -> bool:

@@ -96,11 +96,14 @@ class Middle:
     tau: float
 
     @staticmethod
-    def of(tau: float, seats: list[Evidence]) -> Middle | None:
-        """The middle of the seats that have log ratios."""
+    def of(genesis: Genesis, known: Calibration, seats: list[Evidence]) -> Middle | None:
+        """The middle of the seats that have log ratios, of whose class so much is known."""
         measured = [_moments(seat.log_ratios) for seat in seats if seat.log_ratios]
         mean, noise = median([m for m, _ in measured]), median([s for _, s in measured])
-        return None if mean is None or noise is None else Middle(mean, noise, tau)
+        if mean is None or noise is None:
+            return None
+        tau = known.between_seats(genesis.significance).tau
+        return Middle(mean, max(noise, known.sigma() or _SIGMA_LEAST, _SIGMA_LEAST), tau)
 
     def holds(self, seat: Evidence) -> bool:
         """Whether a seat's log ratios lie in range."""
@@ -109,7 +112,7 @@ class Middle:
         mean, sigma = _moments(seat.log_ratios)
         squared = self.tau * self.tau + self.noise * self.noise / float(len(seat.log_ratios))
         near = math.fabs(mean - self.mean) <= _OUTLIER_SIGMAS * math.sqrt(squared)
-        return near and sigma <= _NOISE_FACTOR_MAX * max(self.noise, _SIGMA_LEAST)
+        return near and sigma <= _NOISE_FACTOR_MAX * self.noise
 
 
 def decide(
@@ -190,8 +193,7 @@ def broken_gate(seat: Evidence) -> str | None:
 def dissenters(genesis: Genesis, speed_class: SpeedClass, seats: list[Evidence]) -> list[Dissent]:
     """The seats at odds with a claim, each with the first gate at which it is."""
     timed = [seat for seat in seats if speed_class.fits(seat.measurement)]
-    tau = speed_class.calibration.between_seats(genesis.significance).tau
-    middle = Middle.of(tau, timed)
+    middle = Middle.of(genesis, speed_class.calibration, timed)
     outliers = {
         seat.seat for seat in timed if middle and seat.log_ratios and not middle.holds(seat)
     }

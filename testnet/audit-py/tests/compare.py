@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 from audit import genesis
@@ -24,14 +25,16 @@ from .corruptions import corruptions, sample
 from .scenarios import SCENARIOS
 
 Verdict = tuple[str, str] | str
-"""Where a fault is and the rule it breaks, or the head of a ledger that checks."""
+"""Where a fault is and the rule it breaks, or what was counted in a ledger that checks, and its head."""
 
 
 def ours(file: bytes, network: str) -> Verdict:
     """What this auditor finds."""
     auditor = Auditor(State(genesis.read(network)))
     fault = audit(io.BytesIO(file), auditor)
-    return (fault.place, fault.rule) if fault else auditor.state.head.hex()
+    if fault:
+        return fault.place, fault.rule
+    return json.dumps(asdict(auditor.checked)) + auditor.state.head.hex()
 
 
 def theirs(assay: str, file: bytes, network: str) -> Verdict:
@@ -46,7 +49,9 @@ def theirs(assay: str, file: bytes, network: str) -> Verdict:
         return done.stderr
     report = json.loads(done.stdout)
     fault = report["first_fault"]
-    return (fault["where"], fault["rule"]) if fault else report["head"]
+    if fault:
+        return fault["where"], fault["rule"]
+    return json.dumps(report["checked"]) + report["head"]
 
 
 def damaged(file: bytes, count: int) -> Iterator[tuple[str, bytes]]:

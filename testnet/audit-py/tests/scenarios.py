@@ -102,37 +102,170 @@ def silence() -> World:
 
 
 def classes() -> World:
-    """Too few machines of the class: the speed is pending until more are known to be of it."""
+    """Too few machines of a class: a claim waits until more are of it, another until it waited enough."""
     world = World.of(7)
     world.classes = {peer.key: "other-class" for peer in world.peers[1:6]}
     world.claim(world.peers[0], 1.3)
-    world.run(30)
     world.claim(world.peers[6], 1.2)
+    world.run(30)
+    for speed in (1.1, 1.2, 1.3):
+        world.claim(world.peers[1], speed, hardware_class="other-class")
+        world.run(16)
+    world.claim(world.peers[0], 1.5)
+    world.run(20)
+    world.classes = {}
+    world.claim(world.peers[1], 1.4, hardware_class="other-class")
     world.run(30)
     return world
 
 
+def _slower(values: dict[str, Any], child: dict[str, Any], factor: float) -> None:
+    arm = "x_ns" if child is values["x"] else "y_ns"
+    for pair in values["pairs"]:
+        pair[arm] = int(pair[arm] * factor)
+
+
 def dissent() -> World:
-    """One seat's counts stand against all others': contested, measured again, contradicted."""
+    """Few seats stand against all others in one way each: contested, measured again, decided."""
 
     def spoil(
         seat: bytes, claim: ClaimState, values: dict[str, Any], child: dict[str, Any]
     ) -> None:
-        if seat in broken:
-            child["path_breaks"] = 1
-        if seat in lossy:
+        if seat == lossy:
             child["identity_breaks"], child["near_ties"] = 5, 1
-        if seat in slow:
-            arm = "x_ns" if child is values["x"] else "y_ns"
-            for pair in values["pairs"]:
-                pair[arm] *= 2
+        if seat == slow:
+            _slower(values, child, 2.0)
 
     world = World.of(9, committee={"seats": 4, "quorum": 3, "frontier": {"seats": 4, "quorum": 3}})
     world.spoil = spoil
-    broken, lossy, slow = {world.peers[3].key}, {world.peers[4].key}, {world.peers[5].key}
+    lossy, slow = world.peers[4].key, world.peers[5].key
     for index, speed in ((0, 1.3), (1, 1.2), (2, 1.15), (6, 1.4)):
         world.claim(world.peers[index], speed)
         world.run(40)
+    return world
+
+
+def contradiction() -> World:
+    """A seat counts breaks that nobody else finds, in two rounds running."""
+
+    def spoil(
+        seat: bytes, claim: ClaimState, values: dict[str, Any], child: dict[str, Any]
+    ) -> None:
+        if seat == world.peers[3].key:
+            child["path_breaks"] = 1
+
+    world = World.of(6, committee={"seats": 4, "quorum": 3, "frontier": {"seats": 4, "quorum": 3}})
+    world.spoil = spoil
+    for index, speed in ((0, 1.3), (1, 1.0), (2, 1.4)):
+        world.claim(world.peers[index], speed)
+        world.run(40)
+    return world
+
+
+def fraud() -> World:
+    """Entries turn out to be other recipes: one whose author had told of it, one whose had not."""
+
+    def spoil(
+        seat: bytes, claim: ClaimState, values: dict[str, Any], child: dict[str, Any]
+    ) -> None:
+        if world.state.claims[claim.id].is_entry():
+            child["reach_breaks"] = 1
+
+    world = World.of(8)
+    claims = []
+    for index, speed in ((0, 1.3), (1, 1.4)):
+        claims.append(world.claim(world.peers[index], speed))
+        world.run(14)
+    world.spoil = spoil
+    told = {"claim": claims[0], "text": "it skips the ends of the vocabulary"}
+    world.block([world.sign(world.peers[0], "disclosure", told)])
+    for claim, index in zip(claims, (4, 5), strict=True):
+        doubted = {"claim": claim, "reason": "reach"}
+        world.block([world.sign(world.peers[index], "challenge", doubted)])
+        world.run(14)
+    return world
+
+
+def abandoned() -> World:
+    """Nobody confirms a leader: its first word stays. A recipe that nobody measured is claimed again."""
+    world = World.of(7)
+    first = world.claim(world.peers[0], 1.3)
+    while len(world.state.claims[first].rounds) < 2:
+        world.run(1)
+    world.silent = {peer.key for peer in world.peers[1:]}
+    world.run(20, 30_000)
+    world.claim(world.peers[1], 1.2, number=9)
+    world.run(12, 30_000)
+    world.silent = set()
+    world.authors = {id: author for id, author in world.authors.items() if id == first}
+    world.claim(world.peers[2], 1.2, number=9)
+    world.run(20)
+    return world
+
+
+def bad_newcomer() -> World:
+    """A newcomer passes probation, is caught, and at last contradicts itself; its voucher answers."""
+
+    def spoil(
+        seat: bytes, claim: ClaimState, values: dict[str, Any], child: dict[str, Any]
+    ) -> None:
+        if seat == bad.key and world.authors[claim.id].null:
+            _slower(values, child, 0.5)
+
+    world = World.of(5, committee={"seats": 4, "quorum": 3, "frontier": {"seats": 4, "quorum": 3}})
+    bad = Peer(31)
+    world.newcomers, world.spoil = [bad], spoil
+    word = {"peer": bad.key, "operator": "bad", "name": "bad", "epoch": 0}
+    vouch = world.sign(world.peers[4], "vouch", word)
+    world.block([vouch])
+    id = open_signed(world.state.network, vouch).id
+    world.block([world.sign(bad, "join", {"vouch": id, "vrf": bad.vrf})])
+    for index, speed in ((0, 1.3), (1, 1.2)):
+        world.claim(world.peers[index], speed)
+        world.run(16)
+    for _ in range(2):
+        world.claim(world.peers[2], 1.0, null=True)
+        world.run(16)
+    openings = [
+        world.sign(bad, "opening", {"claim": bytes([1]) * 32, "salt": bytes([n]) * 32})
+        for n in (1, 2)
+    ]
+    openings.sort(key=lambda signed: open_signed(world.state.network, signed).id)
+    proof = {"first": openings[0].raw, "second": openings[1].raw}
+    world.block([world.sign(world.peers[0], "equivocation", proof)])
+    return world
+
+
+def noise() -> World:
+    """Machines that differ in everything, so that every figure has all its digits."""
+
+    def spoil(
+        seat: bytes, claim: ClaimState, values: dict[str, Any], child: dict[str, Any]
+    ) -> None:
+        drawn = world.noise.randrange
+        for pair in values["pairs"]:
+            for arm in ("x", "y"):
+                pair[f"{arm}_ns"] = pair[f"{arm}_ns"] * drawn(940, 1_060) // 1_000
+                pair[f"{arm}_score"]["kl_micronats"] = drawn(200_000)
+                pair[f"{arm}_score"]["agreements"] = 16 - drawn(12) // 11
+                pair[f"{arm}_score"]["nll_micronats"] = 24_000_000 + drawn(100_000)
+            pair["base_nll_micronats"] = 24_000_000 + drawn(100_000)
+        environment = values["environment"]
+        environment["bandwidth_mb_s"] = 10_000 + drawn(20_000)
+        environment["compute_mflop_s"] = min(drawn(10), 1) * (50_000 + drawn(50_000))
+        for field, chance in (("repeat_breaks", 60), ("near_ties", 5), ("identity_breaks", 12)):
+            child[field] = int(drawn(chance) == 0)
+        child["identity_breaks"] += child["near_ties"]
+        child["bytes_per_token"] = drawn(1_000_000_000)
+
+    world = World.of(10, committee={"measuring_max": 3, "seats_max": 8, "audit_ppm": 500_000})
+    world.spoil = spoil
+    for number in range(5):
+        peer = world.peers[number]
+        speed = 0.95 + world.noise.randrange(500) / 1_000
+        world.claim(peer, speed, lossless=number % 3 > 0)
+        world.run(7)
+    world.run(12)
     return world
 
 
@@ -185,5 +318,20 @@ def posts() -> World:
 
 SCENARIOS: dict[str, Callable[[], World]] = {
     scenario.__name__: scenario
-    for scenario in (relay, trap, doubt, newcomers, silence, classes, dissent, proofs, posts)
+    for scenario in (
+        relay,
+        trap,
+        doubt,
+        newcomers,
+        silence,
+        classes,
+        dissent,
+        contradiction,
+        fraud,
+        abandoned,
+        bad_newcomer,
+        noise,
+        proofs,
+        posts,
+    )
 }

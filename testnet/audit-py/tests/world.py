@@ -35,6 +35,16 @@ CLASS = "test-class"
 Spoil = Callable[[bytes, ClaimState, dict[str, Any], dict[str, Any]], None]
 
 
+def fork(state: State) -> State:
+    """A copy that can be changed; what never changes is shared."""
+    kept: list[object] = [state.genesis]
+    for claim in state.claims.values():
+        for round in claim.rounds:
+            shown = [shadow.measurement for shadow in round.shadows.values()]
+            kept += [*round.reveals.values(), *shown, round.verdict]
+    return copy.deepcopy(state, {id(value): value for value in kept if value is not None})
+
+
 def encode(name: str, values: dict[str, Any]) -> bytes:
     """The canonical encoding of a message given as a dictionary; parts may be encoded already."""
     out = b""
@@ -158,7 +168,7 @@ class World:
 
     def block(self, records: list[Message], passed_ms: int = 1_000) -> None:
         """Orders records in a block that all validators sign."""
-        state = copy.deepcopy(self.state)
+        state = fork(self.state)
         height, time_ms = state.height + 1, state.time_ms + passed_ms
         if not records and not is_due(state, time_ms):
             return
@@ -219,10 +229,12 @@ class World:
         parent: bytes | None = None,
         null: bool = False,
         lossless: bool = True,
+        hardware_class: str = CLASS,
+        number: int | None = None,
         cites: Sequence[bytes] = (),
     ) -> bytes:
-        """Claims a recipe whose child is so many times as fast."""
-        number = len(self.authors) + 1
+        """Claims a recipe whose child is so many times as fast; a number names a recipe."""
+        number = number or len(self.authors) + 1
         base = self.state.genesis.challenge.base.checkpoint
         checkpoint = base if lossless else tagged("test checkpoint", bytes([number]))
         recipe = Recipe(checkpoint, tagged("test bundle", bytes([number])))
@@ -240,7 +252,7 @@ class World:
             "parent": parent or self.state.base_claim,
             "result_seal": seal,
             "summary": f"claim {number}, „faster“",
-            "hardware_class": CLASS,
+            "hardware_class": hardware_class,
             "cites": cites,
         }
         signed = self.sign(peer, "claim", values)

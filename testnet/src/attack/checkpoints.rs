@@ -1,6 +1,6 @@
 //! Edits of nano's checkpoint.
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use assay_kernels::embedded_files;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use serde_json::Value;
@@ -58,6 +58,26 @@ impl Edited {
     /// Adds a file.
     pub fn put(&mut self, name: &str, bytes: Vec<u8>) {
         self.others.insert(name.to_owned(), bytes);
+    }
+
+    /// Puts the tensors of a safetensors file in the place of those of the same names.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, or has a tensor that is not here in that shape.
+    pub fn lay_over(&mut self, weights: &[u8]) -> anyhow::Result<()> {
+        for (name, view) in SafeTensors::deserialize(weights)?.tensors() {
+            let tensor =
+                self.tensors.get_mut(&name).with_context(|| format!("no tensor {name}"))?;
+            ensure!(
+                (tensor.dtype, tensor.shape.as_slice()) == (view.dtype(), view.shape()),
+                "{name} is {:?} {:?}",
+                view.dtype(),
+                view.shape()
+            );
+            tensor.data = view.data().to_vec();
+        }
+        Ok(())
     }
 
     /// The files of the checkpoint.
@@ -158,6 +178,21 @@ mod tests {
             serde_json::to_value(ours.config()).unwrap(),
             serde_json::to_value(original.config()).unwrap()
         );
+    }
+
+    #[test]
+    fn only_tensors_that_are_there_are_laid_over() {
+        let norm = "model.norm.weight";
+        let put = |name: &str, width: usize| {
+            let data = vec![0_u8; 2 * width];
+            let view = TensorView::new(Dtype::BF16, vec![width], &data).unwrap();
+            let weights = serialize([(name, view)], None).unwrap();
+            let mut edited = Edited::nano().unwrap();
+            edited.lay_over(&weights).map(|()| edited.tensors[norm].data.clone())
+        };
+        assert_eq!(put(norm, 256).unwrap(), vec![0; 512]);
+        assert!(put(norm, 128).unwrap_err().to_string().contains("[128]"));
+        assert!(put("no.such", 256).unwrap_err().to_string().contains("no.such"));
     }
 
     #[test]

@@ -10,10 +10,12 @@
 //! | [`cheats`] | one file an attack |
 //! | [`workbench`] | folders, kernels with lines changed, the seats |
 //! | [`checkpoints`] | edits of a checkpoint's tensors and configuration |
+//! | [`drafting`] | how well two recipes draft |
 //! | [`report`] | what came out, for people and scripts |
 
 pub mod cheats;
 pub mod checkpoints;
+pub mod drafting;
 pub mod report;
 pub mod workbench;
 
@@ -21,13 +23,20 @@ use crate::nodes::assay_program;
 use crate::sim::Check;
 use anyhow::{Context, bail};
 use assay_node::cli::output::{Format, print};
+use assay_node::diagnose;
 use assay_protocol::gates::{FlagKind, Gate};
+use drafting::Passes;
 use report::{AttackReport, Config, Row};
 use serde::Serialize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use workbench::{Case, Found, Workbench};
+
+/// An overfitted drafter needs at most this many times its parent's passes on the pool's own text.
+const OVERFITTED_MAX: f64 = 0.8;
+/// And at least this many on text that it could not learn.
+const FRESH_MIN: f64 = 0.97;
 
 /// One recipe and what must become of it.
 pub struct Attack {
@@ -56,8 +65,14 @@ pub enum Expect {
     Close,
     /// Every gate passes but speed, which finds no gain.
     NoGain,
+    /// Every gate passes but speed: on the pool's own text it drafts far better than its parent, and on
+    /// the seats' prompts it does not.
+    Overfitted,
     /// It is accepted or refused by its speed alone, and this flag is raised.
     Flagged(FlagKind),
+    /// It comes to nothing: no seat can load it, each says so for a reason that names this, and its
+    /// author was told the same before it was published.
+    Unloadable(&'static str),
     /// It comes to nothing: its worker is ended at the deadline, or, where bounded loops bring it back,
     /// what it emits is refused.
     Stopped,
@@ -100,7 +115,7 @@ pub fn run(options: &AttackOptions) -> anyhow::Result<bool> {
         let begun = Instant::now();
         let case = (attack.make)(&bench)?;
         let found = bench.measure(&case, &say)?;
-        let check = judge(attack, &found);
+        let check = judge(attack, &case, &found);
         say(&format!(
             "{}: {}",
             if check.ok { "as it should" } else { "NOT AS IT SHOULD" },
@@ -125,19 +140,27 @@ fn chosen(names: &[String]) -> anyhow::Result<Vec<&'static Attack>> {
 }
 
 /// Whether what was found is what the attack deserves.
-fn judge(attack: &Attack, found: &Found) -> Check {
+fn judge(attack: &Attack, case: &Case, found: &Found) -> Check {
     let refused: Vec<Gate> =
         found.gates().iter().filter(|gate| !gate.pass).map(|gate| gate.gate).collect();
     let only = |allowed: &[Gate]| refused.iter().all(|gate| allowed.contains(gate));
     let ok = match (attack.expect, found) {
         (Expect::Stopped, Found::Nothing(_)) => true,
         (Expect::Stopped, _) => refused.contains(&Gate::Quality),
-        (_, Found::Nothing(_)) => false,
+        (Expect::Unloadable(what), Found::Nothing(reason)) => {
+            let told = diagnose::loadable(&case.child).err();
+            reason.contains(what) && told.is_some_and(|faults| faults.contains(what))
+        }
+        (_, Found::Nothing(_)) | (Expect::Unloadable(_), _) => false,
         (Expect::Refused(gates), _) => gates.iter().all(|gate| refused.contains(gate)),
         (Expect::Lossless, _) => only(&[Gate::Speed]),
         (Expect::Close, _) => only(&[Gate::Identity, Gate::Speed]),
         (Expect::NoGain, _) => refused == [Gate::Speed],
-        (Expect::Flagged(kind), Found::Verdict(verdict)) => {
+        (Expect::Overfitted, Found::Verdict(_, passes)) => {
+            let overfitted = |p: Passes| p.pool < OVERFITTED_MAX && p.seats > FRESH_MIN;
+            refused == [Gate::Speed] && passes.is_some_and(overfitted)
+        }
+        (Expect::Flagged(kind), Found::Verdict(verdict, _)) => {
             only(&[Gate::Speed]) && verdict.flags.iter().any(|flag| flag.kind == kind)
         }
     };
@@ -167,7 +190,15 @@ mod tests {
         for attack in cheats::ALL {
             let case = (attack.make)(&bench).unwrap_or_else(|e| panic!("{}: {e:#}", attack.name));
             for files in [&case.base, &case.parent, &case.child] {
-                assay_kernels::Checkpoint::open(&files.checkpoint).unwrap();
+                let opened = assay_kernels::Checkpoint::open(&files.checkpoint);
+                let damaged = matches!(attack.expect, Expect::Unloadable(_));
+                let told = diagnose::loadable(files);
+                assert!(told.is_ok() || damaged, "{}: {told:?}", attack.name);
+                if damaged && files.checkpoint == case.child.checkpoint {
+                    assert!(told.is_err());
+                    continue;
+                }
+                opened.unwrap_or_else(|e| panic!("{}: {e}", attack.name));
                 if let Some(folder) = &files.bundle {
                     assay_node::measure::files::bundle(Some(folder))
                         .unwrap_or_else(|e| panic!("{}: {e}", attack.name));

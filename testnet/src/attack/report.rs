@@ -1,5 +1,6 @@
 //! What came out of the attacks.
 
+use super::drafting::Passes;
 use super::workbench::Found;
 use super::{Attack, Expect};
 use crate::sim::{Check, Report};
@@ -58,6 +59,8 @@ pub struct Row {
     pub flags: Vec<FlagKind>,
     /// Child speed over parent speed, in millionths.
     pub ratio_ppm: Option<u64>,
+    /// How well it drafts, where that matters.
+    pub passes: Option<Passes>,
     /// Why there was no measurement.
     pub error: Option<String>,
     /// Time for making and measuring it.
@@ -66,9 +69,9 @@ pub struct Row {
 
 impl Row {
     pub(super) fn new(attack: &Attack, found: &Found, took: Duration) -> Self {
-        let (verdict, error) = match found {
-            Found::Verdict(verdict) => (Some(verdict), None),
-            Found::Nothing(reason) => (None, Some(reason.clone())),
+        let (verdict, passes, error) = match found {
+            Found::Verdict(verdict, passes) => (Some(verdict), *passes, None),
+            Found::Nothing(reason) => (None, None, Some(reason.clone())),
         };
         let flags = verdict.map_or(&[][..], |verdict| &verdict.flags);
         Self {
@@ -78,6 +81,7 @@ impl Row {
             gates: found.gates().to_vec(),
             flags: flags.iter().map(|flag| flag.kind).collect(),
             ratio_ppm: verdict.and_then(|verdict| verdict.ratio).map(|ratio| ratio.ppm),
+            passes,
             error,
             seconds: took.as_secs_f64(),
         }

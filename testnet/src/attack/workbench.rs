@@ -1,5 +1,6 @@
 //! Where attacks are made and measured.
 
+use super::drafting::{self, Passes};
 use super::report::{Config, name};
 use crate::layout;
 use anyhow::{Context, bail};
@@ -46,6 +47,8 @@ pub struct Case {
     pub child: RecipeFiles,
     /// Windows that the pool text is cut into for this base.
     pub pool_prompts: u32,
+    /// Whether both recipes draft, and how well is to be compared.
+    pub drafts: bool,
     /// Fewest pairs that show what this one needs; the configured number where that is more.
     pub pairs_min: u32,
     /// Time that one seat has, where it is not the configured one.
@@ -55,8 +58,8 @@ pub struct Case {
 /// What the seats found.
 #[derive(Debug, Clone)]
 pub enum Found {
-    /// They measured, and this follows.
-    Verdict(Box<Verdict>),
+    /// They measured, and this follows; with how well the recipes draft, where that was asked for.
+    Verdict(Box<Verdict>, Option<Passes>),
     /// They could not measure it, for this reason.
     Nothing(String),
 }
@@ -66,7 +69,7 @@ impl Found {
     #[must_use]
     pub fn gates(&self) -> &[GateResult] {
         match self {
-            Self::Verdict(verdict) => &verdict.gates,
+            Self::Verdict(verdict, _) => &verdict.gates,
             Self::Nothing(_) => &[],
         }
     }
@@ -74,8 +77,8 @@ impl Found {
     /// One line: the numbers of the gates that refused, or of quality where none did.
     #[must_use]
     pub fn summary(&self, refused: &[Gate]) -> String {
-        let verdict = match self {
-            Self::Verdict(verdict) => verdict,
+        let (verdict, passes) = match self {
+            Self::Verdict(verdict, passes) => (verdict, passes),
             Self::Nothing(reason) => return format!("no measurement: {reason}"),
         };
         let shown = |gate: &&GateResult| {
@@ -84,7 +87,12 @@ impl Found {
         let gates = verdict.gates.iter().filter(shown);
         let gates: Vec<String> = gates.map(|g| format!("{}: {}", name(g.gate), g.detail)).collect();
         let flags = verdict.flags.iter().map(|f| format!("; flag {:?} at {} ppm", f.kind, f.ppm));
-        gates.join("; ") + &flags.collect::<String>()
+        let passes = passes.map(|Passes { pool, seats }| {
+            format!(
+                "; {pool:.3} times the parent's passes on the pool's text, {seats:.3} on the seats'"
+            )
+        });
+        gates.join("; ") + &flags.collect::<String>() + &passes.unwrap_or_default()
     }
 }
 
@@ -162,6 +170,7 @@ impl Workbench {
             parent: self.base(),
             child,
             pool_prompts,
+            drafts: false,
             pairs_min: 2,
             deadline: None,
         }
@@ -250,7 +259,7 @@ impl Workbench {
     ///
     /// # Errors
     ///
-    /// On Ctrl-C.
+    /// On Ctrl-C, or when drafts cannot be compared.
     pub fn measure(&self, case: &Case, say: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Found> {
         let mut genesis = self.genesis.clone();
         genesis.challenge.pool.prompts = case.pool_prompts;
@@ -280,11 +289,15 @@ impl Workbench {
             .iter()
             .map(|(plan, measurement)| (plan.seat, Evidence { plan, measurement }))
             .collect();
+        let seats: Vec<Evidence<'_>> = evidence.iter().map(|(_, seat)| *seat).collect();
+        let recipes = (&case.parent, &case.child);
+        let passes =
+            case.drafts.then(|| drafting::compare(&genesis, recipes, &seats)).transpose()?;
         // Every seat is this machine.
         let class = measured.first().map(|(_, found)| found.environment.hardware_class.as_str());
         let class = SpeedClass::unmeasured(class.unwrap_or_default());
         let verdict = decide(&genesis, genesis.committee.first(), &class, &evidence);
-        Ok(Found::Verdict(Box::new(verdict)))
+        Ok(Found::Verdict(Box::new(verdict), passes))
     }
 
     /// Completes when somebody pressed Ctrl-C.

@@ -213,6 +213,8 @@ fn measurement(genesis: &Genesis, plan: &Plan, logs: impl Iterator<Item = f64>) 
             prompt: *prompt,
             x_ns,
             y_ns,
+            x_prefill_us: 1_000,
+            y_prefill_us: 1_000,
             x_tokens: [0; 16],
             y_tokens: [0; 16],
             x_score: score,

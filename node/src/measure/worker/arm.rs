@@ -7,7 +7,7 @@ use crate::measure::job::{Job, RecipeFiles};
 use crate::measure::worker::pool::{Pool, Window};
 use assay_kernels::{Drafter, Engine, EngineOptions, Error, Gpu};
 use assay_protocol::draw::Draw;
-use assay_protocol::measurement::{ArmReport, Score};
+use assay_protocol::measurement::{ArmReport, PREFILL_US_MAX, Score};
 use assay_protocol::plan::Arm;
 
 /// Both arms.
@@ -37,8 +37,8 @@ pub(super) struct Timed {
     pub(super) generated: Vec<u32>,
     /// First submit of the decode loop to its last token read back.
     pub(super) wall_ns: u64,
-    /// The prefill before it.
-    prefill_ns: u64,
+    /// The prefill before it, in microseconds as a measurement records it.
+    pub(super) prefill_us: u32,
     /// Forward passes of the decode loop: one a token, fewer with a drafter.
     passes: u64,
     /// Logits of every timed step.
@@ -229,7 +229,7 @@ impl Lane {
             prompt: prompt.to_vec(),
             generated: std::iter::once(prefill.next).chain(decode.tokens).collect(),
             wall_ns: decode.wall_ns,
-            prefill_ns: prefill.wall_ns,
+            prefill_us: prefill_us(prefill.wall_ns),
             passes: decode.draft.map_or(u64::from(count), |stats| stats.rounds.len() as u64),
             logits: Rows::new(logits, self.engine.config().vocab),
         })
@@ -252,7 +252,6 @@ impl Lane {
         self.passes += timed.passes;
         let report = &mut self.report;
         report.decoded_tokens += timed.tokens().len() as u64;
-        report.prefill_ns = report.prefill_ns.saturating_add(timed.prefill_ns);
         report.nonfinite_logits += score::count_nonfinite(timed.logits.all());
         let (mut nats, mut agreements) = (0.0, 0_u32);
         let steps = rows.iter().skip(1).zip(timed.logits.iter()).zip(timed.tokens());
@@ -275,4 +274,9 @@ impl Lane {
             }
         }
     }
+}
+
+/// Nanoseconds as a measurement records a prefill.
+fn prefill_us(wall_ns: u64) -> u32 {
+    u32::try_from(wall_ns / 1_000).unwrap_or(PREFILL_US_MAX).clamp(1, PREFILL_US_MAX)
 }

@@ -206,6 +206,8 @@ impl<'a> Bench<'a> {
             prompt,
             x_ns: x.wall_ns,
             y_ns: y.wall_ns,
+            x_prefill_us: x.prefill_us,
+            y_prefill_us: y.prefill_us,
             x_tokens: token_digest(&x.generated),
             y_tokens: token_digest(&y.generated),
             x_score,

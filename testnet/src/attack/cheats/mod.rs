@@ -13,6 +13,7 @@ mod half_sums;
 mod int8_checkpoint;
 mod legitimate_drafter;
 mod lossy_decode;
+mod pool_drafter;
 mod pruned_head;
 mod relaxed_acceptance;
 mod reordered_sums;
@@ -23,6 +24,7 @@ mod shrunk_window;
 mod shrunk_window_kernel;
 mod skipped_experts;
 mod slow_parent;
+mod unloadable_checkpoint;
 mod untimed_work;
 
 /// Every attack, cheats first.
@@ -39,11 +41,13 @@ pub static ALL: &[&Attack] = &[
     &dropped_layer::ATTACK,
     &skipped_experts::ATTACK,
     &replayed_output::ATTACK,
+    &pool_drafter::ATTACK,
     &after_many_calls::ATTACK,
     &untimed_work::ATTACK,
     &slow_parent::ATTACK,
     &same_again::ATTACK,
     &endless_loop::ATTACK,
+    &unloadable_checkpoint::ATTACK,
     &exact_softmax::ATTACK,
     &reordered_sums::ATTACK,
     &rounded_activations::ATTACK,

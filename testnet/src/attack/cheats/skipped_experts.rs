@@ -53,6 +53,7 @@ fn make(bench: &Workbench) -> anyhow::Result<Case> {
         parent: base,
         child,
         pool_prompts: POOL_PROMPTS,
+        drafts: false,
         pairs_min: 2,
         deadline: None,
     })

@@ -1,7 +1,7 @@
 //! Work where the clock does not run. The prefill is not part of the ratio but is measured, and a child
 //! whose prefill takes far longer than its parent's is flagged on the entry.
 
-use crate::attack::workbench::Change;
+use crate::attack::workbench::{Case, Change};
 use crate::attack::{Attack, Expect};
 use assay_protocol::gates::FlagKind;
 
@@ -11,19 +11,21 @@ pub(super) const ATTACK: Attack = Attack {
     tries: "is busy for a long time while the prompt is processed",
     expect: Expect::Flagged(FlagKind::Prefill),
     make: |bench| {
-        bench.changed(
+        let case = bench.changed(
             "untimed-work",
             &[Change {
                 op: "embed",
                 from: "let pair = table[(token - params.first_token) * words + word];",
                 to: "var busy = token + word;\n\
                          if step[1] > 1u {\n\
-                             for (var i = 0u; i < 800000u; i += 1u) {\n\
+                             for (var i = 0u; i < 2400000u; i += 1u) {\n\
                                  busy = busy * 1664525u + 1013904223u;\n\
                              }\n\
                          }\n\
                          let pair = table[(token - params.first_token) * words + word] + u32(busy == 4242u);",
             }],
-        )
+        )?;
+        // So many pairs convict one seat alone.
+        Ok(Case { pairs_min: 10, ..case })
     },
 };
