@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, clap::Subcommand)]
 pub enum SpecCommand {
     /// Compute what a change would bring, and publish it
-    New(NewArgs),
+    New(Box<NewArgs>),
     /// List the specs with how their forecasts fared
     List,
     /// Print a spec: its components, its forecast, and every claim that followed it
@@ -83,7 +83,7 @@ pub struct NewArgs {
 /// When the checkpoint cannot be read, no node runs in the home folder, or it refuses.
 pub fn run(home: &Path, command: SpecCommand, format: Format) -> anyhow::Result<()> {
     match command {
-        SpecCommand::New(args) => new(home, args, format),
+        SpecCommand::New(args) => new(home, *args, format),
         SpecCommand::List => {
             let rows: Vec<SpecRow> = Client::find(home, TIMEOUT)?.get("/api/board/specs")?;
             print(format, &rows, |rows| list(rows))
