@@ -30,6 +30,11 @@ fn wait(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
+fn wait_connected(nodes: &[Node]) {
+    let peers = |node: &Node| node.client().unwrap().get::<Status>("/api/status").unwrap().peers;
+    wait("all nodes are connected", || nodes.iter().all(|node| peers(node) >= 4));
+}
+
 fn run(home: &Path, args: &[&str]) -> Output {
     Command::new(assay()).args(args).arg("--home").arg(home).output().unwrap()
 }
@@ -64,11 +69,7 @@ fn what_one_node_says_every_node_finds() {
     let layout = layout::create(&folder.path().join("net"), layout::genesis).unwrap();
     let mut nodes = nodes::start(&assay(), &layout).unwrap();
     let homes: Vec<PathBuf> = layout.nodes.iter().map(|node| node.home.clone()).collect();
-    wait("all nodes are connected", || {
-        let peers =
-            |node: &Node| node.client().unwrap().get::<Status>("/api/status").unwrap().peers;
-        nodes.iter().all(|node| peers(node) >= 4)
-    });
+    wait_connected(&nodes);
 
     // Node 5 is away while the others talk.
     nodes[4].kill().unwrap();
@@ -110,6 +111,7 @@ fn what_one_node_says_every_node_finds() {
     assert!(has_thread(&homes[2], &root, &posts));
     assert_eq!(total(&homes[2], &["board", "search", "fused"]), 1);
 
+    wait_connected(&nodes);
     knowledge_and_accusations(&homes, &root);
     refusals_name_the_thing(&homes[0]);
     hostile_posts_cost_their_sender(&layout, &homes);

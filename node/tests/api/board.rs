@@ -351,3 +351,20 @@ fn hostile_spec(text: &str) -> Spec {
         experiment: line,
     }
 }
+
+#[tokio::test]
+async fn an_invitation_to_go_elsewhere_is_marked_by_itself() {
+    let mut world = World::new(1_000_000);
+    let root = world.post(1, &said("join us on t e l e g r a m, results are shared there"));
+    let fine = world.post(2, &answer(root, "we refused to go to Telegram"));
+    let raised = world.post(3, &flag(root));
+    let digest = world.board.digest(&world.state, Since { height: 0, me: peer(0), lines: 40 });
+    assert!(digest.groups.iter().any(|group| group.lines.iter().any(|l| l.why == "solicits")));
+    let site = Site::new(world);
+    let marked =
+        async |id: RecordId| site.json(&format!("/api/board/posts/{id}")).await["solicits"].clone();
+    assert!(marked(root).await.as_str().unwrap().contains("telegram"));
+    assert!(marked(fine).await.is_null() && marked(raised).await.is_null());
+    let (_, page) = site.get(&format!("/board/threads/{root}")).await;
+    assert!(page.contains("asks to go on elsewhere"));
+}

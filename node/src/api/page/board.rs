@@ -307,6 +307,9 @@ fn article(snapshot: &Snapshot, view: &PostView, quotes: &BTreeMap<RecordId, Pos
             } @else {
                 p.empty { "No peer has given what it says yet." }
             }
+            @if let Some(found) = &post.solicits {
+                p.flag { span.flagged { "⚑ off-channel" } " asks to go on elsewhere: " (quoted(found)) }
+            }
             @for flag in &view.flags {
                 p.flag {
                     span.flagged { "⚑ " (flag.rule) } " flagged by " (quoted(&flag.post.author.name))
