@@ -22,8 +22,8 @@
 
 use crate::error::{Error, Result};
 use crate::registry::{Access, Op, entries};
-use naga::valid::{Capabilities, ValidationFlags, Validator};
-use serde::Deserialize;
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,7 +35,7 @@ pub const KERNELS_MAX: usize = 64;
 pub const FILES_MAX: usize = 2 * KERNELS_MAX + 1;
 /// `override` by which a matrix product runs experts.
 pub(crate) const EXPERTS: &str = "EXPERTS";
-const MANIFEST: &str = "bundle.toml";
+pub(crate) const MANIFEST: &str = "bundle.toml";
 const TILE_MAX: u32 = 64;
 const ROWS_MAX: u32 = 65_536;
 
@@ -61,29 +61,64 @@ pub struct Bundle {
     replaced: Vec<Op>,
 }
 
-#[derive(Deserialize)]
+/// What `bundle.toml` says.
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Manifest {
-    name: String,
+pub(crate) struct Manifest {
+    pub(crate) name: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) summary: String,
     #[serde(default)]
-    summary: String,
-    #[serde(default)]
-    kernel: Vec<KernelEntry>,
+    pub(crate) kernel: Vec<KernelEntry>,
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct KernelEntry {
-    op: String,
-    file: String,
+pub(crate) struct KernelEntry {
+    pub(crate) op: String,
+    pub(crate) file: String,
     #[serde(default = "main_entry")]
     entry: String,
     #[serde(default = "one")]
     rows_per_workgroup: u32,
     #[serde(default = "one_tile")]
     batch_tiles: Vec<u32>,
-    #[serde(default)]
-    constants: BTreeMap<String, f64>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) constants: BTreeMap<String, f64>,
+}
+
+impl Manifest {
+    /// Reads the manifest among a bundle's files.
+    pub(crate) fn of(files: &BTreeMap<String, Vec<u8>>) -> Result<Self> {
+        let manifest = files.get(MANIFEST).ok_or_else(|| Error::MissingFile {
+            file: MANIFEST.into(),
+            hint: "a kernel bundle is a folder with bundle.toml and the WGSL files it names".into(),
+        })?;
+        toml::from_str(text_of(MANIFEST, manifest)?)
+            .map_err(|e| Error::Bundle(format!("{MANIFEST}: {}", e.to_string().trim_end())))
+    }
+
+    /// Puts the manifest among a bundle's files.
+    pub(crate) fn put(&self, files: &mut BTreeMap<String, Vec<u8>>) -> Result<()> {
+        let text = toml::to_string(self).map_err(|e| Error::Bundle(format!("{MANIFEST}: {e}")))?;
+        files.insert(MANIFEST.into(), text.into_bytes());
+        Ok(())
+    }
+}
+
+impl KernelEntry {
+    /// A built-in kernel as a bundle names it.
+    fn builtin(op: Op) -> Self {
+        let entry = op.entry();
+        Self {
+            op: entry.name.into(),
+            file: format!("{}.wgsl", entry.name),
+            entry: main_entry(),
+            rows_per_workgroup: entry.rows_per_workgroup,
+            batch_tiles: entry.batch_tiles.to_vec(),
+            constants: BTreeMap::new(),
+        }
+    }
 }
 
 fn main_entry() -> String {
@@ -139,13 +174,7 @@ impl Bundle {
         if files.len() > FILES_MAX {
             return refuse(format!("has {} files; the limit is {FILES_MAX}", files.len()));
         }
-        let manifest = files.get(MANIFEST).ok_or_else(|| Error::MissingFile {
-            file: MANIFEST.into(),
-            hint: "a kernel bundle is a folder with bundle.toml and the WGSL files it names".into(),
-        })?;
-        let manifest = text_of(MANIFEST, manifest)?;
-        let manifest: Manifest = toml::from_str(manifest)
-            .map_err(|e| Error::Bundle(format!("{MANIFEST}: {}", e.to_string().trim_end())))?;
+        let manifest = Manifest::of(&files)?;
         if manifest.name.is_empty() || manifest.name.len() > 64 || manifest.summary.len() > 1024 {
             return refuse(format!("{MANIFEST}: name has 1 to 64 bytes, summary at most 1024"));
         }
@@ -222,8 +251,7 @@ pub fn tuned_files(
     summary: &str,
     settings: &[(Op, &str, u32)],
 ) -> Result<BTreeMap<String, Vec<u8>>> {
-    let mut manifest = format!("name = {name:?}\nsummary = {summary:?}\n");
-    let mut files = BTreeMap::new();
+    let mut kernels = Vec::with_capacity(settings.len());
     for &(op, constant, value) in settings {
         let entry = op.entry();
         let tunable = entry.tunables.iter().find(|t| t.name == constant);
@@ -231,17 +259,35 @@ pub fn tuned_files(
             let message = format!("op `{}` has no tunable {constant} = {value}", entry.name);
             return Err(Error::Bundle(message));
         };
-        let (op, rows) = (entry.name, value * tunable.rows_per_workgroup_each);
-        let tiles = entry.batch_tiles;
-        manifest += &format!(
-            "\n[[kernel]]\nop = \"{op}\"\nfile = \"{op}.wgsl\"\nrows_per_workgroup = {rows}\n\
-             batch_tiles = {tiles:?}\nconstants = {{ {constant} = {value} }}\n"
-        );
-        if files.insert(format!("{op}.wgsl"), entry.source.as_bytes().to_vec()).is_some() {
-            return Err(Error::Bundle(format!("op `{op}` is set twice")));
-        }
+        let mut kernel = KernelEntry::builtin(op);
+        kernel.rows_per_workgroup = value * tunable.rows_per_workgroup_each;
+        kernel.constants.insert(constant.into(), f64::from(value));
+        kernels.push((op, kernel));
     }
-    files.insert(MANIFEST.into(), manifest.into_bytes());
+    files_of(name, summary, kernels)
+}
+
+/// Files of a bundle that brings copies of built-in kernels. Errors where an op comes twice.
+pub fn copied_files(name: &str, ops: &[Op]) -> Result<BTreeMap<String, Vec<u8>>> {
+    files_of(name, "", ops.iter().map(|op| (*op, KernelEntry::builtin(*op))).collect())
+}
+
+fn files_of(
+    name: &str,
+    summary: &str,
+    kernels: Vec<(Op, KernelEntry)>,
+) -> Result<BTreeMap<String, Vec<u8>>> {
+    let mut files = BTreeMap::new();
+    let (name, summary) = (name.into(), summary.into());
+    let mut manifest = Manifest { name, summary, kernel: Vec::with_capacity(kernels.len()) };
+    for (op, kernel) in kernels {
+        let source = op.entry().source.as_bytes().to_vec();
+        if files.insert(kernel.file.clone(), source).is_some() {
+            return Err(Error::Bundle(format!("op `{}` is set twice", kernel.op)));
+        }
+        manifest.kernel.push(kernel);
+    }
+    manifest.put(&mut files)?;
     Ok(files)
 }
 
@@ -251,7 +297,7 @@ fn hash_part(hasher: &mut blake3::Hasher, name: &str, bytes: &[u8]) {
     }
 }
 
-fn text_of<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str> {
+pub(crate) fn text_of<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str> {
     std::str::from_utf8(bytes).map_err(|e| Error::Bundle(format!("{file} is not UTF-8: {e}")))
 }
 
@@ -300,17 +346,22 @@ fn read_kernel(entry: KernelEntry, files: &BTreeMap<String, Vec<u8>>) -> Result<
     Ok((op, kernel))
 }
 
-fn parse(file: &str, source: &str) -> Result<naga::Module> {
+pub(crate) fn parse(file: &str, source: &str) -> Result<naga::Module> {
     naga::front::wgsl::parse_str(source)
+        .map_err(|e| Error::Bundle(format!("{file}: {}", e.emit_to_string(source).trim_end())))
+}
+
+/// Checks a parsed shader.
+pub(crate) fn validate(file: &str, source: &str, module: &naga::Module) -> Result<ModuleInfo> {
+    Validator::new(ValidationFlags::all(), Capabilities::empty())
+        .validate(module)
         .map_err(|e| Error::Bundle(format!("{file}: {}", e.emit_to_string(source).trim_end())))
 }
 
 /// Parses and validates a shader; returns the names of its `override`s.
 fn check_source(file: &str, source: &str, entry: &str) -> Result<BTreeSet<String>> {
     let module = parse(file, source)?;
-    Validator::new(ValidationFlags::all(), Capabilities::empty())
-        .validate(&module)
-        .map_err(|e| Error::Bundle(format!("{file}: {}", e.emit_to_string(source).trim_end())))?;
+    validate(file, source, &module)?;
     let compute = |e: &&naga::EntryPoint| e.name == entry && e.stage == naga::ShaderStage::Compute;
     if !module.entry_points.iter().any(|e| compute(&e)) {
         return Err(Error::Bundle(format!("{file}: no compute entry point `{entry}`")));

@@ -111,6 +111,7 @@ pub mod measure;
 mod plan;
 pub mod quantize;
 pub mod registry;
+pub mod respell;
 pub mod sample;
 pub mod synth;
 pub mod triage;

@@ -2,8 +2,12 @@
 
 mod common;
 
+use assay_kernels::bundle::copied_files;
+use assay_kernels::registry::{Op, entries};
+use assay_kernels::respell::respelled;
 use assay_kernels::{Bundle, Checkpoint, Engine, EngineOptions, Path, quantize};
 use common::{bits, gpu};
+use std::collections::BTreeMap;
 
 /// A prompt that goes well past the sliding window of the model it is for.
 fn tokens(vocab: u32, count: u32) -> Vec<u32> {
@@ -120,5 +124,24 @@ fn context_and_batch_sizes_do_not_show() {
         let mut engine = common::engine(&checkpoint, context, batch);
         let found = bits(&engine.logits(&tokens, Path::Prefill).expect("runs").logits);
         assert!(*first.get_or_insert_with(|| found.clone()) == found, "{context}, {batch}");
+    }
+}
+
+#[test]
+fn respelled_kernels_give_the_same_bits() {
+    let nano = Checkpoint::embedded().expect("loads");
+    let tokens = tokens(1024, 40);
+    let options = EngineOptions::new(64, 11);
+    let ops: Vec<Op> = entries().iter().map(|entry| entry.op).collect();
+    let all = copied_files("all", &ops).expect("the registry is whole");
+    let serial = common::folder("../testnet/bundles/serial-rows");
+    let int4 = int4(&common::e_series());
+    for (checkpoint, files) in [(&nano, &all), (&int4, &all), (&int4, &serial)] {
+        let run = |files: BTreeMap<String, Vec<u8>>| {
+            let bundle = Bundle::from_files(files).expect("valid");
+            let mut engine = Engine::new(gpu(), checkpoint, &bundle, &options).expect("builds");
+            bits(&engine.logits(&tokens, Path::Batch(5)).expect("runs").logits)
+        };
+        assert!(run(files.clone()) == run(respelled(files, 1).expect("can be written")));
     }
 }

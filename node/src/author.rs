@@ -3,6 +3,7 @@
 use crate::api::{ClaimAccepted, ClaimRequest, SubmitError};
 use crate::ledger::Ledger;
 use crate::seat::{OWN_ROUND, Seat};
+use assay_protocol::error::Reject;
 use assay_protocol::gates::{Evidence, Gate};
 use assay_protocol::genesis::{Genesis, Quorum};
 use assay_protocol::ids::{Beacon, ClaimId, PeerId};
@@ -88,13 +89,19 @@ impl Author {
         Ok(ClaimAccepted { claim, ratio_ppm, own_verdict })
     }
 
-    /// The signed claim, if the ledger takes it as it stands.
+    /// The signed claim, if the ledger takes it as it stands, or will in a while.
     fn check(&self, claim: &Claim) -> Result<Record, SubmitError> {
         let body = Body::Claim(claim.clone());
         let record = wire::sign(self.ledger.with(|peer| peer.network()), &self.key, body);
-        self.ledger
-            .with(|peer| applies(peer.state(), &record))
-            .map_err(|reject| SubmitError::Refused(reject.to_string()))?;
+        self.ledger.with(|peer| match applies(peer.state(), &record) {
+            // A null claim made by lot must not stand in the way of what its node has to say: the
+            // claim waits to be ordered until the null claim is settled.
+            Err(Reject::OpenClaim(_) | Reject::OperatorDocketFull(_)) if peer.has_open_null() => {
+                Ok(())
+            }
+            Err(reject) => Err(SubmitError::Refused(reject.to_string())),
+            Ok(()) => Ok(()),
+        })?;
         Ok(record)
     }
 

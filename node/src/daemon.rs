@@ -14,6 +14,7 @@ use crate::home::{Home, HomeLock, NetworkFile};
 use crate::ledger::Ledger;
 use crate::measure;
 use crate::net::{self, NetConfig, NetHandle};
+use crate::nulls::Nulls;
 use crate::ordering::Ordering;
 use crate::seat::{FETCH_PATIENCE, Measuring, Seat};
 use crate::storage::{Blobs, Store};
@@ -54,6 +55,8 @@ pub struct RunOptions {
     pub adapter: Option<String>,
     /// Bytes that blobs may take.
     pub quota_bytes: u64,
+    /// Whether it makes null claims by lot.
+    pub null_claims: bool,
 }
 
 /// A node that runs until [`Node::stop`].
@@ -97,6 +100,7 @@ impl Node {
         let ordering = consensus::start(config, application, outbound)?;
 
         let fetcher = Fetcher::new(net.clone(), blobs.clone(), FETCH_PATIENCE);
+        let nulls = options.null_claims.then(|| (fetcher.clone(), blobs.clone()));
         let deadline = Duration::from_millis(network.genesis.committee.seal_ms);
         let measuring =
             Measuring { options: measure::Options::new(deadline)?, adapter: options.adapter };
@@ -113,7 +117,9 @@ impl Node {
             fetching: Arc::default(),
         };
         let author = Author { ledger: Arc::clone(&ledger), seat, key: home.key().clone() };
-        let view = Arc::new(NodeView::new(author, net.clone(), blobs, book));
+        let nulls = nulls.map(|(fetcher, blobs)| Nulls::new(author.clone(), fetcher, blobs));
+        let null_claims = nulls.is_some();
+        let view = Arc::new(NodeView { author, net: net.clone(), blobs, book, null_claims });
 
         let token = home.new_token()?;
         let url = format!("http://{}", listener.local_addr()?);
@@ -132,6 +138,9 @@ impl Node {
         tasks.spawn(driver.clone().serve_ordering(outbound_requests).map(Ok));
         tasks.spawn(driver.clone().serve_effects().map(|end| end.context("ledger")));
         tasks.spawn(driver.serve_clock().map(Ok));
+        if let Some(nulls) = nulls {
+            tasks.spawn(nulls.serve().map(Ok));
+        }
         tasks.spawn(async move { net_task.await.context("network") });
         home.write_address(&url)?;
         Ok(Self { url, view, ordering, net, tasks, stop, _lock: lock })
@@ -194,13 +203,10 @@ struct NodeView {
     net: NetHandle,
     blobs: Blobs,
     book: Arc<PeerBook>,
+    null_claims: bool,
 }
 
 impl NodeView {
-    fn new(author: Author, net: NetHandle, blobs: Blobs, book: Arc<PeerBook>) -> Self {
-        Self { author, net, blobs, book }
-    }
-
     fn ledger(&self) -> &Arc<Ledger> {
         &self.author.ledger
     }
@@ -233,6 +239,7 @@ impl View for NodeView {
             doing,
             reason,
             measuring_lock: self.author.seat.lock(),
+            null_claims: self.null_claims,
             disk_bytes: self.blobs.used_bytes(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }

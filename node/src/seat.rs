@@ -13,6 +13,7 @@ use assay_protocol::measurement::Measurement;
 use assay_protocol::peer::{Input, Secret};
 use assay_protocol::plan::Plan;
 use assay_protocol::record::Recipe;
+use assay_protocol::state::Phase;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,6 +94,12 @@ impl Seat {
         self.class.borrow().clone()
     }
 
+    /// Whether it does nothing at present.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        *self.doing.borrow() == IDLE
+    }
+
     /// Who holds the host's measuring lock.
     #[must_use]
     pub fn lock(&self) -> MeasuringLock {
@@ -120,6 +127,10 @@ impl Seat {
                         Input::MeasureFailed(round)
                     }
                 }
+            }
+            Err(SeatError::Measure(MeasureError::Cancelled)) => {
+                tracing::info!(%round, "stopped measuring: its seats were wanted no longer");
+                Input::MeasureFailed(round)
             }
             Err(error) => {
                 tracing::warn!(%error, %round, "measurement failed");
@@ -185,8 +196,25 @@ impl Seat {
             };
             self.say(what);
         };
-        let never = std::future::pending();
-        Ok(measure::run(&job, &self.measuring.options, progress, never).await?)
+        let round = job.plan.round;
+        Ok(measure::run(&job, &self.measuring.options, progress, self.sealing_over(round)).await?)
+    }
+
+    /// Completes when nobody can seal in a round any more; never for an author's own measurement.
+    async fn sealing_over(&self, id: RoundId) {
+        if id == OWN_ROUND {
+            return std::future::pending().await;
+        }
+        let mut changes = self.ledger.changes();
+        loop {
+            let open = self.ledger.with(|peer| {
+                let round = peer.state().round(id).map(|(_, round)| round.phase);
+                matches!(round, Some(Phase::Sealing { .. }))
+            });
+            if !open || changes.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     async fn files(&self, recipe: &Recipe) -> Result<RecipeFiles, FetchError> {

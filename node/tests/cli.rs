@@ -65,6 +65,7 @@ fn genesis(name: &str, homes: &[Home]) -> Genesis {
             docket_max: 1,
             open_per_operator: 1,
             audit_ppm: 0,
+            null_ppm: 0,
             assumed_dishonest_ppm: 0,
         },
         measurement: MeasurementRules {

@@ -63,6 +63,7 @@ pub(crate) fn genesis_of(members: u8) -> Genesis {
             docket_max: 8,
             open_per_operator: 4,
             audit_ppm: 0,
+            null_ppm: 0,
             assumed_dishonest_ppm: 200_000,
         },
         measurement: MeasurementRules {

@@ -113,6 +113,9 @@ pub struct CommitteeRules {
     /// Probability that a claim which becomes an entry causes another entry to be measured again,
     /// in millionths.
     pub audit_ppm: u64,
+    /// Null claims that the members make by lot for every claim that becomes an entry, all members
+    /// together, in millionths.
+    pub null_ppm: u64,
     /// Share of dishonest seats that the forgery figure of an entry assumes, in millionths.
     pub assumed_dishonest_ppm: u64,
 }
@@ -169,6 +172,8 @@ impl CommitteeRules {
             "1 to committee.docket_max",
         )?;
         require(c.audit_ppm <= 1_000_000, "committee.audit_ppm", "at most 1000000")?;
+        // Null claims become entries as well: one for each would never end.
+        require(c.null_ppm <= 500_000, "committee.null_ppm", "at most half")?;
         require(
             c.assumed_dishonest_ppm <= 500_000,
             "committee.assumed_dishonest_ppm",

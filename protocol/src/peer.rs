@@ -180,6 +180,15 @@ impl Peer {
         self.measuring
     }
 
+    /// Whether a null claim of this peer is on the docket.
+    #[must_use]
+    pub fn has_open_null(&self) -> bool {
+        let open = |opening: &Opening| {
+            self.state.claim(opening.claim).is_some_and(|claim| !claim.is_entry())
+        };
+        self.results.values().any(|opening| opening.null && open(opening))
+    }
+
     /// Whether a record waits to be ordered.
     #[must_use]
     pub fn waits(&self, id: RecordId) -> bool {
@@ -222,7 +231,9 @@ impl Peer {
             }
             Input::MeasureFailed(round) => {
                 self.measuring = None;
-                *self.failures.entry(round).or_insert(0) += 1;
+                if self.state.round(round).is_some_and(|(_, round)| round.is_open()) {
+                    *self.failures.entry(round).or_insert(0) += 1;
+                }
                 self.duties(effects);
             }
             Input::Restore(secret) => self.restore(secret),

@@ -105,6 +105,7 @@ pub fn genesis(members: Vec<Member>) -> Genesis {
             docket_max: 32,
             open_per_operator: 4,
             audit_ppm: 0,
+            null_ppm: 0,
             assumed_dishonest_ppm: 200_000,
         },
         measurement: MeasurementRules {

@@ -1,25 +1,21 @@
-//! A real network of processes: kills, restarts, newcomers, exports, damage.
+//! A real network of processes: kills, restarts, newcomers, exports, damage, lots.
 
-use assay_node::api::{Claims, Status};
+mod common;
+
+use assay_node::api::{ClaimAccepted, Status};
 use assay_node::home::Home;
 use assay_protocol::genesis::{Genesis, Member};
 use assay_protocol::state::Phase;
 use assay_testnet::claims::{SCENARIOS, Scenario, make, write_bundles};
 use assay_testnet::layout::{self, Layout, NodeLayout};
 use assay_testnet::nodes::{self, Node};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::time::{Duration, Instant};
+use common::{assay, audit, claims, run, status, wait, wait_for, wait_same_head};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(120);
 /// For claims that seats really measure, one after the other, on a machine that may be busy.
 const MEASURING_PATIENCE: Duration = Duration::from_secs(900);
-
-/// The `assay` program of the same build.
-fn assay() -> PathBuf {
-    let testnet = Path::new(env!("CARGO_BIN_EXE_assay-testnet"));
-    testnet.with_file_name(format!("assay{}", std::env::consts::EXE_SUFFIX))
-}
 
 /// Deadlines so short that nobody measures in time: claims pass through every phase in seconds.
 fn hasty(members: Vec<Member>) -> Genesis {
@@ -27,22 +23,6 @@ fn hasty(members: Vec<Member>) -> Genesis {
     genesis.committee.seal_ms = 3_000;
     genesis.committee.reveal_ms = 1_000;
     genesis
-}
-
-fn status(node: &Node) -> Status {
-    node.client().unwrap().get("/api/status").unwrap()
-}
-
-fn wait(what: &str, done: impl FnMut() -> bool) {
-    wait_for(PATIENCE, what, done);
-}
-
-fn wait_for(patience: Duration, what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + patience;
-    while !done() {
-        assert!(Instant::now() < deadline, "{what}: not within {} s", patience.as_secs());
-        std::thread::sleep(Duration::from_millis(200));
-    }
 }
 
 /// Few and short pairs: what is measured is the same, only less of it.
@@ -63,29 +43,9 @@ fn claim(layout: &Layout, bundles: &Path, author: usize, bundle: &'static str) {
 
 fn wait_settled(node: &Node, claims: usize) {
     wait("claims settle", || {
-        let all: Claims = node.client().unwrap().get("/api/claims").unwrap();
-        all.claims.iter().filter(|row| row.phase == Phase::Settled).count() == claims
+        let all = common::claims(node);
+        all.iter().filter(|row| row.phase == Phase::Settled).count() == claims
     });
-}
-
-fn wait_same_head(nodes: &[Node]) {
-    wait("all nodes reach one head", || {
-        let heads: Vec<_> =
-            nodes.iter().map(|node| (status(node).height, status(node).head)).collect();
-        heads.iter().all(|head| *head == heads[0])
-    });
-}
-
-fn run(args: &[&str], paths: &[(&str, &Path)]) -> Output {
-    let mut command = Command::new(assay());
-    command.args(args);
-    for (option, path) in paths {
-        if !option.is_empty() {
-            command.arg(option);
-        }
-        command.arg(path);
-    }
-    command.output().unwrap()
 }
 
 #[test]
@@ -111,8 +71,7 @@ fn killed_nodes_catch_up_and_newcomers_join() {
 
     // Idle means idle: nothing is ordered while nobody has anything to say.
     wait("every author opens its result", || {
-        let all: Claims = nodes[0].client().unwrap().get("/api/claims").unwrap();
-        all.claims.iter().all(|row| row.author_ratio_ppm.is_some())
+        claims(&nodes[0]).iter().all(|row| row.author_ratio_ppm.is_some())
     });
     wait_same_head(&nodes);
     let height = status(&nodes[0]).height;
@@ -160,11 +119,6 @@ fn newcomer_joins_and_returns(layout: &Layout, nodes: &[Node], folder: &Path) ->
     nodes::spawn(&assay(), &node, &layout.network).unwrap()
 }
 
-fn audit(file: &Path, layout: &Layout) -> (bool, serde_json::Value) {
-    let output = run(&["audit", "--format", "json"], &[("", file), ("--genesis", &layout.network)]);
-    (output.status.success(), serde_json::from_slice(&output.stdout).unwrap())
-}
-
 fn height_of(file: &Path, layout: &Layout) -> u64 {
     let (ok, report) = audit(file, layout);
     assert!(ok, "{report}");
@@ -191,6 +145,41 @@ fn flipped_bytes_are_found(file: &Path, layout: &Layout) {
     }
 }
 
+/// A node that has nothing to do makes null claims by itself, now and then, that nobody can tell
+/// from others before they are opened.
+#[test]
+fn idle_nodes_make_null_claims_by_lot() {
+    let folder = tempfile::tempdir().unwrap();
+    let often = |members| {
+        let mut genesis = hasty(members);
+        genesis.committee.null_ppm = 500_000;
+        genesis
+    };
+    let layout = layout::create(&folder.path().join("net"), often).unwrap();
+    let nodes = nodes::start(&assay(), &layout).unwrap();
+    let mut by_hand = Vec::new();
+    // Every entry causes one with probability 1/2.
+    let mut found = None;
+    for round in 0..16 {
+        let home = &layout.nodes[round % 5].home;
+        let made = run(&["claim", "null", "--format", "json"], &[("--home", home)]);
+        if let Ok(made) = serde_json::from_slice::<ClaimAccepted>(&made.stdout) {
+            by_hand.push(made.claim);
+        }
+        wait("claims settle", || claims(&nodes[0]).iter().all(|row| row.settled_at.is_some()));
+        std::thread::sleep(Duration::from_secs(5));
+        found = claims(&nodes[0]).into_iter().find(|row| !by_hand.contains(&row.id));
+        if found.is_some() {
+            break;
+        }
+    }
+    let id = found.expect("one of sixteen entries causes a null claim").id;
+    let row = || claims(&nodes[0]).into_iter().find(|row| row.id == id).unwrap();
+    wait("its author opens it", || row().null.is_some());
+    assert_eq!((row().null, row().author_ratio_ppm), (Some(true), Some(1_000_000)));
+    assert!(row().summary.starts_with("other kernels for "), "{}", row().summary);
+}
+
 /// A throttled run and a boast, sealed by their authors and measured by others: the ledger's number is
 /// what the samples say and nothing else, and the opening shows what the author had sealed.
 #[test]
@@ -211,7 +200,7 @@ fn what_an_author_seals_moves_no_number() {
         };
         make(&assay(), &layout.nodes[author].home, &bundles, &scenario).unwrap();
     }
-    let rows = || nodes[4].client().unwrap().get::<Claims>("/api/claims").unwrap().claims;
+    let rows = || claims(&nodes[4]);
     wait_for(MEASURING_PATIENCE, "both authors open their results", || {
         rows().iter().filter(|row| row.author_ratio_ppm.is_some()).count() == sealed.len()
     });

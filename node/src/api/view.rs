@@ -92,6 +92,9 @@ pub struct Status {
     pub reason: String,
     /// Who holds this host's measuring lock.
     pub measuring_lock: MeasuringLock,
+    /// Whether it makes null claims by lot. Which claims these are stays in its log until they are
+    /// opened: this goes to whoever asks on this host.
+    pub null_claims: bool,
     /// Bytes of this node's home folder.
     pub disk_bytes: u64,
     /// Version of the program.

@@ -6,8 +6,11 @@ use super::output::{Format, fields, print, table};
 use crate::api::{ClaimAccepted, ClaimRequest, ClaimRow, Claims, Statement};
 use crate::embedded::Embedded;
 use crate::home::Home;
+use crate::nulls::{NULL_RATIO_PPM, null_recipe, summary_of};
 use crate::storage::Blobs;
 use anyhow::Context;
+use assay_protocol::frontier::Track;
+use assay_protocol::genesis::Genesis;
 use assay_protocol::ids::{BlobHash, ClaimId, RecordId};
 use assay_protocol::manifest::Kind;
 use assay_protocol::record::{Drafter, Recipe};
@@ -28,9 +31,12 @@ pub enum ClaimCommand {
     New(NewArgs),
     /// Claim the parent's recipe under other bytes, to see which seats report a gain
     #[command(after_help = "The claim looks like any other until its author opens it after the \
-verdict. Write a summary that says nothing of it.
+verdict: the kernels are written again in other words. Who normalises both texts, or compares what \
+a compiler makes of them, can tell; who compares texts cannot. A node makes such claims by itself, \
+by lot, unless it runs with --no-null-claims.
 
-Example:
+Examples:
+  assay claim null
   assay claim null --parent 3fa9c0d1… --summary 'retuned workgroups'")]
     Null(NullArgs),
     /// Have an accepted claim measured again by a fresh committee
@@ -81,9 +87,9 @@ pub struct NewArgs {
     /// The claim that this one improves on; the base recipe without this
     #[arg(long, value_name = "CLAIM")]
     parent: Option<ClaimId>,
-    /// One line that says what was done
+    /// One line that says what was done; without this, one that lists what the recipe brings
     #[arg(long, value_name = "TEXT")]
-    summary: String,
+    summary: Option<String>,
     /// A spec that the claim follows, by its record id; its author is credited if the claim leads
     #[arg(long = "cite", value_name = "SPEC")]
     cites: Vec<RecordId>,
@@ -101,9 +107,9 @@ pub struct NullArgs {
     /// The claim whose recipe to copy; the base recipe without this
     #[arg(long, value_name = "CLAIM")]
     parent: Option<ClaimId>,
-    /// One line, as an ordinary claim would have
+    /// One line, as an ordinary claim would have; without this, the line that `claim new` writes
     #[arg(long, value_name = "TEXT")]
-    summary: String,
+    summary: Option<String>,
 }
 
 /// Runs `assay claim …`.
@@ -127,14 +133,23 @@ fn null(home: &Path, args: NullArgs, format: Format) -> anyhow::Result<()> {
     let client = Client::find(home, MEASURE_TIMEOUT)?;
     let home = Home::open(home)?;
     let blobs = Blobs::open(&home.path().join("blobs"), u64::MAX)?;
+    let parent = match args.parent {
+        None => client.get::<Genesis>("/api/genesis")?.challenge.base,
+        Some(parent) => {
+            let entry: serde_json::Value = client.get(&format!("/api/claims/{parent}"))?;
+            let recipe = entry.pointer("/ledger/recipe").cloned().unwrap_or_default();
+            serde_json::from_value(recipe).context("the node's answer has no recipe")?
+        }
+    };
+    let recipe = null_recipe(&blobs, parent)?;
     let request = ClaimRequest {
-        recipe: super::null::recipe(&client, &blobs, args.parent)?,
+        recipe,
         parent: args.parent,
-        ratio_ppm: Some(1_000_000),
+        ratio_ppm: Some(NULL_RATIO_PPM),
         null: true,
         insist: true,
         cites: Vec::new(),
-        summary: args.summary,
+        summary: args.summary.unwrap_or_else(|| summary_of(&blobs, &recipe)),
     };
     let accepted: ClaimAccepted = client.post("/api/claims", &request)?;
     print(format, &accepted, |accepted| {
@@ -166,7 +181,7 @@ fn new(home: &Path, args: NewArgs, format: Format) -> anyhow::Result<()> {
         null: false,
         insist: args.insist,
         cites: args.cites,
-        summary: args.summary,
+        summary: args.summary.unwrap_or_else(|| summary_of(&blobs, &recipe)),
     };
     tell_cost(&client, args.parent)?;
     let spinner = ProgressBar::new_spinner();
@@ -241,7 +256,9 @@ pub fn claims_table(claims: &[ClaimRow]) -> String {
             "parent",
             "ratio",
             "× base",
+            "rank",
             "ppl",
+            "kl, nat",
             "rounds",
             "verdict",
             "attested by",
@@ -262,13 +279,29 @@ pub fn claims_table(claims: &[ClaimRow]) -> String {
                 parent,
                 claim.ratio.map_or_else(|| "-".to_owned(), ratio_text),
                 claim.ratio_to_base_ppm.map_or_else(|| "-".to_owned(), times),
+                rank_text(claim),
                 perplexity,
+                kl_text(claim),
                 rounds_text(claim),
                 verdict_text(claim),
                 attested.join(", "),
             ]
         }),
     )
+}
+
+/// The place in the track; for lossy recipes, among which speed alone says little, the track only.
+fn rank_text(claim: &ClaimRow) -> String {
+    match (claim.track, claim.rank) {
+        (Some(Track::Lossless), Some(rank)) => format!("{rank}, lossless"),
+        (Some(Track::Lossy), Some(_)) if claim.leads => "front, lossy".to_owned(),
+        (Some(Track::Lossy), Some(_)) => "behind, lossy".to_owned(),
+        _ => "-".to_owned(),
+    }
+}
+
+fn kl_text(claim: &ClaimRow) -> String {
+    claim.kl_micronats.map_or_else(|| "-".to_owned(), |kl| format!("{:.4}", millionths(kl)))
 }
 
 fn rounds_text(claim: &ClaimRow) -> String {

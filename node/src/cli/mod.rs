@@ -15,7 +15,6 @@ pub mod ledger;
 pub mod logits;
 pub mod member;
 pub mod model;
-mod null;
 pub mod output;
 pub mod playbook;
 pub mod ppl;

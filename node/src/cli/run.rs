@@ -37,6 +37,9 @@ pub struct RunArgs {
     /// Disk that checkpoints and bundles may take, in GiB
     #[arg(long, value_name = "GIB", default_value_t = 16)]
     disk_quota_gib: u64,
+    /// Make no null claims by lot: leave it to the others to see which seats really measure
+    #[arg(long, env = "ASSAY_NO_NULL_CLAIMS", value_parser = clap::builder::FalseyValueParser::new())]
+    no_null_claims: bool,
 }
 
 /// Runs a node until Ctrl-C or a termination signal.
@@ -59,6 +62,7 @@ pub async fn run(home: &Path, args: RunArgs, format: Format) -> anyhow::Result<(
         mdns: args.mdns,
         adapter: args.adapter,
         quota_bytes: args.disk_quota_gib.saturating_mul(1 << 30),
+        null_claims: !args.no_null_claims,
     };
     let mut node = Node::start(&home, options).await?;
     announce(&node, format).await;

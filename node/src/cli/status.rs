@@ -31,6 +31,7 @@ pub fn status(home: &Path, format: Format) -> anyhow::Result<()> {
             ),
             ("doing", format!("{} ({})", status.doing, status.reason)),
             ("measuring lock", status.measuring_lock.word().to_owned()),
+            ("null claims", if status.null_claims { "by lot" } else { "none" }.to_owned()),
             ("disk", format!("{:.1} MB", megabytes(status.disk_bytes))),
             ("page", client.url().to_owned()),
         ])

@@ -80,6 +80,7 @@ fn genesis(time_ms: u64) -> Genesis {
             docket_max: 16,
             open_per_operator: 4,
             audit_ppm: 0,
+            null_ppm: 0,
             assumed_dishonest_ppm: 200_000,
         },
         measurement: MeasurementRules {
@@ -476,6 +477,7 @@ impl View for Daemon {
             doing: "Idle.".to_owned(),
             reason: "No claim on the docket needs a seat of this node.".to_owned(),
             measuring_lock: MeasuringLock::Elsewhere,
+            null_claims: true,
             disk_bytes: 36_201_472,
             version: "0.1.0".to_owned(),
         }

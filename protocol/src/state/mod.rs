@@ -6,6 +6,7 @@ mod classes;
 mod disclosure;
 mod doubt;
 mod membership;
+mod nulls;
 mod places;
 mod posts;
 mod probation;
@@ -20,6 +21,7 @@ pub use classes::{Classes, PENDING_ROUNDS_MAX};
 pub use disclosure::{DISCLOSURES_PER_CLAIM_MAX, Disclosed};
 pub use doubt::{CHALLENGER_STANDING_MIN, Debunked, ROUNDS_MAX};
 pub use membership::{Admission, MemberState, Membership, PendingVouch};
+pub use nulls::NullLot;
 pub use places::Cost;
 pub use posts::{
     POSTS_PER_BLOCK_MAX, POSTS_PER_EPOCH_EXTRA, POSTS_PER_PEER_PER_BLOCK_MAX, SpecState, bears_out,

@@ -1,4 +1,4 @@
-"""What time and randomness change at the end of every block (LEDGER.md §8)."""
+"""What time and randomness change at the end of every block (LEDGER_RULES.md §8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claims, seals, reveals and openings (LEDGER.md §8.1, §8.4, §9.2)."""
+"""Claims, seals, reveals and openings (LEDGER_RULES.md §8.1, §8.4, §9.2)."""
 
 from __future__ import annotations
 

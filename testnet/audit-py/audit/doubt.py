@@ -1,4 +1,4 @@
-"""Challenges, findings, traps and the audit lot (LEDGER.md §9)."""
+"""Challenges, findings, traps and the audit lot (LEDGER_RULES.md §9)."""
 
 from __future__ import annotations
 

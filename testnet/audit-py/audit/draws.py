@@ -1,4 +1,4 @@
-"""Whose round is measured next, and by whom (LEDGER.md §8.3, §8.6)."""
+"""Whose round is measured next, and by whom (LEDGER_RULES.md §8.3, §8.6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plans, and measurements with their labels resolved (LEDGER.md §8.3, STATISTICS.md §1)."""
+"""Plans, and measurements with their labels resolved (LEDGER_RULES.md §8.3, STATISTICS.md §1)."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from .evidence import Evidence, Resolved, count
 from .fdlibm import exp, log, log1p
 from .genesis import Genesis, SignificanceRules
-from .numbers import M32, M64, PPM, divide, fixed, ppm, scientific, shortest
+from .numbers import M32, M64, PPM, divide, ppm
 from .statistics import (
     BetweenSeats,
     Pooled,
@@ -30,9 +30,7 @@ class GateResult:
     """What a gate found."""
 
     gate: str
-    # The ledger's JSON calls it so.
     pass_: bool
-    detail: str
 
     def spelt(self) -> dict[str, object]:
         """The gate as the ledger spells it: sentences for people are left empty."""
@@ -51,10 +49,8 @@ class Flag:
 def identity(seats: list[Evidence]) -> GateResult:
     """The built-in bundle decodes the same tokens, near-ties excused."""
     tokens = count(seats, lambda arm: arm.decoded_tokens)
-    excused = count(seats, lambda arm: arm.near_ties)
     breaks = count(seats, lambda arm: max(0, arm.identity_breaks - arm.near_ties))
-    detail = f"{breaks} of {tokens} tokens differ, and {excused} more at near-ties"
-    return GateResult("identity", tokens > 0 and breaks == 0, detail)
+    return GateResult("identity", tokens > 0 and breaks == 0)
 
 
 def path(seats: list[Evidence]) -> GateResult:
@@ -62,34 +58,27 @@ def path(seats: list[Evidence]) -> GateResult:
     positions = count(seats, lambda arm: arm.path_positions)
     breaks = count(seats, lambda arm: arm.path_breaks)
     choices = count(seats, lambda arm: arm.choice_breaks)
-    detail = (
-        f"{breaks} of {positions} positions differ between prefill and decode, {choices} tokens"
-        " are not the recipe's own choice"
-    )
-    return GateResult("path", positions > 0 and breaks == 0 and choices == 0, detail)
+    return GateResult("path", positions > 0 and breaks == 0 and choices == 0)
 
 
 def reach(seats: list[Evidence]) -> GateResult:
     """The whole vocabulary and the whole context are there."""
     positions = count(seats, lambda arm: arm.reach_positions)
     breaks = count(seats, lambda arm: arm.reach_breaks)
-    detail = f"{breaks} of {positions} forced positions out of reach"
-    return GateResult("reach", positions > 0 and breaks == 0, detail)
+    return GateResult("reach", positions > 0 and breaks == 0)
 
 
 def shape(seats: list[Evidence]) -> GateResult:
     """Every seat loaded the same shape for the child as for the parent."""
     differing = sum(seat.child.shape != seat.parent.shape for seat in seats)
-    detail = f"{differing} of {len(seats)} seats saw another shape than the parent's"
-    return GateResult("shape", bool(seats) and differing == 0, detail)
+    return GateResult("shape", bool(seats) and differing == 0)
 
 
 def repeat(seats: list[Evidence]) -> GateResult:
     """The same prompt decodes to the same tokens again."""
     positions = count(seats, lambda arm: arm.repeat_positions)
     breaks = count(seats, lambda arm: arm.repeat_breaks)
-    detail = f"{breaks} of {positions} tokens differ when decoded again"
-    return GateResult("repeat", positions > 0 and breaks == 0, detail)
+    return GateResult("repeat", positions > 0 and breaks == 0)
 
 
 def _bandwidth(seat: Evidence, seats: list[Evidence]) -> float:
@@ -134,21 +123,6 @@ def flags(seats: list[Evidence]) -> list[Flag]:
             found.append(Flag("prefill", seat.seat, ppm(exp(typical) * _PREFILL_RATIO)))
     # Within a seat, roofline is found before prefill, and sorting keeps that.
     return sorted(found, key=lambda flag: flag.seat)
-
-
-def physics(seats: list[Evidence]) -> GateResult:
-    """Raises flags, never a refusal."""
-    closest = slowest = 0.0
-    for seat in seats:
-        closest = max(closest, _roofline_share(seat, seats))
-        typical = median(_prefill_excess(seat))
-        if typical is not None:
-            slowest = max(slowest, exp(typical) * _PREFILL_RATIO)
-    detail = (
-        f"{len(flags(seats))} flags, at most {fixed(closest * 100.0, 1)} % of the roofline"
-        f" and {fixed(slowest, 2)} times the parent's prefill"
-    )
-    return GateResult("physics", True, detail)
 
 
 @dataclass(frozen=True)
@@ -206,7 +180,7 @@ def quality(genesis: Genesis, seats: list[Evidence]) -> GateResult:
     """Close to the base checkpoint, by one-sided bounds."""
     found = quality_figures(genesis, seats)
     if found is None:
-        return GateResult("quality", False, "too few prompts to bound anything")
+        return GateResult("quality", False)
     nonfinite = count(seats, lambda arm: arm.nonfinite_logits)
     bounds = genesis.challenge
     passes = (
@@ -215,14 +189,7 @@ def quality(genesis: Genesis, seats: list[Evidence]) -> GateResult:
         and found.agreement_p <= float(genesis.significance.alpha_ppm) / PPM
         and found.perplexity_ratio_high <= float(bounds.perplexity_ratio_max_ppm) / PPM
     )
-    detail = (
-        f"KL {fixed(found.kl, 6)} nat, at most {fixed(found.kl_high, 6)};"
-        f" agreement {fixed(found.agreement * 100.0, 2)} %,"
-        f" p = {scientific(found.agreement_p, 2)} for the least allowed;"
-        f" perplexity ratio {fixed(found.perplexity_ratio, 4)},"
-        f" at most {fixed(found.perplexity_ratio_high, 4)}; {nonfinite} logits not finite"
-    )
-    return GateResult("quality", passes, detail)
+    return GateResult("quality", passes)
 
 
 def within_bounds(genesis: Genesis, seat: Evidence) -> bool:
@@ -261,21 +228,10 @@ def gain(rules: SignificanceRules, known: BetweenSeats, seats: list[Evidence]) -
 def speed(rules: SignificanceRules, found: Gain | None) -> GateResult:
     """Faster than the parent by more than noise."""
     if found is None:
-        return GateResult("speed", False, "too few pairs for an interval")
+        return GateResult("speed", False)
     needed, alpha = 1.0 + float(rules.eta_ppm) / PPM, float(rules.alpha_ppm) / PPM
-    low, high = (exp(bound) for bound in found.pooled.bounds(alpha))
-    detail = (
-        f"ratio {fixed(exp(found.pooled.mean), 4)} [{fixed(low, 4)}, {fixed(high, 4)}],"
-        f" needs a lower bound above {fixed(needed, 4)};"
-        f" signed ranks p = {scientific(found.rank_p, 2)}, needs at most {shortest(alpha)}"
-    )
-    return GateResult("speed", low > needed and found.rank_p <= alpha, detail)
-
-
-def speed_pending(hardware_class: str, timed: int, quorum: int) -> GateResult:
-    """Too few seats of the class."""
-    detail = f"{timed} seats of class {hardware_class}, {quorum} are needed"
-    return GateResult("speed", False, detail)
+    low, _ = found.pooled.bounds(alpha)
+    return GateResult("speed", exp(low) > needed and found.rank_p <= alpha)
 
 
 def _perplexity(seat: Evidence, nll: Callable[[Resolved], int]) -> float | None:

@@ -97,6 +97,7 @@ class CommitteeRules:
     docket_max: int
     open_per_operator: int
     audit_ppm: int
+    null_ppm: int
     assumed_dishonest_ppm: int
 
 
@@ -223,6 +224,7 @@ def _limits(genesis: Genesis) -> list[tuple[str, int, int, int]]:
         ("committee.docket_max", c.docket_max, 1, 1024),
         ("committee.open_per_operator", c.open_per_operator, 1, c.docket_max),
         ("committee.audit_ppm", c.audit_ppm, 0, 1_000_000),
+        ("committee.null_ppm", c.null_ppm, 0, 500_000),
         ("committee.assumed_dishonest_ppm", c.assumed_dishonest_ppm, 0, 500_000),
         ("significance.alpha_ppm", s.alpha_ppm, 1, 500_000),
         ("significance.eta_ppm", s.eta_ppm, 0, 1_000_000),

@@ -1,4 +1,4 @@
-"""Vouches, joining, leaving, the end of a key, disclosures (LEDGER.md §7, §9.4)."""
+"""Vouches, joining, leaving, the end of a key, disclosures (LEDGER_RULES.md §7, §9.4)."""
 
 from __future__ import annotations
 

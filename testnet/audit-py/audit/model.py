@@ -311,7 +311,7 @@ class Classes:
 
 @dataclass
 class Shares:
-    """How much of the committees' time each operator had (LEDGER.md §8.6)."""
+    """How much of the committees' time each operator had (LEDGER_RULES.md §8.6)."""
 
     spent_ms: Map[str, int] = field(default_factory=Map)
     clock_ms: int = 0

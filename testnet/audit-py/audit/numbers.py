@@ -1,9 +1,8 @@
-"""Floats as integers and as text, as the ledger spells them (STATISTICS.md §2)."""
+"""Floats as integers (STATISTICS.md §2)."""
 
 from __future__ import annotations
 
 import math
-from decimal import Decimal
 
 M64 = (1 << 64) - 1
 M32 = (1 << 32) - 1
@@ -37,39 +36,3 @@ def round_half_away(x: float) -> float:
 def ppm(x: float) -> int:
     """Whole millionths."""
     return to_u64(round_half_away(x * PPM))
-
-
-def saturating_sum(values: list[int]) -> int:
-    """A sum that stops at 64 bits."""
-    return min(sum(values), M64)
-
-
-def _special(x: float) -> str | None:
-    if math.isnan(x):
-        return "NaN"
-    if math.isinf(x):
-        return "inf" if x > 0 else "-inf"
-    return None
-
-
-def fixed(x: float, decimals: int) -> str:
-    """`{:.n}`."""
-    return _special(x) or f"{x:.{decimals}f}"
-
-
-def scientific(x: float, decimals: int) -> str:
-    """`{:.ne}`: the exponent has no sign of plus and no leading zeros."""
-    special = _special(x)
-    if special:
-        return special
-    mantissa, exponent = f"{x:.{decimals}e}".split("e")
-    return f"{mantissa}e{int(exponent)}"
-
-
-def shortest(x: float) -> str:
-    """`{}`: the shortest decimal that reads back the same, never with an exponent."""
-    special = _special(x)
-    if special:
-        return special
-    text = format(Decimal(repr(x)), "f")
-    return text.removesuffix(".0")

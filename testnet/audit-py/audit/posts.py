@@ -1,4 +1,4 @@
-"""Posts: how many a peer may have ordered, specs and whom claims credit (LEDGER.md §9.5)."""
+"""Posts: how many a peer may have ordered, specs and whom claims credit (LEDGER_RULES.md §9.5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Points, tracks and fronts (LEDGER.md §8.7)."""
+"""Points, tracks and fronts (LEDGER_RULES.md §8.7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Standing: a peer's account (LEDGER.md §7.2)."""
+"""Standing: a peer's account (LEDGER_RULES.md §7.2)."""
 
 from __future__ import annotations
 

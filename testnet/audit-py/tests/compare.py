@@ -51,7 +51,7 @@ def theirs(assay: str, file: bytes, network: str) -> Verdict:
     fault = report["first_fault"]
     if fault:
         return fault["where"], fault["rule"]
-    return json.dumps(report["checked"]) + report["head"]
+    return json.dumps(report["checked"]) + str(report["head"])
 
 
 def damaged(file: bytes, count: int) -> Iterator[tuple[str, bytes]]:

@@ -39,6 +39,8 @@ def unpack(name: str, data: bytes) -> dict[str, Any]:
         elif field.kind == "message":
             part = message.message(field.name)
             values[field.name] = None if part is None else part.raw
+        elif field.kind == "bytes" and field.repeated:
+            values[field.name] = message.elements(field.name)
         elif field.packed:
             values[field.name] = message.numbers(field.name)
         elif field.kind in ("bytes", "string"):
@@ -266,6 +268,7 @@ def _records(forger: Forger) -> Iterator[Corruption]:
         ("reveal", "an altered sample", sample_of(faster)),
         ("reveal", "a pair dropped", sample_of(lambda v: {**v, "pairs": v["pairs"][1:]})),
         ("reveal", "no environment", sample_of(lambda v: {**v, "environment": None})),
+        ("claim", "cites no spec", lambda v: {**v, "cites": [b"\6" * 32]}),
         ("opening", "another result", lambda v: {**v, "ratio_ppm": v["ratio_ppm"] + 1}),
         ("opening", "called null", lambda v: {**v, "null": True}),
         ("opening", "unknown claim", lambda v: {**v, "claim": bytes(32)}),
@@ -304,6 +307,7 @@ def _altered(forger: Forger) -> Iterator[Corruption]:
         "a short author": envelope(author=first["author"][:31]),
         "another author": envelope(author=world.peers[5].key),
         "another network": envelope(signature=elsewhere),
+        "an attachment": envelope(attachment=b"body"),
         "an unknown kind": envelope(payload=unknown, signature=signed),
         "an empty payload": envelope(payload=b""),
         "said twice": forger.forge(header, [*records, records[0]]),
@@ -337,6 +341,8 @@ def _members(forger: Forger) -> Iterator[Corruption]:
     claim = world.state.entries[0]
     word = {"peer": newcomer.key, "operator": "new", "name": "new", "epoch": 0}
     member, author = world.peers[5], world.peers[0]
+    said = {"kind": 1, "body": bytes([1]) * 32, "body_bytes": 9}
+    forecast = {"ratio_ppm": 1_200_000, "hardware_class": "test-class"}
     seals = [
         world.sign(member, "seal", {"claim": claim, "round": 1, "commitment": bytes([n]) * 32})
         for n in (1, 2)
@@ -355,6 +361,10 @@ def _members(forger: Forger) -> Iterator[Corruption]:
         ("leave of another stay", member, "leave", {"joined_at": 5}),
         ("challenge by the author", author, "challenge", {"claim": claim}),
         ("challenge of nothing", member, "challenge", {"claim": bytes(32)}),
+        ("post of a later epoch", member, "post", {**said, "epoch": 7}),
+        ("post of no kind", member, "post", {**said, "kind": 12}),
+        ("post with a forecast that is no spec", member, "post", {**said, "forecast": forecast}),
+        ("post of nothing", member, "post", {**said, "body_bytes": 0}),
         ("disclosure without words", member, "disclosure", {"text": " \n"}),
         ("disclosure of nothing", member, "disclosure", {"claim": bytes(32), "text": "how"}),
         ("equivocation in the wrong order", author, "equivocation", backwards),

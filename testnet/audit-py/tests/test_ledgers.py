@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import tempfile
 import unittest
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 
 from audit import genesis
+from audit.__main__ import main
 from audit.block import Auditor, Fault
 from audit.export import audit
 from audit.standing import RULES
@@ -85,6 +89,42 @@ class Ledgers(unittest.TestCase):
                 assert fault is not None, "nothing found"
                 self.assertEqual((fault.rule, fault.place), (damaged.rule, damaged.place))
         self.assertGreaterEqual(found, 70)
+
+    def test_the_command_reports_and_exits(self) -> None:
+        """0 if everything checks, 1 with the first fault, 2 for what cannot be read."""
+        world = sample()
+        with tempfile.TemporaryDirectory() as folder:
+            ledger, rules = Path(folder) / "ledger.assay", Path(folder) / "genesis.json"
+            rules.write_text(json.dumps({"genesis": world.genesis, "bootstrap": []}))
+            arguments = [str(ledger), "--genesis", str(rules)]
+
+            def run(*more: str) -> tuple[int, str]:
+                out = io.StringIO()
+                with redirect_stdout(out), redirect_stderr(out):
+                    return main([*arguments, *more]), out.getvalue()
+
+            self.assertEqual(run()[0], 2)
+            ledger.write_bytes(world.export())
+            code, text = run()
+            self.assertEqual((code, "Everything else checks." in text), (0, True))
+            self.assertIn("Not checked", text)
+            code, text = run("--format", "json")
+            report = json.loads(text)
+            self.assertEqual(
+                (code, report["ok"], report["head"]), (0, True, world.state.head.hex())
+            )
+            self.assertEqual(report["height"], len(world.items))
+            self.assertTrue(report["not_checked"])
+            ledger.write_bytes(world.export() + b"\0")
+            code, text = run("--format", "json")
+            fault = json.loads(text)["first_fault"]
+            self.assertEqual(
+                (code, fault["rule"], fault["where"]), (1, "format", "end of the export")
+            )
+            code, text = run()
+            self.assertIn("FAULT at end of the export", text)
+            rules.write_text("{}")
+            self.assertEqual(run()[0], 2)
 
     def test_the_example_is_true(self) -> None:
         """The page of examples has the values that this ledger has."""
