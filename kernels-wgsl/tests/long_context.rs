@@ -75,7 +75,6 @@ fn drafters_read_split_caches() {
     };
     let plain = run(&mut common::engine(&checkpoint, 1100, 16));
     let mut engine = common::engine(&checkpoint, 1100, 16).with_drafter(&drafter, 4).unwrap();
-    assert!(engine.describe_draft_plan().unwrap().contains("attention_merge"));
     assert!(plain == run(&mut engine));
 }
 

@@ -22,6 +22,9 @@ use tokio::sync::watch;
 /// How the description of a running measurement begins.
 const MEASURING: &str = "measuring";
 
+/// How the description of opening the adapter begins.
+const IDENTIFYING: &str = "identifying the adapter";
+
 /// What a node does when it does nothing for the network.
 pub const IDLE: &str = "idle: no claim needs this node";
 
@@ -73,17 +76,24 @@ impl Seat {
         self.doing.subscribe()
     }
 
-    /// The hardware class of the adapter that measures, which is opened when it has not measured yet.
+    /// The hardware class of the adapter that measures; a worker opens it when it has not measured yet.
     ///
     /// # Errors
     ///
-    /// [`MeasureError`] when there is no such adapter.
+    /// [`MeasureError`] when there is no such adapter, or it does not answer in time.
     pub async fn identify(&self) -> Result<String, MeasureError> {
         if let Some(class) = self.class() {
             return Ok(class);
         }
-        let adapter = self.measuring.adapter.clone();
-        let class = measure::hardware_class(adapter).await?;
+        let Measuring { options, adapter } = &self.measuring;
+        // Waiting for another measurement takes minutes, and that measurement may be this seat's own.
+        let progress = |progress: measure::Progress| {
+            let what = format!("{IDENTIFYING}, {}", progress.what);
+            self.replace(|doing| doing == IDLE, &what);
+        };
+        let class = measure::hardware_class(adapter.as_deref(), options, progress).await;
+        self.replace(|doing| doing.starts_with(IDENTIFYING), IDLE);
+        let class = class?;
         self.class.send_replace(Some(class.clone()));
         Ok(class)
     }
@@ -237,6 +247,20 @@ impl Seat {
     async fn pool(&self, text: BlobHash) -> Result<PathBuf, SeatError> {
         self.fetcher.blob(text).await?;
         Ok(self.blobs.path_of(text)?)
+    }
+
+    /// Says `what` where `is_old` holds of what was said last.
+    fn replace(&self, is_old: impl FnOnce(&str) -> bool, what: &str) {
+        let replaced = self.doing.send_if_modified(|doing| {
+            let old = is_old(doing);
+            if old {
+                what.clone_into(doing);
+            }
+            old
+        });
+        if replaced {
+            self.ledger.touch();
+        }
     }
 
     fn say(&self, what: String) {

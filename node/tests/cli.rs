@@ -45,7 +45,7 @@ fn genesis(name: &str, homes: &[Home]) -> Genesis {
             base: Recipe { checkpoint: BlobHash([1; 32]), bundle: None, drafter: None },
             pool: PromptPool {
                 text: BlobHash([2; 32]),
-                prompts: 10,
+                prompts: 20,
                 prompt_tokens: 8,
                 scored_tokens: 8,
             },
@@ -69,8 +69,8 @@ fn genesis(name: &str, homes: &[Home]) -> Genesis {
             assumed_dishonest_ppm: 0,
         },
         measurement: MeasurementRules {
-            pairs: 2,
-            pairs_min: 2,
+            pairs: 10,
+            pairs_min: 10,
             decode_tokens: 4,
             reach_tokens: 1,
             context_tokens: 1,
@@ -277,7 +277,62 @@ fn committees_are_explained_by_the_published_table() {
     let output = assay(&["explain", "--committee", "--genesis", &file, "--format", "json"]);
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["inputs"]["seats"], 1);
+    let tau = ["explain", "--committee", "--genesis", &file, "--tau", "nan"];
+    refuses(&tau, "--tau NaN");
     refuses(&["explain", "--committee", "--seats", "3", "--quorum", "9"], "--quorum 9");
     refuses(&["explain", "--committee", "--sigma", "nan"], "--sigma NaN");
     refuses(&["explain", "--committee", "--genesis", "nowhere.json"], "nowhere.json");
+}
+
+#[test]
+fn the_committees_of_a_network_are_explained_by_its_own_rules() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = network(folder.path(), "net");
+    let mut kept = NetworkFile::read(Path::new(&file)).unwrap();
+    let committee = &mut kept.genesis.committee;
+    (committee.seats, committee.quorum, committee.reserves) = (2, 2, 1);
+    (committee.frontier, committee.seats_max) = (Quorum { seats: 3, quorum: 2 }, 3);
+    committee.assumed_dishonest_ppm = 150_000;
+    (kept.genesis.measurement.pairs, kept.genesis.measurement.pairs_min) = (12, 8);
+    kept.genesis.significance.gain_ppm = 50_000;
+    kept.genesis.check().unwrap();
+    std::fs::write(&file, serde_json::to_vec(&kept).unwrap()).unwrap();
+    let committee = ["explain", "--committee", "--genesis", &file, "--format", "json"];
+    let explain = |more: &[&str]| -> serde_json::Value {
+        serde_json::from_slice(&assay(&[&committee, more].concat()).stdout).unwrap()
+    };
+    // Nothing is known of any class: the smallest committees measure the most pairs.
+    let report = explain(&[]);
+    assert_eq!(report["inputs"]["gain"], 0.05);
+    let sizes = |report: &serde_json::Value| {
+        [&report["result"], &report["frontier"]["result"]]
+            .map(|part| ["seats", "quorum", "pairs"].map(|name| part[name].as_u64().unwrap()))
+    };
+    assert_eq!(sizes(&report), [[2, 2, 12], [3, 2, 12]]);
+    let shares: Vec<f64> = report["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| step["share"].as_f64().unwrap())
+        .collect();
+    assert_eq!(shares, [0.05, 0.1, 0.15, 0.2, 0.3, 1.0 / 3.0]);
+    let close = |found: &serde_json::Value, expected: f64| {
+        let found = found.as_f64().unwrap();
+        assert!((found - expected).abs() < 1e-12, "{found}, not {expected}");
+    };
+    // Two seats of 2 with f = 0.15; both must come, and one reserve makes up for one of them.
+    close(&report["steps"][2]["forged"], 0.15 * 0.15);
+    close(&report["steps"][2]["stalled"], 0.15 * 0.15 + 2.0 * 0.15 * 0.85 * 0.15);
+    close(&report["frontier"]["steps"][2]["forged"], 3.0 * 0.15 * 0.15 * 0.85 + 0.15_f64.powi(3));
+    // A quiet class measures the fewest pairs, a noisy one with as many seats as the network allows.
+    let quiet = explain(&["--sigma", "0.0001", "--tau", "0.0001"]);
+    assert_eq!(sizes(&quiet), [[2, 2, 8], [3, 2, 8]]);
+    let noisy = explain(&["--sigma", "0.3"]);
+    assert_eq!(sizes(&noisy), [[3, 3, 12], [3, 2, 12]]);
+    assert!(noisy["result"]["power"].as_f64().unwrap() < 0.5);
+    let text = assay(&committee[..4]).stdout;
+    let text = String::from_utf8_lossy(&text);
+    for part in ["1 reserve", "15.0 %, assumed", "FRONTIER STALLED", "never measured"] {
+        assert!(text.contains(part), "{part:?} is not in {text}");
+    }
 }

@@ -241,9 +241,6 @@ pub struct MembershipRules {
 /// Why a genesis cannot start a network.
 #[derive(Debug, thiserror::Error)]
 pub enum GenesisError {
-    /// Not the expected JSON.
-    #[error("genesis is not valid: {0}")]
-    Json(#[from] serde_json::Error),
     /// A number or list that no network can work with.
     #[error("genesis field {field}: {reason}")]
     Field {
@@ -276,17 +273,6 @@ impl MembershipRules {
 }
 
 impl Genesis {
-    /// Reads and checks a genesis file.
-    ///
-    /// # Errors
-    ///
-    /// [`GenesisError`] naming the field at fault.
-    pub fn from_json(text: &[u8]) -> Result<Self, GenesisError> {
-        let genesis: Self = serde_json::from_slice(text)?;
-        genesis.check()?;
-        Ok(genesis)
-    }
-
     fn check_members(&self) -> Result<(), GenesisError> {
         let members = self.members.len();
         require(

@@ -11,11 +11,6 @@ use schnorrkel::{ExpansionMode, Keypair, MiniSecretKey, PublicKey};
 
 const CONTEXT: &[u8] = b"assay vrf v1";
 
-/// Bytes of a VRF output in a header.
-pub const OUTPUT_BYTES: usize = 32;
-/// Bytes of a VRF proof in a header.
-pub const PROOF_BYTES: usize = 64;
-
 /// The VRF key of a peer, derived from its secret key's seed.
 #[must_use]
 #[allow(clippy::expect_used)]
@@ -85,7 +80,7 @@ mod tests {
         let keypair = vrf_keypair(&[1; 32]);
         let public = vrf_public(&keypair);
         let (output, proof) = evaluate(&keypair, NETWORK, 9);
-        assert_eq!((output.len(), proof.len()), (OUTPUT_BYTES, PROOF_BYTES));
+        assert_eq!((output.len(), proof.len()), (32, 64));
         assert!(verify(public, NETWORK, 9, &output, &proof));
         assert!(!verify(public, NETWORK, 10, &output, &proof));
         assert!(!verify(public, NetworkId([4; 32]), 9, &output, &proof));

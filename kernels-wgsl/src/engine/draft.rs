@@ -114,7 +114,8 @@ impl Engine {
     }
 
     /// The launches of a round of drafting, one line each.
-    pub fn describe_draft_plan(&self) -> Option<String> {
+    #[cfg(test)]
+    pub(super) fn describe_draft_plan(&self) -> Option<String> {
         let lines = self.draft.as_ref()?.plan.dispatches.iter().map(ToString::to_string);
         Some(lines.collect::<Vec<_>>().join("\n"))
     }

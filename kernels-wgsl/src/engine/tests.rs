@@ -1,7 +1,7 @@
 //! Placements that the embedded model is too small to need.
 
 use super::build::{Placement, engine, rotation_table};
-use super::{Engine, EngineOptions, Path, PleTable};
+use super::{Engine, EngineOptions, MemoryNeed, Path, PleTable};
 use crate::bundle::Bundle;
 use crate::config::LayerKind;
 use crate::gpu::{AdapterRequest, Gpu};
@@ -149,18 +149,20 @@ fn wrong_calls_are_errors() {
     }
 }
 
-/// A greedy choice among NaN logits would be token 0 for ever, so such weights never reach a device.
+/// A greedy choice among NaN logits would be token 0 for ever, so weights that make them never reach a
+/// device.
 #[test]
 fn weights_that_are_no_numbers_are_refused_by_name() {
     let weights = "model.safetensors";
     let gpu = Gpu::open(&AdapterRequest::default()).unwrap();
-    for tensor in [
-        "embed_tokens.weight",
-        "norm.weight",
-        "per_layer_model_projection.weight",
-        "embed_tokens_per_layer.weight",
-        "layers.7.mlp.up_proj.weight",
-        "layers.3.self_attn.q_norm.weight",
+    let (nan, infinity) = (half::bf16::NAN, half::bf16::INFINITY);
+    for (tensor, bad) in [
+        ("embed_tokens.weight", nan),
+        ("norm.weight", infinity),
+        ("per_layer_model_projection.weight", -infinity),
+        ("embed_tokens_per_layer.weight", infinity),
+        ("layers.7.mlp.up_proj.weight", infinity),
+        ("layers.3.self_attn.q_norm.weight", nan),
     ] {
         let files = embedded_files().into_iter();
         let mut files: std::collections::BTreeMap<String, Vec<u8>> =
@@ -170,13 +172,73 @@ fn weights_that_are_no_numbers_are_refused_by_name() {
         let full = file.names().into_iter().find(|name| name.ends_with(&format!(".{tensor}")));
         let data = file.tensor(full.unwrap()).unwrap().data();
         let at = data.as_ptr() as usize - bytes.as_ptr() as usize;
-        bytes[at..at + 2].copy_from_slice(&half::bf16::NAN.to_le_bytes());
+        bytes[at..at + 2].copy_from_slice(&bad.to_le_bytes());
         let checkpoint = Checkpoint::from_files(files).unwrap();
         let options = EngineOptions::new(16, 2);
         let engine = Engine::new(&gpu, &checkpoint, &Bundle::builtin(), &options);
         let error = engine.unwrap_err().to_string();
-        for part in [weights, tensor, "NaN", "assay model check"] {
+        for part in [weights, tensor, "NaN or infinity", "assay model check"] {
             assert!(error.contains(part), "{tensor}: {part:?} is not in {error}");
         }
+    }
+}
+
+/// Too little device memory is found before anything is uploaded.
+#[test]
+fn a_small_device_is_told_what_is_missing() {
+    let gpu = Gpu::open(&AdapterRequest::default()).unwrap();
+    let checkpoint = Checkpoint::embedded().unwrap();
+    let small = gpu.clone().assume_memory_bytes(24 << 20);
+    let options = EngineOptions::new(8192, 32);
+    let bundle = Bundle::builtin();
+    let error = Engine::new(&small, &checkpoint, &bundle, &options).unwrap_err().to_string();
+    for part in ["the adapter has 25165824", "context of about", "quantize", "--adapter"] {
+        assert!(error.contains(part), "{part:?} is not in {error}");
+    }
+    // Both engines fit alone; the drafter's weights are counted before they are uploaded.
+    let fits = EngineOptions::new(64, 4);
+    let drafter = Drafter::embedded().unwrap();
+    let need = MemoryNeed::of(&gpu, &checkpoint, &fits);
+    let both = need.with_drafter(&drafter);
+    assert!(both.drafter_bytes > 500_000 && need.drafter_bytes == 0, "{both:?}");
+    let tight = gpu.clone().assume_memory_bytes(both.total_bytes() - 1);
+    let engine = Engine::new(&tight, &checkpoint, &bundle, &fits).unwrap();
+    let error = engine.with_drafter(&drafter, 2).unwrap_err().to_string();
+    assert!(error.contains("MiB of drafter") && error.contains("no drafter"), "{error}");
+    // So are the logits that a decode loop keeps.
+    let row_bytes = 4 * checkpoint.config().vocab as u64;
+    let tight = gpu.clone().assume_memory_bytes(need.total_bytes() + 8 * row_bytes);
+    let mut engine = Engine::new(&tight, &checkpoint, &bundle, &fits).unwrap();
+    engine.prefill(&[2, 5]).unwrap();
+    engine.decode_greedy(8, true).unwrap();
+    let error = engine.decode_greedy(9, true).unwrap_err().to_string();
+    assert!(error.contains("9 decode steps") && error.contains("fewer tokens"), "{error}");
+    assert_eq!(engine.decode_greedy(8, true).unwrap().tokens.len(), 8);
+    let fits = EngineOptions::new(64, 1);
+    assert!(Engine::new(&small, &checkpoint, &bundle, &fits).is_ok());
+    assert!(gpu.memory_bytes().is_none_or(|bytes| bytes > 64 << 20));
+}
+
+#[test]
+fn drafters_split_long_contexts_too() {
+    let gpu = Gpu::open(&AdapterRequest::default()).unwrap();
+    let mut files: std::collections::BTreeMap<String, Vec<u8>> = embedded_files()
+        .into_iter()
+        .map(|(name, bytes)| (name.to_string(), bytes.to_vec()))
+        .collect();
+    let config = files.get_mut("config.json").unwrap();
+    let mut value: serde_json::Value = serde_json::from_slice(config).unwrap();
+    let nested = value.get("text_config").is_some();
+    let text = if nested { &mut value["text_config"] } else { &mut value };
+    text["max_position_embeddings"] = 4096.into();
+    *config = serde_json::to_vec(&value).unwrap();
+    let checkpoint = Checkpoint::from_files(files).unwrap();
+    for (context, split) in [(1100, true), (64, false)] {
+        let options = EngineOptions::new(context, 4);
+        let engine = Engine::new(&gpu, &checkpoint, &Bundle::builtin(), &options).unwrap();
+        let engine = engine.with_drafter(&Drafter::embedded().unwrap(), 2).unwrap();
+        let plan = engine.describe_draft_plan().unwrap();
+        assert_eq!(plan.contains("attention_merge"), split, "{context}");
+        assert_eq!(engine.describe_plan().contains("attention_merge"), split, "{context}");
     }
 }

@@ -112,7 +112,8 @@ impl Gpu {
     }
 
     /// The same adapter, taken to have `bytes` of memory.
-    pub fn assume_memory_bytes(mut self, bytes: u64) -> Self {
+    #[cfg(test)]
+    pub(crate) fn assume_memory_bytes(mut self, bytes: u64) -> Self {
         self.memory_bytes = Some(bytes);
         self
     }

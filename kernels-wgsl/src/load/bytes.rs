@@ -1,6 +1,6 @@
 //! Bytes of a file, wherever they live, and safetensors headers over them.
 
-use super::decode::{decode, holds_nan};
+use super::decode::{decode, holds_nonfinite};
 use super::dtype::Dtype;
 use super::header;
 use crate::error::{Error, Result};
@@ -162,12 +162,12 @@ impl Tensor {
         Err(self.error(format!("has type {found}; expected BF16, F16, F32 or a GGUF block type")))
     }
 
-    /// Errors where a weight is NaN, which would make every token after it NaN too.
+    /// Errors where a weight is NaN or infinite, which would make every token after it NaN too.
     pub(crate) fn expect_numbers(&self) -> Result<()> {
-        match holds_nan(self.dtype, self.data()) {
+        match holds_nonfinite(self.dtype, self.data()) {
             false => Ok(()),
             true => Err(self.error(
-                "holds NaN; fetch the file again and compare its hash, `assay model check` lists all such tensors",
+                "holds NaN or infinity; fetch the file again and compare its hash, `assay model check` lists all such tensors",
             )),
         }
     }

@@ -21,16 +21,17 @@ pub(crate) fn decode(dtype: Dtype, data: &[u8], into: &mut Vec<f32>) {
     }
 }
 
-/// Whether weights among `data`, whole blocks of `dtype`, are NaN: by their own bits, or by those of a scale.
-pub(crate) fn holds_nan(dtype: Dtype, data: &[u8]) -> bool {
+/// Whether weights among `data`, whole blocks of `dtype`, are NaN or infinite: by their own bits, or by those
+/// of a scale. An infinite weight gives NaN as soon as it meets a zero or its opposite.
+pub(crate) fn holds_nonfinite(dtype: Dtype, data: &[u8]) -> bool {
     // The largest magnitude of a run of words; the loops have no exits, so that they become vector code.
     let wide = |data: &[u8]| {
         let words = data.as_chunks::<4>().0.iter();
-        words.fold(0, |most, b| (u32::from_le_bytes(*b) & 0x7fff_ffff).max(most)) > 0x7f80_0000
+        words.fold(0, |most, b| (u32::from_le_bytes(*b) & 0x7fff_ffff).max(most)) >= 0x7f80_0000
     };
     let narrow = |data: &[u8], infinity: u16| {
         let words = data.as_chunks::<2>().0.iter();
-        words.fold(0, |most, b| (u16::from_le_bytes(*b) & 0x7fff).max(most)) > infinity
+        words.fold(0, |most, b| (u16::from_le_bytes(*b) & 0x7fff).max(most)) >= infinity
     };
     match dtype {
         Dtype::BF16 => narrow(data, 0x7f80),
@@ -38,7 +39,7 @@ pub(crate) fn holds_nan(dtype: Dtype, data: &[u8]) -> bool {
         Dtype::Block(Block::F16) => narrow(data, 0x7c00),
         Dtype::Block(block) => {
             let mut blocks = data.chunks_exact(block.layout().1);
-            blocks.any(|bytes| block.halves().iter().any(|&at| half_at(bytes, at).is_nan()))
+            blocks.any(|bytes| block.halves().iter().any(|&at| !half_at(bytes, at).is_finite()))
         }
         _ => false,
     }
@@ -155,32 +156,41 @@ mod tests {
     ];
 
     #[test]
-    fn nan_is_seen_in_weights_and_in_scales() {
-        let half = f16::NAN.to_le_bytes();
+    fn what_is_not_finite_is_seen_in_weights_and_in_scales() {
         let mut sound = Vec::new();
         for block in TYPES {
             let (_, bytes) = block.layout();
             let zeros = vec![0; 3 * bytes];
-            sound.push((Dtype::Block(block), zeros.clone()));
             for at in block.halves() {
-                let mut bad = zeros.clone();
-                bad[bytes + at..bytes + at + 2].copy_from_slice(&half);
-                let mut values = Vec::new();
-                decode(Dtype::Block(block), &bad, &mut values);
-                assert!(values.iter().any(|value| value.is_nan()), "{}", block.name());
-                assert!(holds_nan(Dtype::Block(block), &bad), "{} at {at}", block.name());
+                let with = |half: f16| {
+                    let mut data = zeros.clone();
+                    data[bytes + at..bytes + at + 2].copy_from_slice(&half.to_le_bytes());
+                    data
+                };
+                for half in [f16::NAN, -f16::NAN, f16::INFINITY, f16::NEG_INFINITY] {
+                    let (bad, name) = (with(half), block.name());
+                    let mut values = Vec::new();
+                    decode(Dtype::Block(block), &bad, &mut values);
+                    assert!(values.iter().any(|value| !value.is_finite()), "{name} {half}");
+                    assert!(holds_nonfinite(Dtype::Block(block), &bad), "{name} {half} at {at}");
+                }
+                sound.push((Dtype::Block(block), with(f16::MIN)));
             }
+            sound.push((Dtype::Block(block), zeros));
         }
-        let infinite = [f32::NEG_INFINITY, f32::MAX, -0.0];
         let wide = |values: [f32; 3]| values.map(f32::to_le_bytes).concat();
         let narrow = |values: [f32; 3]| values.map(|v| bf16::from_f32(v).to_le_bytes()).concat();
-        sound.push((Dtype::Block(Block::F32), wide(infinite)));
-        sound.push((Dtype::BF16, narrow(infinite)));
+        let finite = [f32::MIN, f32::MAX, -0.0];
+        sound.push((Dtype::Block(Block::F32), wide(finite)));
+        sound.push((Dtype::BF16, [bf16::MIN, bf16::MAX].map(bf16::to_le_bytes).concat()));
         sound.push((Dtype::I64, vec![0xff; 16]));
-        assert!(sound.iter().all(|(dtype, data)| !holds_nan(*dtype, data)));
-        let bad = [0.0, -f32::NAN, 1.0];
-        assert!(holds_nan(Dtype::Block(Block::F32), &wide(bad)));
-        assert!(holds_nan(Dtype::BF16, &narrow(bad)));
+        for (dtype, data) in sound {
+            assert!(!holds_nonfinite(dtype, &data), "{}", dtype.name());
+        }
+        for bad in [-f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            assert!(holds_nonfinite(Dtype::Block(Block::F32), &wide([0.0, bad, 1.0])), "{bad}");
+            assert!(holds_nonfinite(Dtype::BF16, &narrow([0.0, bad, 1.0])), "{bad}");
+        }
     }
 
     /// `tests/fixtures/dequantised/make.py` wrote the blocks and what the `gguf` package makes of them.

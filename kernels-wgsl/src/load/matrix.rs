@@ -203,7 +203,7 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// Errors where weights of the linear layer `name`, or their scales, are NaN.
+/// Errors where weights of the linear layer `name`, or their scales, are NaN or infinite.
 pub(super) fn expect_numbers(tensors: &BTreeMap<String, Tensor>, name: &str) -> Result<()> {
     let parts = ["weight", "weight_scale"].map(|part| tensors.get(&format!("{name}.{part}")));
     parts.into_iter().flatten().try_for_each(Tensor::expect_numbers)

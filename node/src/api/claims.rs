@@ -1,9 +1,11 @@
 //! Claims as rows: what the table, the chart, the docket, JSON and CSV all show.
 
+use assay_protocol::dissent::Dissent;
 use assay_protocol::frontier::Track;
+use assay_protocol::gates::Gate;
 use assay_protocol::ids::{ClaimId, PeerId};
 use assay_protocol::state::{ClaimState, Debunked, Finding, Phase, Purpose, Round, State};
-use assay_protocol::verdict::{Estimate, Outcome};
+use assay_protocol::verdict::{Estimate, Outcome, Verdict};
 use serde::{Deserialize, Serialize};
 
 /// Fewest digits of an abbreviated claim id.
@@ -23,6 +25,23 @@ impl Named {
     pub(crate) fn new(state: &State, peer: PeerId) -> Self {
         let member = state.members().get(&peer);
         Self { peer, name: member.map_or_else(|| peer.short(), |member| member.name.clone()) }
+    }
+}
+
+/// A seat that a round was decided against, or that divides it.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+pub struct Dissenter {
+    /// The seat.
+    pub seat: Named,
+    /// What its own measurement says against the claim.
+    pub gate: Gate,
+}
+
+impl Dissenter {
+    fn all(state: &State, verdict: Option<&Verdict>) -> Vec<Self> {
+        let found = verdict.map(|verdict| verdict.dissent.as_slice()).unwrap_or_default();
+        let named = |d: &Dissent| Self { seat: Named::new(state, d.seat), gate: d.gate };
+        found.iter().map(named).collect()
     }
 }
 
@@ -74,6 +93,8 @@ pub struct RoundRow {
     pub progress: Progress,
     /// Whose measurements its verdict rests on.
     pub attested_by: Vec<Named>,
+    /// Seats at odds with the claim where the others, a quorum, are not.
+    pub dissent: Vec<Dissenter>,
     /// Seats that reported a gain in an opened null claim.
     pub caught: Vec<Named>,
     /// What the round says about the entry, if it was held to look at one again.
@@ -98,6 +119,7 @@ impl RoundRow {
             pairs: round.pairs,
             progress: Progress::new(state, claim, round),
             attested_by: attested.iter().map(|peer| Named::new(state, *peer)).collect(),
+            dissent: Dissenter::all(state, round.verdict.as_ref()),
             caught: round.caught.iter().map(|peer| Named::new(state, *peer)).collect(),
             finding: round.finding,
             sat_before: state.sat_before(claim, round.number),
@@ -165,6 +187,8 @@ pub struct ClaimRow {
     pub rounds: Vec<RoundRow>,
     /// Whose measurements the verdict rests on.
     pub attested_by: Vec<Named>,
+    /// Against whose measurements it was reached.
+    pub dissent: Vec<Dissenter>,
     /// Height of the block that docketed it.
     pub docketed_at: u64,
     /// Height of the block that made it an entry.
@@ -207,9 +231,17 @@ impl ClaimRow {
             progress: claim.latest().map(|r| Progress::new(state, claim, r)).unwrap_or_default(),
             rounds: claim.rounds.iter().map(|round| RoundRow::new(state, claim, round)).collect(),
             attested_by: attested.iter().map(|peer| Named::new(state, *peer)).collect(),
+            dissent: Dissenter::all(state, verdict),
             docketed_at: claim.docketed_at,
             settled_at: claim.settled_at,
         }
+    }
+
+    /// Whether the last committee that measured it was divided, so that another one measures again.
+    #[must_use]
+    pub fn is_contested(&self) -> bool {
+        let last = self.rounds.iter().rev().find_map(|round| round.outcome);
+        last == Some(Outcome::Contested)
     }
 
     /// The phase in one word.

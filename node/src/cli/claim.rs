@@ -311,15 +311,19 @@ fn rounds_text(claim: &ClaimRow) -> String {
 
 fn verdict_text(claim: &ClaimRow) -> String {
     let mut text = match (claim.outcome, claim.lossless) {
+        (None, _) if claim.is_contested() => "contested, measured again",
         (None, _) => "pending",
         (Some(Outcome::Accepted), Some(true)) => "accepted, lossless",
         (Some(Outcome::Accepted), _) => "accepted, lossy",
         (Some(Outcome::Refuted), _) => "refuted",
         (Some(Outcome::Inconclusive), _) => "inconclusive",
         (Some(Outcome::Pending), _) => "quality attested, speed pending",
-        (Some(Outcome::Contested), _) => "contested, measured again",
+        (Some(Outcome::Contested), _) => "contested",
     }
     .to_owned();
+    if !claim.dissent.is_empty() {
+        text.push_str(", with dissent");
+    }
     if claim.leads {
         text.push_str(", leads its track");
     }

@@ -6,6 +6,7 @@ pub mod board;
 pub mod chat;
 pub mod claim;
 pub mod client;
+pub mod committee;
 mod engine;
 pub mod explain;
 pub mod flag;

@@ -12,6 +12,12 @@ pub struct WorkerArgs {
     /// End as soon as standard input closes, because whoever asked is gone
     #[arg(long)]
     supervised: bool,
+    /// Only say of which hardware class the adapter is; no job is read
+    #[arg(long)]
+    identify: bool,
+    /// With --identify: only adapters whose name contains this
+    #[arg(long, value_name = "NAME", requires = "identify")]
+    adapter: Option<String>,
 }
 
 /// Reads the job, measures and writes the result, always as JSON.
@@ -21,18 +27,22 @@ pub struct WorkerArgs {
 /// What the last line of output says too.
 pub fn run(args: WorkerArgs, _format: Format) -> anyhow::Result<()> {
     prefer_as_victim();
-    let job = Job::read(&mut std::io::stdin().lock());
-    if let Ok(job) = &job {
+    let job = (!args.identify).then(|| Job::read(&mut std::io::stdin().lock()));
+    if !matches!(job, Some(Err(_))) {
         // Before any other thread: those that the adapter's driver starts inherit it.
-        for gap in confine(job) {
+        for gap in confine(job.as_ref().and_then(|job| job.as_ref().ok())) {
             tracing::warn!("this worker is confined only in part: {gap}");
         }
     }
     if args.supervised {
         std::thread::Builder::new().name("lifeline".to_owned()).spawn(end_with_stdin)?;
     }
-    let measured = worker::serve(job, &mut std::io::stdout().lock());
-    Ok(measured?)
+    let mut output = std::io::stdout().lock();
+    match job {
+        Some(job) => worker::serve(job, &mut output)?,
+        None => worker::identify(args.adapter, &mut output)?,
+    }
+    Ok(())
 }
 
 /// Ends the process when standard input closes: nobody is left to take the result.

@@ -1,12 +1,12 @@
 //! A claim or entry: every round from the raw pairs to the verdict.
 
-use super::{Explanation, Step, name_of};
+use super::{Explanation, Step, dissent, name_of};
 use crate::board::SpecScore;
-use assay_protocol::gates::{Evidence, Gain, PPM, gain};
+use assay_protocol::gates::{Evidence, Gain, Gate, PPM, gain};
 use assay_protocol::ids::{ClaimId, PeerId};
 use assay_protocol::plan::Plan;
 use assay_protocol::state::{ClaimState, Round, State};
-use assay_protocol::statistics::student_t_quantile;
+use assay_protocol::statistics::{BetweenSeats, student_t_quantile};
 use serde_json::json;
 
 const RULE: &str = "seats measure ln(parent time / child time) for every pair; the seats' means are \
@@ -84,7 +84,6 @@ type SeatLogs = (PeerId, Plan, Vec<f64>);
 
 /// Everything about one round.
 fn round_steps(state: &State, claim: &ClaimState, round: &Round, steps: &mut Vec<Step>) {
-    let number = round.number;
     steps.push(draw(state, claim, round));
     let seats: Vec<SeatLogs> = round
         .reveals
@@ -100,15 +99,51 @@ fn round_steps(state: &State, claim: &ClaimState, round: &Round, steps: &mut Vec
     }
     steps.push(seat_means(state, claim, round, &seats));
     steps.extend(shadows(state, round));
-    let class = claim.speed_class(round);
-    // Machines of other classes speak about the quality only.
-    let timed: Vec<&SeatLogs> = seats
+    speed_steps(state, claim, round, &seats, steps);
+    steps.extend(dissent::step(state, claim, round));
+    steps.extend(gates_step(round));
+}
+
+/// What every gate found, and the verdict.
+fn gates_step(round: &Round) -> Option<Step> {
+    let verdict = round.verdict.as_ref()?;
+    let mut lines: Vec<String> = verdict
+        .gates
         .iter()
-        .filter(|(seat, ..)| {
-            let shown = round.reveals.get(seat);
-            shown.is_some_and(|measurement| class.fits(&measurement.environment))
+        .map(|gate| {
+            let word = if gate.pass { "passes" } else { "FAILS" };
+            format!("{} {word}: {}", gate_word(gate.gate), gate.detail)
         })
         .collect();
+    let outcome = format!("{:?}", verdict.outcome).to_lowercase();
+    lines.push(format!("so the round's verdict is {outcome}"));
+    let values = json!({ "gates": verdict.gates, "outcome": verdict.outcome });
+    Some(Step::new(format!("round {}: gates", round.number), lines, values))
+}
+
+pub(super) fn gate_word(gate: Gate) -> String {
+    format!("{gate:?}").to_lowercase()
+}
+
+/// How the ratio was pooled, where the ledger gives one: from the seats that its verdict rests on, of
+/// the claim's class. Machines of other classes speak about the quality only.
+fn speed_steps(
+    state: &State,
+    claim: &ClaimState,
+    round: &Round,
+    seats: &[SeatLogs],
+    steps: &mut Vec<Step>,
+) {
+    let Some(verdict) = round.verdict.as_ref().filter(|verdict| verdict.ratio.is_some()) else {
+        return;
+    };
+    let class = claim.speed_class(round);
+    let speaks = |seat: &PeerId| {
+        let shown = round.reveals.get(seat);
+        verdict.attested_by.contains(seat)
+            && shown.is_some_and(|measurement| class.fits(&measurement.environment))
+    };
+    let timed: Vec<&SeatLogs> = seats.iter().filter(|(seat, ..)| speaks(seat)).collect();
     let evidence: Vec<Evidence<'_>> = timed
         .iter()
         .filter_map(|(seat, plan, _)| {
@@ -119,28 +154,8 @@ fn round_steps(state: &State, claim: &ClaimState, round: &Round, steps: &mut Vec
     let rules = &state.genesis().significance;
     let known = class.calibration.between(rules);
     if let Some(gain) = gain(rules, known, &evidence) {
-        steps.push(pooling(state, number, &gain, &timed));
-        steps.push(interval(state, number, &gain));
-    }
-    if let Some(verdict) = &round.verdict {
-        let mut lines: Vec<String> = verdict
-            .gates
-            .iter()
-            .map(|gate| {
-                let word = if gate.pass { "passes" } else { "FAILS" };
-                format!("{} {word}: {}", format!("{:?}", gate.gate).to_lowercase(), gate.detail)
-            })
-            .collect();
-        lines.extend(verdict.dissent.iter().map(|dissent| {
-            let gate = format!("{:?}", dissent.gate).to_lowercase();
-            format!("{} says otherwise, by {gate}", name_of(state, dissent.seat))
-        }));
-        let outcome = format!("{:?}", verdict.outcome).to_lowercase();
-        lines.push(format!("so the round's verdict is {outcome}"));
-        let values = json!({
-            "gates": verdict.gates, "dissent": verdict.dissent, "outcome": verdict.outcome,
-        });
-        steps.push(Step::new(format!("round {number}: gates"), lines, values));
+        steps.push(pooling(state, round.number, &gain, known, &timed));
+        steps.push(interval(state, round.number, &gain));
     }
 }
 
@@ -233,17 +248,25 @@ fn shadows(state: &State, round: &Round) -> Option<Step> {
     Some(Step::new(title, lines.collect(), json!(round.shadows)))
 }
 
-fn pooling(state: &State, number: u32, gain: &Gain, seats: &[&SeatLogs]) -> Step {
+fn pooling(
+    state: &State,
+    number: u32,
+    gain: &Gain,
+    known: BetweenSeats,
+    seats: &[&SeatLogs],
+) -> Step {
     let pooled = &gain.pooled;
     let (k1, own, df) = (pooled.own_tau_df, pooled.own_tau_squared, pooled.df);
     let tau_squared = pooled.tau * pooled.tau;
-    // What was known beforehand follows from what came out, whatever it was taken from.
-    let known_df = df - k1;
-    let known = ((df * tau_squared - k1 * own) / known_df).max(0.0).sqrt();
+    let BetweenSeats { tau: known, df: known_df } = known;
     let mut lines = vec![
         format!(
             "σ = {:.5}, pooled over the seats with {} degrees of freedom",
             pooled.sigma, pooled.within_df
+        ),
+        format!(
+            "τ₀ = {known:.5} with d₀ = {known_df} is what was known of the class when the committee was \
+             drawn"
         ),
         format!(
             "τ² = (d₀·τ₀² + (k−1)·τ̂²)/(d₀ + k−1) = ({known_df}·{known:.5}² + {k1}·{own:.3e})/{df} \

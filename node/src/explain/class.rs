@@ -4,8 +4,12 @@ use super::{Explanation, Step, name_of};
 use assay_protocol::calibration::Effort;
 use assay_protocol::gates::PPM;
 use assay_protocol::genesis::Quorum;
+use assay_protocol::ids::PeerId;
 use assay_protocol::state::State;
+use assay_protocol::statistics::median;
+use assay_protocol::verdict::Outcome;
 use serde_json::json;
+use std::collections::BTreeMap;
 
 const RULE: &str = "every round that a quorum of the class measured adds its seats' own squares: \
                     sigma² = Σ squares / Σ degrees of freedom, tau² likewise with what the genesis \
@@ -75,7 +79,7 @@ fn machines(state: &State, class: &str) -> Step {
         Some(value) => format!("{name}: {:.1} {unit}", value / 1e3),
         None => format!("{name}: not measured yet"),
     };
-    let of_class = |peer: &&assay_protocol::ids::PeerId| state.classes().of(**peer) == Some(class);
+    let of_class = |peer: &&PeerId| state.classes().of(**peer) == Some(class);
     let members: Vec<String> =
         state.members().keys().filter(of_class).map(|peer| name_of(state, *peer)).collect();
     let lines = vec![
@@ -89,32 +93,66 @@ fn machines(state: &State, class: &str) -> Step {
     Step::new("machines, by their geometric means", lines, values)
 }
 
-/// The base recipe's own figures: its speed on this class, and its perplexity over every text that a
-/// seat of this class scored.
+/// The base recipe's own figures: its speed on this class, and its perplexity over the texts that seats
+/// of this class scored.
 fn base(state: &State, class: &str) -> Step {
-    let scored = u64::from(state.genesis().challenge.pool.scored_tokens);
-    let (mut micronats, mut tokens) = (0_u64, 0_u64);
-    for measurement in state.claims().flat_map(|c| &c.rounds).flat_map(|r| r.reveals.values()) {
-        if measurement.environment.hardware_class != class {
-            continue;
-        }
-        for pair in &measurement.pairs {
-            micronats = micronats.saturating_add(pair.base_nll_micronats);
-            tokens = tokens.saturating_add(scored);
-        }
-    }
     let tps = state.classes().calibration(class).base_tps();
-    let perplexity = (tokens > 0).then(|| (micronats as f64 / PPM / tokens as f64).exp());
+    let scored = base_scores(state, class);
+    let tokens: u64 = scored.values().map(|score| score.tokens).sum();
+    let perplexity = median(scored.values().map(Scored::mean_nll)).map(f64::exp);
     let lines = vec![
         match tps {
             Some(tps) => format!("decodes {tps:.1} tokens/s, by the geometric mean of its seats"),
             None => "speed: no claim on the base recipe was measured yet".to_owned(),
         },
         match perplexity {
-            Some(perplexity) => format!("perplexity {perplexity:.3} over {tokens} tokens"),
-            None => "perplexity: nothing was scored yet".to_owned(),
+            Some(perplexity) => format!(
+                "perplexity {perplexity:.3}, the median of what {} seats found over {tokens} tokens",
+                scored.len()
+            ),
+            None => "perplexity: no settled round has scored anything yet".to_owned(),
         },
     ];
-    let values = json!({ "base_tps": tps, "base_perplexity": perplexity, "scored_tokens": tokens });
+    let values = json!({
+        "base_tps": tps, "base_perplexity": perplexity, "seats": scored.len(),
+        "scored_tokens": tokens,
+    });
     Step::new("the base recipe", lines, values)
+}
+
+/// What one seat said of the base over all its rounds.
+#[derive(Default)]
+struct Scored {
+    micronats: u64,
+    tokens: u64,
+}
+
+impl Scored {
+    /// Nats a token.
+    fn mean_nll(&self) -> f64 {
+        self.micronats as f64 / PPM / self.tokens.max(1) as f64
+    }
+}
+
+/// By seat, what it said of the base in the rounds that decided something, unless the round was decided
+/// against it or caught it reporting a gain that was not there.
+fn base_scores(state: &State, class: &str) -> BTreeMap<PeerId, Scored> {
+    let each = u64::from(state.genesis().challenge.pool.scored_tokens);
+    let undecided = [Outcome::Inconclusive, Outcome::Contested];
+    let mut seats: BTreeMap<PeerId, Scored> = BTreeMap::new();
+    let rounds = state.claims().flat_map(|claim| &claim.rounds);
+    for round in rounds.filter(|r| r.outcome().is_some_and(|found| !undecided.contains(&found))) {
+        for (seat, measurement) in &round.reveals {
+            let of_class = measurement.environment.hardware_class == class;
+            if !of_class || round.caught.contains(seat) || round.has_dissent_of(*seat) {
+                continue;
+            }
+            let score = seats.entry(*seat).or_default();
+            for pair in &measurement.pairs {
+                score.micronats = score.micronats.saturating_add(pair.base_nll_micronats);
+                score.tokens = score.tokens.saturating_add(each);
+            }
+        }
+    }
+    seats
 }

@@ -5,6 +5,7 @@
 
 mod claim;
 mod class;
+mod dissent;
 mod peer;
 
 use assay_protocol::ids::{ClaimId, PeerId};
@@ -13,6 +14,8 @@ use serde::{Deserialize, Serialize};
 
 /// Fewest digits of an abbreviated id.
 const PREFIX_DIGITS_MIN: usize = 6;
+/// Digits of an id in full.
+const ID_DIGITS: usize = 64;
 
 /// A derivation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -69,23 +72,34 @@ pub fn explain(state: &State, text: &str) -> Result<Explanation, String> {
     }
 }
 
+/// What `text` names. An id in full comes first, then a measured class: members choose their names, and
+/// authors the classes of their claims, so that neither may stand before what the network found.
 fn find(state: &State, text: &str) -> Result<Subject, String> {
     let prefix = text.to_ascii_lowercase();
     let digits = text.chars().all(|c| c.is_ascii_hexdigit());
-    let by_id = digits && (PREFIX_DIGITS_MIN..=64).contains(&text.len());
-    let names = |id: String| by_id && id.starts_with(&prefix);
-    let claims = state.claims().map(|claim| claim.id).filter(|id| names(id.to_string()));
-    let peers = state
-        .members()
-        .iter()
-        .filter(|(peer, member)| member.name == text || names(peer.to_string()));
-    let mut found = claims.map(Subject::Claim).chain(peers.map(|(peer, _)| Subject::Peer(*peer)));
-    match (found.next(), found.next()) {
-        (Some(subject), None) => Ok(subject),
+    let by_id = digits && (PREFIX_DIGITS_MIN..=ID_DIGITS).contains(&text.len());
+    let subjects = |names: &dyn Fn(Option<&str>, String) -> bool| -> Vec<Subject> {
+        let claims = state.claims().map(|claim| claim.id).filter(|id| names(None, id.to_string()));
+        let members = state.members().iter();
+        let peers = members.filter(|(id, member)| names(Some(&member.name), id.to_string()));
+        claims.map(Subject::Claim).chain(peers.map(|(id, _)| Subject::Peer(*id))).collect()
+    };
+    if let Some(subject) = subjects(&|_, id| id == prefix).pop() {
+        return Ok(subject);
+    }
+    if state.classes().measured().any(|(class, _)| class == text) {
+        return Ok(Subject::Class(text.to_owned()));
+    }
+    let begins = |id: String| by_id && id.starts_with(&prefix);
+    let mut found = subjects(&|name, id| name == Some(text) || begins(id));
+    match (found.pop(), found.is_empty()) {
+        (Some(subject), true) => Ok(subject),
+        (Some(_), false) => {
+            Err(format!("several things are called {text} or begin with it; give more digits"))
+        }
         (None, _) if state.claims().any(|claim| claim.hardware_class == text) => {
             Ok(Subject::Class(text.to_owned()))
         }
-        (Some(_), Some(_)) => Err(format!("several things begin with {text}; give more digits")),
         (None, _) if by_id => {
             Err(format!("no claim and no peer on this ledger begins with {text}"))
         }

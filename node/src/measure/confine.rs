@@ -113,20 +113,23 @@ enum ConfineError {
     Filter(#[from] seccompiler::Error),
 }
 
-/// Confines this thread, and all that it starts, to what `job` needs. Returns why a means could not be
+/// Confines this thread, and all that it starts, to what `job` needs; without one, to what the driver
+/// needs. Returns why a means could not be
 /// used; without any, both are in force.
-pub(super) fn confine(job: &Job) -> Vec<String> {
+pub(super) fn confine(job: Option<&Job>) -> Vec<String> {
     let done = [restrict_files(job), restrict_calls()];
     done.into_iter().filter_map(|done| Some(done.err()?.to_string())).collect()
 }
 
-fn restrict_files(job: &Job) -> Result<(), ConfineError> {
+fn restrict_files(job: Option<&Job>) -> Result<(), ConfineError> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let mut readable: Vec<PathBuf> = SYSTEM.map(PathBuf::from).to_vec();
     readable.extend(driver_paths());
     readable.extend(std::env::current_exe());
-    readable.push(job.pool.clone());
-    readable.extend([&job.x, &job.y, &job.base].into_iter().flat_map(paths));
+    if let Some(job) = job {
+        readable.push(job.pool.clone());
+        readable.extend([&job.x, &job.y, &job.base].into_iter().flat_map(paths));
+    }
     let mut devices: Vec<PathBuf> = DEVICES.map(PathBuf::from).to_vec();
     devices.extend(nvidia_devices());
     let device = read | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::IoctlDev;

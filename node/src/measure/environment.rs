@@ -1,6 +1,5 @@
 //! Where a measurement is taken: adapter, bandwidth, arithmetic, load, clock, temperature.
 
-use super::error::MeasureError;
 use assay_kernels::{AdapterInfo, AdapterRequest, Bundle, Gpu};
 use assay_protocol::measurement::{ENVIRONMENT_TEXT_BYTES_MAX, Environment};
 use std::fs::{read_dir, read_to_string};
@@ -28,12 +27,17 @@ pub(super) struct Conditions {
 
 /// The conditions at this moment.
 pub(super) fn conditions() -> Conditions {
-    let load = read_to_string("/proc/loadavg").unwrap_or_default();
     Conditions {
-        load_milli: parse_load_milli(&load).unwrap_or(0),
+        load_milli: load_milli(),
         clock_mhz: clock_mhz(Path::new(CORES)),
         temperature_celsius: temperature_celsius(Path::new(SENSORS)),
     }
+}
+
+/// One-minute load average times 1000; 0 where the system does not tell.
+pub(super) fn load_milli() -> u32 {
+    let load = read_to_string("/proc/loadavg").unwrap_or_default();
+    parse_load_milli(&load).unwrap_or(0)
 }
 
 /// The first figure of `/proc/loadavg`, such as `1.53`, times 1000.
@@ -78,11 +82,8 @@ fn number(file: &Path) -> Option<u64> {
 /// # Errors
 ///
 /// When there is no such adapter.
-pub async fn hardware_class(adapter: Option<String>) -> Result<String, MeasureError> {
-    let open = || Gpu::open(&AdapterRequest { name_contains: adapter });
-    // Drivers take their time, which the other tasks of the process need not wait for.
-    let opened = tokio::task::spawn_blocking(open).await;
-    let gpu = opened.map_err(|_| MeasureError::Cancelled)??;
+pub(super) fn hardware_class(adapter: Option<String>) -> assay_kernels::Result<String> {
+    let gpu = Gpu::open(&AdapterRequest { name_contains: adapter })?;
     Ok(cut(&gpu.info().class))
 }
 

@@ -28,6 +28,8 @@ pub(super) enum Line {
     Progress(Progress),
     /// Its result, the last line.
     Measurement(Box<Measurement>),
+    /// The hardware class of its adapter, where only that was asked for: the last line.
+    Class(String),
     /// Why there is none, the last line.
     Error(String),
 }

@@ -28,16 +28,16 @@ mod message;
 mod run;
 pub mod worker;
 
-pub use environment::hardware_class;
 pub use error::MeasureError;
 pub use job::{Job, JobError, RecipeFiles};
 pub use message::Progress;
-pub use run::{Options, REPEATS_MAX, run};
+pub use run::{Options, REPEATS_MAX, hardware_class, run};
 
-/// Confines this thread, and all that it starts, to what `job` needs; for good. Returns why something
-/// could not be done, which is nothing where all is in force.
+/// Confines this thread, and all that it starts, to what `job` needs, and without one to what the
+/// adapter's driver needs; for good. Returns why something could not be done, which is nothing where all
+/// is in force.
 #[must_use]
-pub fn confine(job: &Job) -> Vec<String> {
+pub fn confine(job: Option<&Job>) -> Vec<String> {
     #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
     return confine::confine(job);
     #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]

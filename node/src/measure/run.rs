@@ -1,11 +1,12 @@
 //! Running a worker: lock, process, deadline, cancelling, repeats.
 
-use super::disturbance::disturbance;
+use super::disturbance::{LOOK_AGAIN, disturbance, wait_for_quiet};
+use super::environment::load_milli;
 use super::error::MeasureError;
 use super::job::{Job, JobError};
 use super::lock::{self, HostLock};
 use super::message::{LINE_BYTES_MAX, LINES_MAX, Line, Progress, read_line};
-use assay_protocol::measurement::{Measurement, Scope};
+use assay_protocol::measurement::{ENVIRONMENT_TEXT_BYTES_MAX, Measurement, Scope};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::pin::{Pin, pin};
@@ -18,6 +19,8 @@ use tokio::time::Instant;
 
 /// Most disturbed attempts that are thrown away; the one after them counts whatever it saw.
 pub const REPEATS_MAX: u32 = 2;
+/// The part of the deadline that a busy machine is waited for.
+const PATIENCE: u32 = 10;
 /// Longest line of a worker's standard error that is logged, in bytes.
 const LOG_BYTES_MAX: usize = 2048;
 /// Most lines of it that are logged.
@@ -77,6 +80,7 @@ impl Options {
 
 /// Measures `job` in a worker process, one measurement at a time on this host.
 ///
+/// A machine that is busy with something else is waited for first, for a tenth of the deadline at most.
 /// `progress` hears of waiting and of every step. When `cancel` completes, or this future is
 /// dropped, the worker is killed. A disturbed attempt is thrown away and repeated, at most
 /// [`REPEATS_MAX`] times and never beyond the deadline; the result says how often.
@@ -93,16 +97,15 @@ pub async fn run(
     job.check()?;
     let mut limits =
         Limits { started: Instant::now(), deadline: options.deadline, cancel: pin!(cancel) };
-    let waiting = || {
-        let what = "waiting for another measurement on this host".to_owned();
-        progress(Progress { done: 0, total: 0, what });
-    };
-    let taking = async {
-        let taken = HostLock::take(&options.lock_path, waiting).await;
-        taken.map_err(|reason| MeasureError::Lock { path: options.lock_path.clone(), reason })
-    };
-    let _lock = limits.guard(taking).await?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    // Before the lock, so that the nodes of a host wait together.
+    let patience = (options.deadline / PATIENCE, LOOK_AGAIN);
+    let quiet = async {
+        wait_for_quiet(load_milli, cores, patience, &mut progress).await;
+        Ok(())
+    };
+    limits.guard(quiet).await?;
+    let _lock = limits.guard(lock(options, &mut progress)).await?;
     let mut repeats = 0;
     loop {
         let begun = Instant::now();
@@ -118,6 +121,45 @@ pub async fn run(
         let what = format!("repeating, because {why}");
         progress(Progress { done: 0, total: 0, what });
     }
+}
+
+/// The hardware class of the adapter whose name contains `adapter`, of the best one without a name.
+///
+/// A worker process opens the adapter, as for a measurement: a driver that hangs or crashes takes no
+/// node with it, and none is loaded while something is timed on this host.
+///
+/// # Errors
+///
+/// [`MeasureError`]; no worker is left over in any case.
+pub async fn hardware_class(
+    adapter: Option<&str>,
+    options: &Options,
+    mut progress: impl FnMut(Progress) + Send,
+) -> Result<String, MeasureError> {
+    let cancel = pin!(std::future::pending());
+    let mut limits = Limits { started: Instant::now(), deadline: options.deadline, cancel };
+    let _lock = limits.guard(lock(options, &mut progress)).await?;
+    let mut arguments = vec!["--identify"];
+    arguments.extend(adapter.iter().flat_map(|name| ["--adapter", name]));
+    match ask(&arguments, "identify", b"", options, &mut progress, &mut limits).await? {
+        Line::Class(class) if !class.is_empty() && class.len() <= ENVIRONMENT_TEXT_BYTES_MAX => {
+            Ok(class)
+        }
+        other => Err(unasked(&other)),
+    }
+}
+
+/// Takes the host's measuring lock, however long that takes.
+async fn lock(
+    options: &Options,
+    progress: &mut (impl FnMut(Progress) + Send),
+) -> Result<HostLock, MeasureError> {
+    let waiting = || {
+        let what = "waiting for another measurement on this host".to_owned();
+        progress(Progress { done: 0, total: 0, what });
+    };
+    let taken = HostLock::take(&options.lock_path, waiting).await;
+    taken.map_err(|reason| MeasureError::Lock { path: options.lock_path.clone(), reason })
 }
 
 /// What ends a run from outside.
@@ -155,16 +197,44 @@ async fn attempt(
     progress: &mut (impl FnMut(Progress) + Send),
     limits: &mut Limits<'_, impl Future<Output = ()>>,
 ) -> Result<Measurement, MeasureError> {
-    let mut worker = Worker::start(job, options)?;
-    let outcome = limits.guard(worker.converse(job, options, progress)).await;
-    let outcome = match outcome {
-        Ok(Some(measurement)) => check(job, measurement),
+    let mut request = serde_json::to_vec(job).map_err(JobError::from)?;
+    request.push(b'\n');
+    let round = job.plan.round.to_string();
+    match ask(&[], &round, &request, options, progress, limits).await? {
+        Line::Measurement(measurement) => check(job, *measurement),
+        other => Err(unasked(&other)),
+    }
+}
+
+/// The last line of a worker that was started with `arguments` and given `request`; its standard error
+/// is logged under `what`.
+async fn ask(
+    arguments: &[&str],
+    what: &str,
+    request: &[u8],
+    options: &Options,
+    progress: &mut (impl FnMut(Progress) + Send),
+    limits: &mut Limits<'_, impl Future<Output = ()>>,
+) -> Result<Line, MeasureError> {
+    let mut worker = Worker::start(arguments, what, options)?;
+    let outcome = match limits.guard(worker.converse(request, options, progress)).await {
+        Ok(Some(line)) => Ok(line),
         // Its output ended without a last line.
         Ok(None) => Err(worker.died(options).await?),
         Err(error) => Err(error),
     };
     worker.stop().await;
     outcome
+}
+
+/// The error for a last line that answers another question.
+fn unasked(line: &Line) -> MeasureError {
+    let kind = match line {
+        Line::Class(_) => "a class",
+        Line::Measurement(_) => "a measurement",
+        Line::Progress(_) | Line::Error(_) => "no result",
+    };
+    MeasureError::Output(format!("it answers with {kind}, which is not what it was asked for"))
 }
 
 /// A running worker process.
@@ -178,12 +248,13 @@ struct Worker {
 }
 
 impl Worker {
-    fn start(job: &Job, options: &Options) -> Result<Self, MeasureError> {
+    fn start(arguments: &[&str], what: &str, options: &Options) -> Result<Self, MeasureError> {
         let spawn_error = |reason| MeasureError::Spawn { exe: options.exe.clone(), reason };
         let kept = std::env::vars_os().filter(|(name, _)| is_kept(name));
         // Drivers complain where the session has no runtime folder; nothing is kept in it.
         let mut child = Command::new(&options.exe)
             .args(["worker", "--supervised"])
+            .args(arguments)
             .env_clear()
             .env("XDG_RUNTIME_DIR", std::env::temp_dir())
             .envs(kept)
@@ -198,26 +269,24 @@ impl Worker {
         Ok(Self {
             stdin: Some(child.stdin.take().ok_or_else(closed)?),
             stdout: Some(BufReader::new(child.stdout.take().ok_or_else(closed)?)),
-            log: tokio::spawn(log(BufReader::new(stderr), job.plan.round.to_string())),
+            log: tokio::spawn(log(BufReader::new(stderr), what.to_owned())),
             child,
         })
     }
 
-    /// Hands over the job and reads lines up to the last; `None` when there is no last line.
+    /// Hands over the request and reads lines up to the last; `None` when there is no last line.
     async fn converse(
         &mut self,
-        job: &Job,
+        request: &[u8],
         options: &Options,
         progress: &mut (impl FnMut(Progress) + Send),
-    ) -> Result<Option<Measurement>, MeasureError> {
+    ) -> Result<Option<Line>, MeasureError> {
         let io_error = |reason| MeasureError::Spawn { exe: options.exe.clone(), reason };
-        let mut text = serde_json::to_vec(job).map_err(JobError::from)?;
-        text.push(b'\n');
         let (Some(stdin), Some(stdout)) = (&mut self.stdin, &mut self.stdout) else {
             return Ok(None);
         };
         // A worker that died before it read its job is noticed by its missing answer.
-        let _ = stdin.write_all(&text).await;
+        let _ = stdin.write_all(request).await;
         let _ = stdin.flush().await;
         for _ in 0..LINES_MAX {
             let Some((line, cut)) = read_line(stdout, LINE_BYTES_MAX).await.map_err(io_error)?
@@ -230,8 +299,8 @@ impl Worker {
             }
             match serde_json::from_str(&line) {
                 Ok(Line::Progress(step)) => progress(step),
-                Ok(Line::Measurement(measurement)) => return Ok(Some(*measurement)),
                 Ok(Line::Error(error)) => return Err(MeasureError::Worker(error)),
+                Ok(last) => return Ok(Some(last)),
                 Err(error) => {
                     let begin: String = line.chars().take(80).collect();
                     return Err(MeasureError::Output(format!("{error} in {begin:?}")));
@@ -266,11 +335,11 @@ impl Worker {
 }
 
 /// Logs a worker's standard error, within bounds, and returns its last line.
-async fn log(mut stderr: BufReader<ChildStderr>, round: String) -> String {
+async fn log(mut stderr: BufReader<ChildStderr>, what: String) -> String {
     let (mut last, mut logged) = (String::new(), 0);
     while let Ok(Some((line, _))) = read_line(&mut stderr, LOG_BYTES_MAX).await {
         if logged < LOG_LINES_MAX {
-            tracing::info!(%round, "worker: {line}");
+            tracing::info!(%what, "worker: {line}");
             logged += 1;
         }
         if !line.trim().is_empty() {

@@ -1,6 +1,7 @@
 //! The board: threads, mentions, search, the digest, playbooks, flags and specs.
 
-use super::world::{CLASS, Truth, World, peer};
+use super::samples::Truth;
+use super::world::{CLASS, World, peer};
 use super::{Site, TOKEN, request, text};
 use assay_node::board::{Filter, LINES_MAX, Since};
 use assay_protocol::ids::RecordId;

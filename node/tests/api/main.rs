@@ -1,9 +1,11 @@
 //! The node's page and JSON API, asked as a browser or a program would.
 
 mod board;
+mod explained;
 mod live;
 mod pages;
 mod routes;
+mod samples;
 mod security;
 mod world;
 

@@ -1,6 +1,6 @@
 //! Every JSON address answers what it promises.
 
-use super::world::{CLASS, World, peer};
+use super::world::{World, peer};
 use super::{Site, TOKEN, request, text};
 use axum::body::Body;
 use axum::http::StatusCode;
@@ -21,62 +21,6 @@ async fn status_ledger_peers_and_genesis_describe_the_node() {
         serde_json::from_value(site.json("/api/genesis").await).unwrap();
     assert_eq!(json!(genesis.network()), status["network"]);
     assert_eq!(site.get("/healthz").await, (StatusCode::OK, "ok\n".to_owned()));
-}
-
-#[tokio::test]
-async fn entries_and_peers_are_explained_step_by_step() {
-    let (world, ids) = World::lively(1_000_000);
-    let state = world.state.clone();
-    let site = Site::new(world);
-    let said = site.json(&format!("/api/explain/{}", ids[2])).await;
-    assert_eq!((&said["kind"], &said["result"]["outcome"]), (&json!("entry"), &json!("accepted")));
-    let title = |word: &str| {
-        let steps = said["steps"].as_array().unwrap();
-        let step = steps.iter().find(|step| step["title"].as_str().unwrap().contains(word));
-        step.unwrap_or_else(|| panic!("no step {word}")).clone()
-    };
-    let seats = title("log ratios");
-    assert_eq!(seats["values"][0]["log_ratios"].as_array().unwrap().len(), 12);
-    // The weighted mean of the seats' means is the pooled mean, and e to it the entry's ratio.
-    let pooled = &title("pooling")["values"];
-    let (tau, sigma) = (pooled["tau"].as_f64().unwrap(), pooled["sigma"].as_f64().unwrap());
-    let mean = pooled["mean"].as_f64().unwrap();
-    let means: Vec<f64> =
-        seats["values"].as_array().unwrap().iter().map(|s| s["mean"].as_f64().unwrap()).collect();
-    let by_hand = means.iter().sum::<f64>() / means.len() as f64;
-    assert!((by_hand - mean).abs() < 1e-9, "equal numbers of pairs make equal weights");
-    let error = ((tau * tau + sigma * sigma / 12.0) / means.len() as f64).sqrt();
-    assert!((error - pooled["standard_error"].as_f64().unwrap()).abs() < 1e-12);
-    let ratio_ppm = said["result"]["ratio"]["ppm"].as_f64().unwrap();
-    let decided = title("interval")["values"]["ratio"].as_f64().unwrap();
-    assert!((mean.exp() - decided).abs() < 1e-12);
-    assert!((1.5..1.8).contains(&(ratio_ppm / 1e6)));
-    assert_eq!(title("gates")["values"]["gates"].as_array().unwrap().len(), 8);
-
-    for (peer, member) in state.members() {
-        let said = site.json(&format!("/api/explain/{}", member.name)).await;
-        assert_eq!(said["id"], peer.to_string());
-        let sum = &said["steps"][1]["values"];
-        let start = sum["start"].as_i64().unwrap();
-        assert_eq!(json!(start + sum["points"].as_i64().unwrap()), said["result"]["standing"]);
-        assert_eq!(said["result"]["standing"], member.standing);
-    }
-    for nothing in ["nobody", "000000", "%C3%A9"] {
-        assert_eq!(site.get(&format!("/api/explain/{nothing}")).await.0, StatusCode::NOT_FOUND);
-    }
-}
-
-#[tokio::test]
-async fn a_hardware_class_is_explained() {
-    let site = Site::new(World::lively(1_000_000).0);
-    let said = site.json(&format!("/api/explain/{CLASS}")).await;
-    assert_eq!(said["kind"], "class");
-    assert!(said["inputs"]["rounds"].as_u64().unwrap() > 0);
-    let result = &said["result"];
-    assert!(result["sigma"].as_f64().unwrap() > 0.0 && result["base_tps"].as_f64().unwrap() > 0.0);
-    assert!((2..=12).contains(&result["pairs"].as_u64().unwrap()));
-    let base = &said["steps"][2]["values"];
-    assert!(base["base_perplexity"].as_f64().unwrap() > 1.0, "{base}");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! A ledger made to order, and a daemon that shows it.
 
+use super::samples::{Truth, measurement};
 use assay_node::api::{
     ClaimAccepted, ClaimRequest, MeasuringLock, PeerRow, PostRequest, Said, Statement, Status,
     SubmitError, View,
@@ -12,8 +13,7 @@ use assay_protocol::genesis::{
     Quorum, SignificanceRules,
 };
 use assay_protocol::ids::{BlobHash, ClaimId, PeerId, RecordId, RoundId};
-use assay_protocol::measurement::{ArmReport, Environment, Measurement, Pair, Score, token_digest};
-use assay_protocol::plan::{Arm, Plan};
+use assay_protocol::measurement::Measurement;
 use assay_protocol::post::{Forecast, PostBody};
 use assay_protocol::randomness::{evaluate, vrf_keypair, vrf_public};
 use assay_protocol::record::{
@@ -43,7 +43,7 @@ pub(crate) fn peer(index: usize) -> PeerId {
     PeerId(key(index).verifying_key().to_bytes())
 }
 
-fn genesis(time_ms: u64) -> Genesis {
+pub(crate) fn genesis(time_ms: u64) -> Genesis {
     let members = NAMES.iter().enumerate().map(|(index, name)| Member {
         name: (*name).to_owned(),
         operator: format!("operator-{index}"),
@@ -107,22 +107,8 @@ fn genesis(time_ms: u64) -> Genesis {
     }
 }
 
-/// What a claim's seats will find.
-#[derive(Clone, Copy)]
-pub(crate) struct Truth {
-    /// Child speed over parent speed.
-    pub(crate) ratio: f64,
-    /// Whether the child emits other tokens.
-    pub(crate) lossy: bool,
-    /// Perplexity of the child.
-    pub(crate) perplexity: f64,
-}
-
-impl Truth {
-    pub(crate) fn faster(ratio: f64) -> Self {
-        Self { ratio, lossy: false, perplexity: 33.12 }
-    }
-}
+/// What a member's machine makes of an honest measurement.
+type Tamper = Arc<dyn Fn(usize, &mut Measurement) + Send + Sync>;
 
 /// A ledger.
 #[derive(Clone)]
@@ -131,16 +117,23 @@ pub(crate) struct World {
     pub(crate) board: Arc<Board>,
     /// What further claims cite.
     pub(crate) cites: Vec<RecordId>,
+    /// Changes every measurement, by the index of the member.
+    pub(crate) tamper: Tamper,
     now_ms: u64,
 }
 
 impl World {
     pub(crate) fn new(time_ms: u64) -> Self {
+        Self::of(genesis(time_ms))
+    }
+
+    pub(crate) fn of(genesis: Genesis) -> Self {
         Self {
-            state: State::new(genesis(time_ms)),
+            now_ms: genesis.time_ms,
+            state: State::new(genesis),
             board: Arc::default(),
             cites: Vec::new(),
-            now_ms: time_ms,
+            tamper: Arc::new(|_, _| {}),
         }
     }
 
@@ -256,6 +249,12 @@ impl World {
         }
     }
 
+    /// Members on the committee of the claim's latest round.
+    pub(crate) fn seated(&self, claim: ClaimId) -> Vec<usize> {
+        let round = self.state.claim(claim).unwrap().latest().unwrap();
+        (0..NAMES.len()).filter(|index| round.committee.seats.contains(&peer(*index))).collect()
+    }
+
     /// The claim's latest round.
     fn round(&self, claim: ClaimId) -> RoundId {
         self.state.claim(claim).unwrap().latest().unwrap().id(claim)
@@ -266,7 +265,10 @@ impl World {
         let round = claim.latest().unwrap();
         let seats = round.committee.seats.iter().map(|seat| {
             let index = (0..NAMES.len()).find(|index| peer(*index) == *seat).unwrap();
-            (index, measurement(&self.state.plan(claim, round, *seat).unwrap(), index, truth))
+            let plan = self.state.plan(claim, round, *seat).unwrap();
+            let mut measurement = measurement(&plan, index, truth);
+            (self.tamper)(index, &mut measurement);
+            (index, measurement)
         });
         seats.collect()
     }
@@ -283,11 +285,18 @@ impl World {
 
     /// Lets the first `count` seats reveal.
     pub(crate) fn reveal(&mut self, claim: ClaimId, truth: Truth, count: usize) {
-        for (index, measurement) in self.measurements(claim, truth).into_iter().take(count) {
-            let reveal = Reveal { round: self.round(claim), salt: [9; 32], measurement };
-            let record = self.sign(index, Body::Reveal(Box::new(reveal)));
-            self.block(&[record]);
+        for index in self.seated(claim).into_iter().take(count) {
+            self.reveal_of(claim, truth, index);
         }
+    }
+
+    /// Lets one member on the committee reveal.
+    pub(crate) fn reveal_of(&mut self, claim: ClaimId, truth: Truth, member: usize) {
+        let mut measurements = self.measurements(claim, truth).into_iter();
+        let (_, measurement) = measurements.find(|(index, _)| *index == member).unwrap();
+        let reveal = Reveal { round: self.round(claim), salt: [9; 32], measurement };
+        let record = self.sign(member, Body::Reveal(Box::new(reveal)));
+        self.block(&[record]);
     }
 
     /// The whole life of a claim.
@@ -361,78 +370,6 @@ fn post_body(record: &Record) -> Option<BlobHash> {
     match &record.body {
         Body::Post(post) => Some(post.body),
         _ => None,
-    }
-}
-
-/// A repeatable number in 0..1000.
-fn noise(seed: u32) -> f64 {
-    f64::from(seed.wrapping_mul(2_654_435_761) >> 8 & 0xffff) / 65.536
-}
-
-fn measurement(plan: &Plan, index: usize, truth: Truth) -> Measurement {
-    let machine = 1.0 + 0.15 * index as f64;
-    let pairs = plan.prompts.iter().map(|prompt| {
-        let parent = 410e6 * machine * (1.0 + noise(*prompt) * 2e-5);
-        let child = parent / truth.ratio * (1.0 + (noise(*prompt + 7) - 500.0) * 3e-5);
-        let (child, parent) = (child as u64, parent as u64);
-        let (x_ns, y_ns) = if plan.child == Arm::X { (child, parent) } else { (parent, child) };
-        let tokens = token_digest(&[*prompt]);
-        let (parent, child) = (score(33.12, false), score(truth.perplexity, truth.lossy));
-        let (x_score, y_score) =
-            if plan.child == Arm::X { (child, parent) } else { (parent, child) };
-        Pair {
-            prompt: *prompt,
-            x_ns,
-            y_ns,
-            x_prefill_us: 6_700,
-            y_prefill_us: 6_700,
-            x_tokens: tokens,
-            y_tokens: tokens,
-            x_score,
-            y_score,
-            base_nll_micronats: score(33.12, false).nll_micronats,
-        }
-    });
-    let pairs: Vec<Pair> = pairs.collect();
-    let parent = arm(false);
-    let child = arm(truth.lossy);
-    let (x, y) = if plan.child == Arm::X { (child, parent) } else { (parent, child) };
-    let environment = Environment {
-        adapter: "llvmpipe (LLVM 15.0.6, 256 bits)".to_owned(),
-        backend: "Vulkan".to_owned(),
-        driver: "Mesa 22.3.6".to_owned(),
-        hardware_class: CLASS.to_owned(),
-        bandwidth_mb_s: 21_480,
-        load_before_milli: 310,
-        load_after_milli: 1_120,
-        repeats: u32::from(index == 2),
-        engine: "assay-kernels 0.1.0".to_owned(),
-        compute_mflop_s: 21_000,
-        ..Environment::default()
-    };
-    Measurement { pairs, x, y, environment }
-}
-
-/// One prompt's distance from the base: 64 timed and 32 scored tokens.
-fn score(perplexity: f64, lossy: bool) -> Score {
-    Score {
-        kl_micronats: if lossy { 64 * 9_000 } else { 0 },
-        agreements: if lossy { 62 } else { 64 },
-        nll_micronats: (perplexity.ln() * 32.0 * 1e6) as u64,
-    }
-}
-
-fn arm(lossy: bool) -> ArmReport {
-    ArmReport {
-        decoded_tokens: 12 * 64,
-        scored_tokens: 12 * 32,
-        identity_breaks: if lossy { 28 } else { 0 },
-        path_positions: 12 * 64,
-        repeat_positions: 65,
-        shape: [3; 32],
-        bytes_per_token: 17_000_000,
-        reach_positions: 32,
-        ..ArmReport::default()
     }
 }
 

@@ -18,7 +18,7 @@ fn a_confined_worker_measures_and_can_do_nothing_else() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let worker = std::thread::spawn(move || {
-        let gaps = confine(&job);
+        let gaps = confine(Some(&job));
         if !gaps.is_empty() {
             eprintln!("this kernel confines only in part, so there is nothing to test: {gaps:?}");
             return;

@@ -147,6 +147,49 @@ async fn measure_waits_for_the_lock() {
     assert_eq!(heard, ["waiting for another measurement on this host"]);
 }
 
+#[tokio::test]
+async fn measure_identifies_the_adapter_in_a_worker() {
+    let bench = Bench::new();
+    let class = async |adapter: Option<&str>, options: &measure::Options| {
+        measure::hardware_class(adapter, options, |_| {}).await
+    };
+    let options = bench.options(AMPLE);
+    let job = bench.job(bench.base(), bench.base());
+    let measured = run(&job, &options).await.unwrap();
+    assert_eq!(class(None, &options).await.unwrap(), measured.environment.hardware_class);
+    let error = class(Some("no such adapter"), &options).await.unwrap_err();
+    assert!(matches!(error, MeasureError::Worker(_)), "{error}");
+    let held = HostLock::try_take(&options.lock_path).unwrap().unwrap();
+    let error = class(None, &bench.options(SHORT)).await.unwrap_err();
+    assert!(matches!(error, MeasureError::Deadline { .. }), "{error}");
+    drop(held);
+    no_process_is_left().await;
+}
+
+/// What the worker says is what counts: the adapter is not opened anywhere else.
+#[cfg(unix)]
+#[tokio::test]
+async fn measure_takes_the_class_from_the_worker_alone() {
+    let bench = Bench::new();
+    let class = async |script: &str, deadline| {
+        measure::hardware_class(Some("any"), &bench.impostor(deadline, script), |_| {}).await
+    };
+    let echo = r#"printf '{"class":"%s"}\n' "$*""#;
+    let arguments = "worker --supervised --identify --adapter any";
+    assert_eq!(class(echo, AMPLE).await.unwrap(), arguments);
+    let long = "printf '{\"class\":\"%0999d\"}\n' 0";
+    for script in [r#"echo '{"class":""}'"#, long, "echo llvmpipe"] {
+        let error = class(script, AMPLE).await.unwrap_err();
+        assert!(matches!(error, MeasureError::Output(_)), "{script}: {error}");
+    }
+    let error = class("exec sleep 1000", SHORT).await.unwrap_err();
+    assert!(matches!(error, MeasureError::Deadline { .. }), "{error}");
+    no_process_is_left().await;
+    let job = bench.job(bench.base(), bench.base());
+    let error = run(&job, &bench.impostor(AMPLE, echo)).await.unwrap_err();
+    assert!(matches!(error, MeasureError::Output(_)), "{error}");
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn measure_bounds_what_a_worker_says() {

@@ -1,6 +1,7 @@
 //! The page of one claim: everything that the ledger knows about it.
 
 use super::disclosures::disclosures;
+use super::dissent::{divided, says};
 use super::format::{duration, millionths, percent, quoted, ratio, significant, summary};
 use super::home::{key, perplexity, speed, standing, tokens};
 use super::plot::{Mark, Scale, from_ppm};
@@ -60,6 +61,7 @@ fn verdict(snapshot: &Snapshot, entry: &Entry) -> Markup {
                     " to say anything about the speed."
                 }
             }
+            (divided(entry))
             (aftermath(row))
             @if row.outcome == Some(Outcome::Inconclusive) {
                 p {
@@ -278,7 +280,7 @@ fn seats_of(entry: &Entry, round: &RoundEntry) -> Markup {
                         th scope="col" { "Adapter" }
                     }
                 }
-                tbody { @for seat in &round.seats { (seat_line(seat)) } }
+                tbody { @for seat in &round.seats { (seat_line(round, seat)) } }
             }
         }
         @for seat in &round.seats {
@@ -287,7 +289,7 @@ fn seats_of(entry: &Entry, round: &RoundEntry) -> Markup {
     }
 }
 
-fn seat_line(seat: &SeatRow) -> Markup {
+fn seat_line(round: &RoundEntry, seat: &SeatRow) -> Markup {
     let standing = seat.standing.map_or_else(|| "–".to_owned(), |standing| standing.to_string());
     html! {
         tr {
@@ -296,7 +298,12 @@ fn seat_line(seat: &SeatRow) -> Markup {
                 @if seat.reserve { " " span.muted { "reserve" } }
             }
             td.number { (standing) }
-            td { (seat.stage.word()) }
+            td {
+                (seat.stage.word())
+                @for found in round.row.dissent.iter().filter(|f| f.seat.peer == seat.seat.peer) {
+                    span.sub { "at odds: " (says(found.gate)) }
+                }
+            }
             @if let Some(samples) = &seat.samples {
                 @let environment = &samples.environment;
                 td.number { (significant(samples.parent_tps)) }

@@ -111,7 +111,7 @@ fn parent(row: &ClaimRow) -> Markup {
 /// The outcome of a settled claim, the phase of an open one.
 pub(super) fn standing(snapshot: &Snapshot, row: &ClaimRow) -> Markup {
     let progress = &row.progress;
-    match (row.outcome, row.phase) {
+    let word = match (row.outcome, row.phase) {
         (Some(outcome), _) => badge(Mark::of(Some(outcome)), outcome_word(outcome)),
         (None, Phase::Sealing { until_ms, .. }) => {
             phase(snapshot, "sealing", (progress.sealed, progress.seats), until_ms)
@@ -120,6 +120,11 @@ pub(super) fn standing(snapshot: &Snapshot, row: &ClaimRow) -> Markup {
             phase(snapshot, "revealing", (progress.revealed, progress.sealed), until_ms)
         }
         (None, _) => badge(Mark::Open, row.phase_word()),
+    };
+    html! {
+        (word)
+        @if row.is_contested() { span.sub { "contested, measured again" } }
+        @if !row.dissent.is_empty() { span.sub { "with dissent" } }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod board;
 mod disclosures;
+mod dissent;
 mod entry;
 mod format;
 mod home;

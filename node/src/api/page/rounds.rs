@@ -85,7 +85,7 @@ pub(super) fn rank(row: &ClaimRow) -> Markup {
     }
 }
 
-/// What a round says about the entry, and whom it caught.
+/// What a round says about the entry, who is at odds with it, and whom it caught.
 fn finding(round: &RoundRow) -> Markup {
     html! {
         @match round.finding {
@@ -93,6 +93,9 @@ fn finding(round: &RoundRow) -> Markup {
             Some(Finding::Debunked) => span.sub { "the entry is refuted" },
             Some(Finding::Undecided) => span.sub { "nothing decided" },
             None => {}
+        }
+        @for found in &round.dissent {
+            span.sub { "at odds: " span title=(found.seat.peer) { (quoted(&found.seat.name)) } }
         }
         @for seat in &round.caught {
             span.sub { "caught: " span title=(seat.peer) { (quoted(&seat.name)) } }

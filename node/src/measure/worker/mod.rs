@@ -75,11 +75,27 @@ pub fn serve(job: Result<Job, JobError>, output: &mut impl Write) -> Result<(), 
             lost = write_line(output, &Line::Progress(progress)).err();
         })
     });
-    if let Some(error) = lost {
-        return Err(error);
+    match lost {
+        Some(error) => Err(error),
+        None => conclude(measured.map(|found| Line::Measurement(Box::new(found))), output),
     }
-    match measured {
-        Ok(measurement) => write_line(output, &Line::Measurement(Box::new(measurement))),
+}
+
+/// Writes the hardware class of the adapter whose name contains `adapter`, or of the best one, as the
+/// line that the parent reads. An error is also the last line.
+///
+/// # Errors
+///
+/// [`WorkerError`] when there is no such adapter or nobody takes the line.
+pub fn identify(adapter: Option<String>, output: &mut impl Write) -> Result<(), WorkerError> {
+    let class = environment::hardware_class(adapter);
+    conclude(class.map(Line::Class).map_err(WorkerError::from), output)
+}
+
+/// Writes the last line.
+fn conclude(result: Result<Line, WorkerError>, output: &mut impl Write) -> Result<(), WorkerError> {
+    match result {
+        Ok(line) => write_line(output, &line),
         Err(error) => {
             write_line(output, &Line::Error(error.to_string()))?;
             Err(error)
