@@ -157,7 +157,23 @@ fn refusals_name_the_thing(home: &Path) {
         (&["spec", "new", "--model", "nano", "--class", "c", "--bandwidth", "1"], "--weights"),
         (&["spec", "new", "--model", "nano", "--class", "c", "--head", "int8"], "--bandwidth"),
         (&["spec", "show", "abcdef99"], "assay spec list"),
-        (&["claim", "new", "--summary", "x", "--ratio", "2", "--cite", &"ab".repeat(32)], "spec"),
+        (
+            &[
+                "claim",
+                "new",
+                "--drafter",
+                "nano",
+                "--draft-len",
+                "1",
+                "--summary",
+                "x",
+                "--ratio",
+                "2",
+                "--cite",
+                &"ab".repeat(32),
+            ],
+            "is not a spec",
+        ),
     ] {
         let output = run(home, args);
         let error = String::from_utf8_lossy(&output.stderr);
