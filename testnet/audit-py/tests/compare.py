@@ -21,6 +21,7 @@ from audit.block import Auditor
 from audit.export import audit
 from audit.state import State
 
+from .chaos import Chaos
 from .corruptions import corruptions, sample
 from .scenarios import SCENARIOS
 
@@ -75,6 +76,12 @@ def cases(arguments: list[str]) -> Iterator[tuple[str, bytes, str]]:
         file = corruption.file
         yield corruption.name, world.export(corruption.items) if file is None else file, rules
     yield from ((name, file, rules) for name, file in damaged(world.export(), 60))
+    for seed in (1, 2):
+        chaos = Chaos(seed)
+        chaos.run(80)
+        rules = json.dumps(chaos.world.genesis)
+        yield f"chaos {seed}", chaos.world.export(), rules
+        yield from ((f"chaos {seed}, {name}", bad, rules) for name, bad in chaos.refused)
     if arguments:
         file, rules = Path(arguments[0]).read_bytes(), Path(arguments[1]).read_text()
         yield arguments[0], file, rules

@@ -16,6 +16,7 @@ from audit.export import audit
 from audit.standing import RULES
 from audit.state import State
 
+from .chaos import Chaos
 from .corruptions import corruptions, sample
 from .example import PAGE, page
 from .scenarios import SCENARIOS
@@ -129,6 +130,18 @@ class Ledgers(unittest.TestCase):
     def test_the_example_is_true(self) -> None:
         """The page of examples has the values that this ledger has."""
         self.assertEqual(PAGE.read_text(encoding="utf-8"), page())
+
+    def test_whatever_members_say(self) -> None:
+        """What applied checks; what did not is refused where it was put."""
+        chaos = Chaos(3)
+        chaos.run(40)
+        self.assertIsNone(whole(chaos.world, chaos.world.export())[1])
+        self.assertGreater(len(chaos.refused), 5)
+        for name, file in chaos.refused[-3:]:
+            with self.subTest(name):
+                fault = whole(chaos.world, file)[1]
+                assert fault is not None
+                self.assertIn(fault.rule, ("record", "state root"))
 
     def test_flipped_bits_are_found(self) -> None:
         """No byte of a ledger is left unchecked."""

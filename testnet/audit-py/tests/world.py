@@ -312,12 +312,15 @@ class World:
             self.spoil(seat, claim, values, x if plan.child_is_x else y)
         return encode("Measurement", values)
 
+    def _speaks(self, peer: bytes) -> bool:
+        return peer not in self.silent and self.state.active(peer) is not None
+
     def duties(self) -> list[Message]:
         """What the peers owe the ledger: seals, reveals, openings."""
         records = []
         for claim, round in self.state.open_rounds():
             name = round_bytes(claim.id, round.number)
-            drawn = [p for p in [*round.active_seats(), *round.shadows] if p not in self.silent]
+            drawn = filter(self._speaks, [*round.active_seats(), *round.shadows])
             for seat in drawn:
                 key = (seat, claim.id, round.number)
                 values: dict[str, Any] = {"claim": claim.id, "round": round.number}
@@ -335,7 +338,7 @@ class World:
                         records.append(self.sign(self.find(seat), "reveal", shown))
         for id, author in self.authors.items():
             claim = self.state.claims[id]
-            if claim.is_entry() and claim.opening is None and author.peer.key not in self.silent:
+            if claim.is_entry() and claim.opening is None and self._speaks(author.peer.key):
                 opened = {"claim": id, "salt": author.salt, "ratio_ppm": author.ratio_ppm}
                 records.append(self.sign(author.peer, "opening", {**opened, "null": author.null}))
         return records

@@ -8,7 +8,7 @@ use assay_protocol::gates::Gate;
 pub(super) const ATTACK: Attack = Attack {
     name: "lossy-decode",
     tries: "leaves half of every sum out, but only where a single token is run",
-    expect: Expect::Refused(&[Gate::Path, Gate::Quality]),
+    expect: Expect::Refused(&[Gate::Identity, Gate::Path, Gate::Quality]),
     make: |bench| {
         bench.changed(
             "lossy-decode",

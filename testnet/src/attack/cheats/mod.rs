@@ -13,6 +13,7 @@ mod half_sums;
 mod int8_checkpoint;
 mod legitimate_drafter;
 mod lossy_decode;
+mod neighbour_race;
 mod pool_drafter;
 mod pruned_head;
 mod relaxed_acceptance;
@@ -43,6 +44,7 @@ pub static ALL: &[&Attack] = &[
     &replayed_output::ATTACK,
     &pool_drafter::ATTACK,
     &after_many_calls::ATTACK,
+    &neighbour_race::ATTACK,
     &untimed_work::ATTACK,
     &slow_parent::ATTACK,
     &same_again::ATTACK,
