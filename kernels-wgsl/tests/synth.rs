@@ -188,3 +188,43 @@ fn writing_stops_when_asked() {
     let wrong = Request { layers: Some(9), ..request(Like::Nano, Quant::Bf16) };
     assert!(Synth::model(&wrong).is_err());
 }
+
+/// Specification §11 by component, in MB, from `gemma4-ref/byte_math.py`: attention, MLP, experts,
+/// per-layer matrices, head; bf16, and groups of 128 with the head in bf16.
+#[test]
+fn components_follow_the_byte_math() {
+    for (like, quant, expected) in [
+        (Like::E2b, Quant::Bf16, [556.8, 3114.3, 0.0, 55.1 + 27.5, 805.3]),
+        (Like::E2b, Quant::Int4(128), [143.5, 802.9, 0.0, 14.2 + 7.1, 805.3]),
+        (Like::E4b, Quant::Bf16, [1174.4, 6606.0, 0.0, 110.1 + 55.1, 1342.2]),
+        (Like::E4b, Quant::Int4(32), [330.3, 1857.9, 0.0, 31.0 + 15.5, 1342.2]),
+        (Like::B12, Quant::Int4(128), [1240.8, 4379.4, 0.0, 0.0, 2013.3]),
+        (Like::B26, Quant::Bf16, [2220.4, 1070.5, 2854.7, 0.0, 1476.4]),
+    ] {
+        let synth = model(like, quant);
+        let of = |part: &str| synth.parts.get(part).map_or(0.0, |part| part.bytes as f64 / 1e6);
+        let names = ["attention", "mlp", "experts", "per-layer", "head"];
+        for (part, mega) in names.into_iter().zip(expected) {
+            assert!((of(part) - mega).abs() < 0.3, "{like:?} {quant:?} {part}: {}", of(part));
+        }
+        let sum: u64 = synth.parts.values().map(|part| part.bytes).sum();
+        assert_eq!(sum, synth.bytes_per_token, "{like:?}");
+    }
+}
+
+/// What is predicted of storing weights otherwise is what such a checkpoint has.
+#[test]
+fn stored_otherwise_is_stored_so() {
+    use assay_kernels::byte_math::stored_bytes;
+    let (plain, packed) = (model(Like::E4b, Quant::Bf16), model(Like::E4b, Quant::Int4(32)));
+    for part in ["attention", "mlp"] {
+        let predicted = stored_bytes(plain.parts[part].weights, 4, 32);
+        let bytes = packed.parts[part].bytes;
+        assert!(predicted.abs_diff(bytes) < 10_000, "{part}: {predicted} for {bytes}");
+    }
+    let (nano, int4) = (model(Like::Nano, Quant::Bf16), model(Like::Nano, Quant::Int4(32)));
+    assert_eq!(nano.parts["mlp"].weights, int4.parts["mlp"].weights);
+    let embedded = Checkpoint::embedded().expect("the embedded model").parts_per_token();
+    assert_eq!(embedded["mlp"].weights, nano.parts["mlp"].weights);
+    assert_eq!(embedded.keys().collect::<Vec<_>>(), nano.parts.keys().collect::<Vec<_>>());
+}

@@ -5,10 +5,14 @@ use super::experts::unfuse;
 use super::gguf::{Gguf, Target};
 use super::matrix::expect_numbers;
 use super::{Bytes, Matrix, Tensor, Tokenizer, embedded_files};
+use crate::byte_math::{self, Parts, part_of};
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+
+/// Is told a component, its weights and its bytes per token.
+type Visit<'a> = dyn FnMut(&'static str, u64, u64) -> Result<()> + 'a;
 
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
@@ -81,7 +85,7 @@ impl Checkpoint {
     ) -> Result<Self> {
         unfuse(&config, &mut tensors)?;
         let checkpoint = Checkpoint { config, tensors, files };
-        checkpoint.visit_weights(&mut |_| Ok(()))?;
+        checkpoint.visit_weights(&mut |_, _, _| Ok(()))?;
         Ok(checkpoint)
     }
 
@@ -119,14 +123,19 @@ impl Checkpoint {
     /// Weight bytes that one decoded token must read: every linear layer, norm and the output head, each
     /// once; of the embedding tables only the token's own rows. The KV cache comes on top.
     pub fn bytes_per_token(&self) -> u64 {
-        let mut total = 0;
+        self.parts_per_token().values().map(|part| part.bytes).sum()
+    }
+
+    /// The same, by component.
+    pub fn parts_per_token(&self) -> Parts {
+        let mut parts = Parts::new();
         // The walk succeeded when the checkpoint was made, and its tensors have not changed since.
-        let walked = self.visit_weights(&mut |bytes| {
-            total += bytes;
+        let walked = self.visit_weights(&mut |part, weights, bytes| {
+            byte_math::add(&mut parts, part, weights, bytes);
             Ok(())
         });
         debug_assert!(walked.is_ok());
-        total
+        parts
     }
 
     /// Name and size in bytes of every tensor, in name order.
@@ -185,41 +194,46 @@ impl Checkpoint {
         })
     }
 
-    /// Walks every tensor the engine will read, checking names and shapes, and reports the bytes each
-    /// costs per token.
-    fn visit_weights(&self, visit: &mut dyn FnMut(u64) -> Result<()>) -> Result<()> {
+    /// Walks every tensor the engine will read, checking names and shapes, and reports the component,
+    /// weights and bytes that each costs per token.
+    fn visit_weights(&self, visit: &mut Visit<'_>) -> Result<()> {
         let c = &self.config;
         let embedding = self.matrix("embed_tokens", c.vocab, c.hidden)?.stored_bytes() as u64;
+        let head = (c.vocab * c.hidden) as u64;
         if c.tied_head {
-            visit(embedding)?;
+            visit("head", head, embedding)?;
         } else {
-            visit(embedding / c.vocab.max(1) as u64)?;
-            visit(self.matrix(HEAD, c.vocab, c.hidden)?.stored_bytes() as u64)?;
+            visit("embeddings", 0, embedding / c.vocab.max(1) as u64)?;
+            visit("head", head, self.matrix(HEAD, c.vocab, c.hidden)?.stored_bytes() as u64)?;
         }
-        visit(self.tensor("norm.weight", &[c.hidden])?.data().len() as u64)?;
+        visit("norms", 0, self.tensor("norm.weight", &[c.hidden])?.data().len() as u64)?;
         let p = c.ple_width;
         if p > 0 {
             let all = c.layers.len() * p;
             let table = self.tensor("embed_tokens_per_layer.weight", &[c.ple_vocab, all])?;
-            visit(table.weight_bytes()? / c.ple_vocab.max(1) as u64)?;
-            let name = "per_layer_model_projection";
-            visit(self.matrix(name, all, c.hidden)?.stored_bytes() as u64)?;
-            visit(self.tensor("per_layer_projection_norm.weight", &[p])?.data().len() as u64)?;
+            visit("embeddings", 0, table.weight_bytes()? / c.ple_vocab.max(1) as u64)?;
+            let projection = self.matrix("per_layer_model_projection", all, c.hidden)?;
+            let weights = (all * c.hidden) as u64;
+            visit("per-layer", weights, projection.stored_bytes() as u64)?;
+            let norm = self.tensor("per_layer_projection_norm.weight", &[p])?;
+            visit("norms", 0, norm.data().len() as u64)?;
         }
         for i in 0..c.layers.len() {
             for (name, rows, cols) in self.layer_matrices(i) {
-                visit(self.matrix(&name, rows, cols)?.stored_bytes() as u64)?;
+                let bytes = self.matrix(&name, rows, cols)?.stored_bytes() as u64;
+                visit(part_of(&name), (rows * cols) as u64, bytes)?;
             }
             self.visit_experts(i, visit)?;
             for (name, length) in self.layer_vectors(i) {
-                visit(self.tensor(&name, &[length])?.data().len() as u64)?;
+                let bytes = self.tensor(&name, &[length])?.data().len() as u64;
+                visit(part_of(&name), 0, bytes)?;
             }
         }
         Ok(())
     }
 
     /// Walks the experts of layer `i`; a token pays for those that run for it.
-    fn visit_experts(&self, i: usize, visit: &mut dyn FnMut(u64) -> Result<()>) -> Result<()> {
+    fn visit_experts(&self, i: usize, visit: &mut Visit<'_>) -> Result<()> {
         let Some(moe) = self.config.moe else { return Ok(()) };
         let mut bytes = 0;
         for expert in 0..moe.experts {
@@ -227,7 +241,8 @@ impl Checkpoint {
                 bytes += matrix.stored_bytes();
             }
         }
-        visit((bytes / moe.experts * moe.per_token) as u64)
+        let weights = 3 * moe.intermediate * self.config.hidden * moe.per_token;
+        visit("experts", weights as u64, (bytes / moe.experts * moe.per_token) as u64)
     }
 
     /// [`Self::expert`] whose weights have been read and are numbers.

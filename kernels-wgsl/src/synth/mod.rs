@@ -9,6 +9,7 @@ mod presets;
 mod random;
 mod write;
 
+use crate::byte_math::{self, Parts, part_of};
 use crate::error::{Error, Result};
 use crate::triage::inventory::{Expected, Geometry, Role};
 use crate::triage::{Config, Family};
@@ -72,6 +73,8 @@ pub struct Synth {
     pub active_parameters: u64,
     /// Weight bytes that one decoded token reads.
     pub bytes_per_token: u64,
+    /// The same, by component.
+    pub parts: Parts,
 }
 
 impl Synth {
@@ -110,6 +113,7 @@ impl Synth {
             parameters: 0,
             active_parameters: 0,
             bytes_per_token: 0,
+            parts: Parts::new(),
         };
         for expected in geometry.tensors().into_iter().filter(|e| !e.optional) {
             synth.put(&expected, prefix, read.family, request.quant, per_token);
@@ -148,8 +152,13 @@ impl Synth {
         let share = |n: u64| if experts { n / expected.shape[0] as u64 * per_token } else { n };
         self.parameters += if expected.role == Role::Ids { 0 } else { count };
         if expected.name == "embed_tokens_per_layer.weight" {
-            self.bytes_per_token += expected.shape[1] as u64 * 2;
+            let row = expected.shape[1] as u64 * 2;
+            self.bytes_per_token += row;
+            byte_math::add(&mut self.parts, part_of(&expected.name), 0, row);
         } else {
+            let matrix = expected.shape.len() > 1;
+            let weights = if matrix { share(count) } else { 0 };
+            byte_math::add(&mut self.parts, part_of(&expected.name), weights, share(bytes));
             self.bytes_per_token += share(bytes);
             self.active_parameters += share(count);
         }

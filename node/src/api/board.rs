@@ -1,10 +1,11 @@
 //! The board over HTTP.
 
 use super::Shared;
-use super::reply::fault;
-use super::routes::{App, submitted};
+use super::page::{self, Choice, Shown};
+use super::reply::{fault, html};
+use super::routes::{App, snapshot, submitted};
 use super::view::PostRequest;
-use crate::board::{Filter, LINES_DEFAULT, POSTS_PER_ANSWER_MAX, Since};
+use crate::board::{Filter, LINES_DEFAULT, POSTS_PER_ANSWER_MAX, PostRow, Since};
 use assay_protocol::ids::{PeerId, RecordId};
 use assay_protocol::post::Kind;
 use assay_protocol::state::State as Ledger;
@@ -15,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Posts in one answer unless the caller says otherwise.
@@ -23,6 +25,15 @@ const LIMIT_DEFAULT: usize = 50;
 const KEY_DIGITS_MIN: usize = 6;
 /// Longest question to the search, in bytes.
 const QUESTION_BYTES_MAX: usize = 1_000;
+
+/// Threads or posts on one page.
+const PAGE_POSTS: usize = 40;
+/// Lines of the digest on the page.
+const PAGE_DIGEST_LINES: usize = 24;
+/// Blocks that the page's digest looks back.
+const PAGE_DIGEST_BLOCKS: u64 = 200;
+/// Flags on the page.
+const PAGE_FLAGS: usize = 12;
 
 /// Everything under `/api/board`; `speak` is the guarded way to post.
 pub(super) fn routes(speak: MethodRouter<Arc<Shared>>) -> Router<Arc<Shared>> {
@@ -50,6 +61,9 @@ pub(super) struct Ask {
     pub(super) author: Option<String>,
     pub(super) peer: Option<String>,
     pub(super) q: Option<String>,
+    /// On the page: only what calls this node.
+    #[serde(default)]
+    pub(super) mentions: bool,
     #[serde(default)]
     pub(super) offset: usize,
     pub(super) limit: Option<usize>,
@@ -246,4 +260,82 @@ pub(super) async fn speak(
         Ok(Json(request)) => submitted(shared.view.post(request)),
         Err(rejection) => fault(rejection.status(), &rejection.body_text()),
     }
+}
+
+/// A text as a part of an address.
+pub(crate) fn escaped(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    text.bytes()
+        .map(|byte| match plain(byte) {
+            true => char::from(byte).to_string(),
+            false => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+/// The board as a page.
+pub(super) async fn page(State(shared): App, asked: Asked) -> Response {
+    let snapshot = snapshot(&shared);
+    let wrong = |message: &str| html(StatusCode::BAD_REQUEST, page::not_found(&snapshot, message));
+    let Ok(Query(ask)) = asked else {
+        return wrong("The address asks for something that the board does not have.");
+    };
+    let ask = Ask { limit: Some(ask.limit.unwrap_or(PAGE_POSTS).min(PAGE_POSTS)), ..ask };
+    let filter = match ask.filter(&snapshot.state) {
+        Ok(filter) => filter,
+        Err(message) => return wrong(&message),
+    };
+    let (board, ledger, me) = (shared.view.board(), &snapshot.state, snapshot.status.peer);
+    let words =
+        ask.q.clone().map(|words| words.trim().to_owned()).filter(|words| !words.is_empty());
+    let words = words.filter(|words| words.len() <= QUESTION_BYTES_MAX);
+    let threads = board.threads(ledger, &filter);
+    let shown = match &words {
+        Some(words) => Shown::Posts(board.search(ledger, words, &filter), threads),
+        None if ask.mentions => Shown::Posts(board.mentions(ledger, me, &filter), threads),
+        None if filter.kind.is_some() || filter.author.is_some() => {
+            Shown::Posts(board.posts(ledger, &filter), threads)
+        }
+        None => Shown::Threads(threads),
+    };
+    let height = ledger.height().saturating_sub(PAGE_DIGEST_BLOCKS);
+    let digest = board.digest(ledger, Since { height, me, lines: PAGE_DIGEST_LINES });
+    let flags = board.flags(ledger, PAGE_FLAGS);
+    let choice = Choice {
+        channel: filter.channel,
+        kind: filter.kind,
+        author: ask.author,
+        words,
+        mentions: ask.mentions,
+        limit: filter.limit,
+    };
+    html(StatusCode::OK, page::board(&snapshot, &choice, &shown, &digest, &flags))
+}
+
+/// A thread as a page.
+pub(super) async fn thread_page(
+    State(shared): App,
+    Path(id): Path<String>,
+    asked: Asked,
+) -> Response {
+    let snapshot = snapshot(&shared);
+    let (board, ledger) = (shared.view.board(), &snapshot.state);
+    let offset = asked.map_or(0, |Query(ask)| ask.offset);
+    let root = match board.find(&id) {
+        Ok(item) => board.thread_of(item.id),
+        Err(message) => match id.parse() {
+            Ok(id) => id,
+            Err(_) => return html(StatusCode::NOT_FOUND, page::not_found(&snapshot, &message)),
+        },
+    };
+    let filter = Filter { offset, limit: PAGE_POSTS, ..Filter::default() };
+    let thread = board.thread(ledger, root, &filter);
+    if thread.posts.is_empty() {
+        let message = format!("Nothing was said in a thread {}.", root.short());
+        return html(StatusCode::NOT_FOUND, page::not_found(&snapshot, &message));
+    }
+    let named = thread.posts.iter().flat_map(|view| view.post.refs.iter());
+    let quotes: BTreeMap<RecordId, PostRow> =
+        named.filter_map(|id| Some((*id, board.row(ledger, *id)?))).collect();
+    html(StatusCode::OK, page::thread(&snapshot, &thread, &quotes))
 }

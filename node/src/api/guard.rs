@@ -20,7 +20,7 @@ pub const TOKEN_CHARS_MIN: usize = 32;
 
 /// Everything that a page may load comes from its own origin, and nothing may frame it.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; \
-     img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+     img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; \
      frame-ancestors 'none'";
 
 /// What a caller must show to change anything. Only its hash is kept, and hashes are compared in

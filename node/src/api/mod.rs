@@ -37,6 +37,7 @@ mod reply;
 mod routes;
 mod view;
 
+pub(crate) use board::escaped;
 pub use claims::{ClaimRow, Named, Progress, RoundRow};
 pub use guard::{TOKEN_CHARS_MIN, Token, TokenError};
 pub use live::LIVE_CLIENTS_MAX;
@@ -103,6 +104,8 @@ fn routes(shared: &Arc<Shared>) -> Router {
         .route("/api/members", get(routes::members))
         .route("/api/statements", say)
         .merge(board::routes(speak))
+        .route("/board", get(board::page))
+        .route("/board/threads/{id}", get(board::thread_page))
         .route("/api/ledger/export", get(routes::export))
         .route("/assets/style.css", asset("text/css", include_str!("assets/style.css")))
         .route("/assets/live.js", asset("text/javascript", include_str!("assets/live.js")))

@@ -67,7 +67,7 @@ pub struct DigestLine {
     /// The post or claim.
     pub id: RecordId,
     /// Why it is listed, in one word: `entry`, `debunked`, `disclosure`, `flag`, `mention`, `plan`,
-    /// `reply`, `new`, `post`.
+    /// `reply`, `new`, `post`, and `solicits` for what asks to go on elsewhere.
     pub why: String,
     /// Larger is more relevant.
     pub relevance: u8,
@@ -158,6 +158,7 @@ impl<'a> Reader<'a> {
             Some(flag @ Detail::Flag(_)) if names_own(flag) => return ("flag", 100),
             _ if self.mentions.contains(&item.id) => return ("mention", 95),
             Some(Detail::Flag(_)) => return ("flag", 85),
+            _ if item.solicits.is_some() => return ("solicits", 83),
             Some(Detail::Plan(plan))
                 if plan.levers.iter().any(|lever| self.levers.contains(lever.as_str())) =>
             {

@@ -1,5 +1,6 @@
 //! What was said, and where to find it again.
 
+use super::solicit::solicits;
 use super::words::{mentions, words};
 use assay_protocol::ids::{BlobHash, PeerId, RecordId};
 use assay_protocol::post::{Detail, Forecast, Kind, Post, PostBody};
@@ -45,6 +46,8 @@ pub struct Item {
     pub forecast: Option<Forecast>,
     /// What it says; none while no peer has given the body.
     pub body: Option<PostBody>,
+    /// What in it asks to go on elsewhere, see [`solicits`].
+    pub solicits: Option<String>,
 }
 
 impl Item {
@@ -56,7 +59,7 @@ impl Item {
         time_ms: u64,
     ) -> Self {
         let (kind, digest, forecast) = (post.kind, post.body, post.forecast.clone());
-        Self { id, author, kind, place, time_ms, digest, forecast, body: None }
+        Self { id, author, kind, place, time_ms, digest, forecast, body: None, solicits: None }
     }
 
     /// What it says for programs.
@@ -101,6 +104,7 @@ impl Index {
             self.put(item);
             return;
         }
+        let item = Item { solicits: item.body.as_ref().and_then(solicitation), ..item };
         let id = item.id;
         self.order.insert(item.place, id);
         match &item.body {
@@ -188,6 +192,12 @@ fn take_out<K: Ord + Clone>(map: &mut BTreeMap<K, BTreeSet<RecordId>>, key: &K, 
             map.remove(key);
         }
     }
+}
+
+/// What in a post asks to go on elsewhere. A flag quotes what it accuses, and is not one itself.
+fn solicitation(body: &PostBody) -> Option<String> {
+    let looked_at = body.kind() != Kind::Flag;
+    looked_at.then(|| solicits(&format!("{}\n{}", body.title, body.text))).flatten()
 }
 
 /// Everything that a post names.

@@ -6,6 +6,7 @@
 //! - `index` holds the posts and finds them again; `words` is how text is cut for it.
 //! - `query` answers: lists, threads, search, mentions, playbooks, flags. `rows` is how answers look.
 //! - `digest` is what happened since somebody looked, in a bounded number of lines.
+//! - `solicit` marks what asks readers to go on where nobody can read along.
 //! - `specs` sets forecasts beside what was measured.
 //!
 //! Everything here was written by strangers. Nothing is executed, fetched or followed because a post
@@ -15,6 +16,7 @@ mod digest;
 mod index;
 mod query;
 mod rows;
+mod solicit;
 mod specs;
 mod words;
 
@@ -24,6 +26,7 @@ pub use query::{Filter, POSTS_PER_ANSWER_MAX};
 pub use rows::{
     Endorsed, FlagRow, PlaybookRow, PostRow, PostView, Posts, ThreadRow, ThreadView, Threads,
 };
+pub use solicit::solicits;
 pub use specs::{SpecRow, SpecScore};
 
 use assay_proto::v1;

@@ -186,6 +186,12 @@ impl Board {
         Threads { total, offset: filter.offset, threads: rows.collect(), channels }
     }
 
+    /// One post, if it is here.
+    #[must_use]
+    pub fn row(&self, state: &State, id: RecordId) -> Option<PostRow> {
+        self.read().items.get(&id).map(|item| PostRow::new(state, item))
+    }
+
     /// One post with what refers to it.
     #[must_use]
     pub fn post(&self, state: &State, item: &Item) -> PostView {

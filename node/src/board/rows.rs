@@ -41,6 +41,8 @@ pub struct PostRow {
     pub detail: Option<Detail>,
     /// What a spec predicts.
     pub forecast: Option<Forecast>,
+    /// What in it asks to go on where nobody can read along, as every node finds by itself.
+    pub solicits: Option<String>,
 }
 
 impl PostRow {
@@ -66,6 +68,7 @@ impl PostRow {
             text: text(body.map(|body| &body.text)),
             detail: item.detail().cloned(),
             forecast: item.forecast.clone(),
+            solicits: item.solicits.clone(),
         }
     }
 

@@ -22,6 +22,7 @@ pub mod ppl;
 pub mod run;
 mod sampling;
 pub mod serve;
+pub mod spec;
 pub mod status;
 pub mod worker;
 
@@ -83,6 +84,9 @@ enum Command {
     /// Read the board and write on it
     #[command(subcommand)]
     Board(board::BoardCommand),
+    /// Predict what a change would bring, and see how predictions fared
+    #[command(subcommand)]
+    Spec(spec::SpecCommand),
     /// Write, endorse and read knowledge articles
     #[command(subcommand)]
     Playbook(playbook::PlaybookCommand),
@@ -151,6 +155,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<bool> {
         Command::Disclose(args) => member::disclose(&home()?, args, format)?,
         Command::Claim(command) => claim::run(&home()?, command, format)?,
         Command::Board(command) => board::run(&home()?, command, format)?,
+        Command::Spec(command) => spec::run(&home()?, command, format)?,
         Command::Playbook(command) => playbook::run(&home()?, command, format)?,
         Command::Flag(command) => flag::run(&home()?, command, format)?,
         Command::Ledger(command) => ledger::run(&home()?, command, format)?,

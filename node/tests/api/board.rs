@@ -182,7 +182,8 @@ fn the_digest_is_bounded_and_puts_what_concerns_the_reader_first() {
 fn a_playbook_is_its_authors_and_operators_endorse_once() {
     let mut world = World::new(1_000_000);
     let book = |revises| Detail::Playbook(Playbook { revises });
-    let first = world.post(1, &titled("Quantising the head", "").clone().into_kind(book(None)));
+    let first = world
+        .post(1, &PostBody { title: "Quantising the head".to_owned(), ..with(book(None), "") });
     let second = world.post(1, &with(book(Some(first)), "second try"));
     world.post(2, &with(book(Some(second)), "somebody else's"));
     let endorse = |playbook| with(Detail::Endorsement(Endorsement { playbook }), "");
@@ -196,16 +197,6 @@ fn a_playbook_is_its_authors_and_operators_endorse_once() {
     assert_eq!(rows[0].latest.text, "second try");
     // Two operators of standing 10 each; the author's own does not count.
     assert_eq!((rows[0].weight, rows[0].endorsed.len()), (20, 2));
-}
-
-trait IntoKind {
-    fn into_kind(self, detail: Detail) -> PostBody;
-}
-
-impl IntoKind for PostBody {
-    fn into_kind(self, detail: Detail) -> PostBody {
-        PostBody { detail: Some(detail), ..self }
-    }
 }
 
 #[tokio::test]
@@ -274,4 +265,107 @@ fn what_waited_and_was_ordered_is_one_post() {
     let lost = world.whisper(2, &said("never"));
     world.board.drop_waiting(&[lost]);
     assert_eq!(world.board.len(), 1);
+}
+
+const HOSTILE: &str =
+    "<script>alert(1)</script> \u{1f}\u{202e}desrever\u{2066} https://evil.example/x @ada";
+
+#[tokio::test]
+async fn the_board_page_shows_threads_quotes_flags_and_filters() {
+    let mut world = World::new(1_000_000);
+    let root = world.post(1, &titled("Int4 on the A10G", "Does anybody have numbers?"));
+    let quoting = PostBody { refs: vec![root], ..answer(root, "@ada 1.31×") };
+    let reply = world.post(2, &quoting);
+    let raised = world.post(3, &flag(reply));
+    world.foretell(4, &spec(), forecast(1_310_000));
+    let (missing, _) = world.withhold(5, &said("lost"));
+    let site = Site::new(world);
+    let (status, page) = site.get("/board").await;
+    assert_eq!(status, StatusCode::OK);
+    for words in
+        ["Int4 on the A10G", "#general", "mentions of this node", "off-channel", "role=\"search\""]
+    {
+        assert!(page.contains(words), "{words}");
+    }
+    let (_, page) = site.get(&format!("/board/threads/{}", root.short())).await;
+    for words in [
+        "<blockquote>",
+        "flagged by",
+        "class=\"mention\"",
+        &format!("id=\"p{}\"", reply.short()),
+        &raised.short(),
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    for (path, words) in [
+        ("/board?q=numbers", "Posts with"),
+        ("/board?mentions=true", "1.31×"),
+        ("/board?kind=spec", "gemma4-nano"),
+        ("/board?channel=general&author=bell", "Int4 on"),
+        ("/", "href=\"/board\""),
+    ] {
+        let (status, page) = site.get(path).await;
+        assert_eq!(status, StatusCode::OK, "{path}");
+        assert!(page.contains(words), "{path}: {page}");
+    }
+    let (_, page) = site.get(&format!("/board/threads/{missing}")).await;
+    assert!(page.contains("No peer has given"));
+    assert_eq!(site.get("/board?author=nobody").await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(site.get("/board?colour=red").await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(site.get("/board/threads/zz").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(
+        site.get(&format!("/board/threads/{}", "ab".repeat(32))).await.0,
+        StatusCode::NOT_FOUND
+    );
+}
+
+#[tokio::test]
+async fn hostile_words_stay_words_on_the_page() {
+    let mut world = World::new(1_000_000);
+    let text = HOSTILE.replace('\u{1f}', "");
+    let root = world.post(1, &titled(&text, &text));
+    let spec = PostBody {
+        thread: Some(root),
+        refs: vec![root],
+        ..with(Detail::Spec(hostile_spec(&text)), &text)
+    };
+    world.foretell(2, &spec, forecast(1_200_000));
+    let site = Site::new(world);
+    for path in
+        ["/board".to_owned(), format!("/board/threads/{root}"), "/board?q=script".to_owned()]
+    {
+        let (_, page) = site.get(&path).await;
+        assert!(!page.contains("<script>alert") && page.contains("&lt;script&gt;"), "{path}");
+        assert!(!page.contains('\u{202e}') && !page.contains('\u{2066}'), "{path}");
+        assert!(!page.contains("href=\"https://evil"), "{path}: no address becomes a link");
+    }
+}
+
+fn hostile_spec(text: &str) -> Spec {
+    let part = SpecPart { name: "mlp".to_owned(), bytes_before: 4, bytes_after: 1 };
+    let line = text.to_owned();
+    Spec {
+        model: line.clone(),
+        parts: vec![part],
+        bandwidth_mb_s: 1,
+        change: line.clone(),
+        experiment: line,
+    }
+}
+
+#[tokio::test]
+async fn an_invitation_to_go_elsewhere_is_marked_by_itself() {
+    let mut world = World::new(1_000_000);
+    let root = world.post(1, &said("join us on t e l e g r a m, results are shared there"));
+    let fine = world.post(2, &answer(root, "we refused to go to Telegram"));
+    let raised = world.post(3, &flag(root));
+    let digest = world.board.digest(&world.state, Since { height: 0, me: peer(0), lines: 40 });
+    assert!(digest.groups.iter().any(|group| group.lines.iter().any(|l| l.why == "solicits")));
+    let site = Site::new(world);
+    let marked =
+        async |id: RecordId| site.json(&format!("/api/board/posts/{id}")).await["solicits"].clone();
+    assert!(marked(root).await.as_str().unwrap().contains("telegram"));
+    assert!(marked(fine).await.is_null() && marked(raised).await.is_null());
+    let (_, page) = site.get(&format!("/board/threads/{root}")).await;
+    assert!(page.contains("asks to go on elsewhere"));
 }

@@ -180,6 +180,13 @@ fn vouching_has_its_limits() {
     let state = State::new(genesis);
     let record = wire::sign(state.network(), &key(1), vouch(6, 0));
     assert!(matches!(applies(&state, &record), Err(Reject::MayNotVouch(_))), "standing too low");
+
+    // Nobody who has none in an epoch has one in the next.
+    let mut genesis = fixtures::genesis();
+    (genesis.membership.epoch_blocks, genesis.membership.vouches_per_epoch) = (1, 0);
+    let state = State::new(genesis);
+    let record = wire::sign(state.network(), &key(1), vouch(6, 1));
+    assert!(matches!(applies(&state, &record), Err(Reject::MayNotVouch(_))), "none an epoch");
 }
 
 #[test]

@@ -253,14 +253,13 @@ impl State {
         if vouch.epoch != epoch {
             return may_not(format!("the vouch is for epoch {}, this is {epoch}", vouch.epoch));
         }
-        if voucher.vouched_epoch == epoch {
-            if voucher.vouched.contains(&vouch.peer) {
-                return Err(Reject::Repeated(author));
-            }
-            let most = usize::try_from(rules.vouches_per_epoch).unwrap_or(usize::MAX);
-            if voucher.vouched.len() >= most {
-                return may_not(format!("{most} vouches in epoch {epoch} are all there are"));
-            }
+        let vouched = (voucher.vouched_epoch == epoch).then_some(&voucher.vouched);
+        if vouched.is_some_and(|vouched| vouched.contains(&vouch.peer)) {
+            return Err(Reject::Repeated(author));
+        }
+        let most = usize::try_from(rules.vouches_per_epoch).unwrap_or(usize::MAX);
+        if vouched.map_or(0, BTreeSet::len) >= most {
+            return may_not(format!("{most} vouches in epoch {epoch} are all there are"));
         }
         Ok(())
     }

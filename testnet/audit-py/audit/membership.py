@@ -22,9 +22,9 @@ def apply_vouch(state: State, record: Record, vouch: Vouch, height: int) -> None
     require(standing >= rules.vouch_standing_min, f"a standing of {standing} is too low to vouch")
     epoch = state.epoch_of(height)
     require(vouch.epoch == epoch, f"the vouch is for epoch {vouch.epoch}, this is {epoch}")
-    if voucher.vouched_epoch == epoch:
-        require(vouch.peer not in voucher.vouched, "said before")
-        require(len(voucher.vouched) < rules.vouches_per_epoch, "no vouch left in this epoch")
+    vouched = voucher.vouched if voucher.vouched_epoch == epoch else set()
+    require(vouch.peer not in vouched, "said before")
+    require(len(vouched) < rules.vouches_per_epoch, "no vouch left in this epoch")
     _check_newcomer(state, record.author, vouch)
     if voucher.vouched_epoch != epoch:
         voucher.vouched, voucher.vouched_epoch = set(), epoch

@@ -1,5 +1,6 @@
 //! Numbers, times and strangers' text as people read them.
 
+use crate::text::line;
 use assay_protocol::verdict::Estimate;
 use maud::{Markup, html};
 use time::OffsetDateTime;
@@ -78,13 +79,10 @@ fn utc(unix_ms: u64) -> Option<String> {
     OffsetDateTime::from_unix_timestamp(seconds).ok()?.format(&Rfc3339).ok()
 }
 
-/// Text that others wrote, set apart so that its writing direction ends with it. Characters that
-/// reorder what follows them are shown as the replacement character.
+/// Text that others wrote, set apart so that its writing direction ends with it, and without
+/// characters that command, see [`crate::text`].
 pub(super) fn quoted(text: &str) -> Markup {
-    let reorders = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let shown: String =
-        text.chars().map(|c| if reorders(c) { char::REPLACEMENT_CHARACTER } else { c }).collect();
-    html! { bdi { (shown) } }
+    html! { bdi { (line(text)) } }
 }
 
 /// A claim's summary, or what stands in its place.

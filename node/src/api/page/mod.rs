@@ -1,5 +1,6 @@
 //! The pages: plain HTML that reads without JavaScript.
 
+mod board;
 mod disclosures;
 mod dissent;
 mod entry;
@@ -8,6 +9,7 @@ mod home;
 mod plot;
 mod rounds;
 
+pub(super) use board::{Choice, Shown, board, thread};
 pub(super) use entry::entry;
 pub(super) use home::home;
 
@@ -63,6 +65,10 @@ fn header(snapshot: &Snapshot) -> Markup {
                 p.brand {
                     a href="/" { "Assay" }
                     span.network { (quoted(&state.genesis().name)) }
+                }
+                nav.site aria-label="Pages" {
+                    a href="/" { "Claims" }
+                    a href="/board" { "Board" }
                 }
                 p.link-state role="status" {
                     span.when-off { "reload to update" }

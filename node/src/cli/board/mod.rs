@@ -9,6 +9,7 @@ pub(super) use show::{body_lines, heading};
 
 use super::client::Client;
 use super::output::{Format, print};
+use crate::api::escaped;
 use crate::board::{Digest, LINES_DEFAULT, Posts, ThreadView, Threads};
 use crate::home::Home;
 use anyhow::Context;
@@ -143,21 +144,12 @@ pub fn run(home: &Path, command: BoardCommand, format: Format) -> anyhow::Result
 
 /// A path with a query; values are escaped.
 pub(super) fn asked<'a>(path: &str, query: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
-    let mut url = path.to_owned();
-    for (index, (name, value)) in query.into_iter().enumerate() {
-        url.push(if index == 0 { '?' } else { '&' });
-        url.push_str(name);
-        url.push('=');
-        for byte in value.bytes() {
-            match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
-                    url.push(char::from(byte));
-                }
-                _ => url.push_str(&format!("%{byte:02X}")),
-            }
-        }
+    let query = query.into_iter().map(|(name, value)| format!("{name}={}", escaped(value)));
+    let query: Vec<String> = query.collect();
+    match query.is_empty() {
+        true => path.to_owned(),
+        false => format!("{path}?{}", query.join("&")),
     }
-    url
 }
 
 impl ListArgs {

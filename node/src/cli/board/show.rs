@@ -143,6 +143,9 @@ pub(super) fn thread(thread: &ThreadView) -> String {
     for view in &thread.posts {
         out.push(heading(&view.post));
         out.extend(body_lines(&view.post));
+        if let Some(found) = &view.post.solicits {
+            out.push(format!("  ⚑ asks to go on elsewhere: {}", line(found)));
+        }
         for flag in &view.flags {
             let (rule, by) = (line(&flag.rule), line(&flag.post.author.name));
             out.push(format!("  ⚑ flagged by {by} under rule {rule} ({})", flag.post.id.short()));

@@ -57,12 +57,12 @@ pub fn run(home: &Path, command: ModelCommand, format: Format) -> anyhow::Result
 }
 
 /// The folder that a person means: a path, an imported name, or `nano` as it is.
-fn named(home: &Path, what: &Path) -> anyhow::Result<PathBuf> {
+pub(super) fn named(home: &Path, what: &Path) -> anyhow::Result<PathBuf> {
     if what == Path::new(NANO) { Ok(what.to_owned()) } else { resolve(Some(home), what) }
 }
 
 /// The checkpoint and what to call it.
-fn open(folder: &Path) -> anyhow::Result<(Checkpoint, String)> {
+pub(super) fn open(folder: &Path) -> anyhow::Result<(Checkpoint, String)> {
     let folder = (folder != Path::new(NANO)).then_some(folder);
     let name = model_name(folder);
     let checkpoint = files::checkpoint(folder).map_err(plain).with_context(|| name.clone())?;
