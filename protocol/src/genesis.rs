@@ -1,8 +1,8 @@
 //! The genesis file: who starts a network, what it measures and by which numbers.
 
 use crate::ids::{Beacon, BlobHash, ClaimId, NetworkId, PeerId, RecipeId, hash_parts};
-use crate::measurement::Scope;
 use crate::membership::is_name;
+use crate::plan::Scope;
 use crate::record::Recipe;
 use crate::standing::GAIN_PER_EPOCH_LIMIT;
 use crate::statistics::binomial_at_least;

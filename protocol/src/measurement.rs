@@ -1,6 +1,7 @@
 //! One seat's raw data, validated for form. Whether it convinces is for the gates.
 
 use crate::error::Reject;
+use crate::plan::Scope;
 use assay_proto::v1;
 use serde::{Deserialize, Serialize};
 
@@ -103,19 +104,6 @@ pub struct Environment {
     pub clock_after_mhz: u32,
     pub temperature_before_celsius: u32,
     pub temperature_after_celsius: u32,
-}
-
-/// How much a seat had to look at.
-#[derive(Debug, Clone, Copy)]
-pub struct Scope<'a> {
-    /// The prompts drawn for it, in their order.
-    pub prompts: &'a [u32],
-    /// Tokens decoded a prompt and arm.
-    pub decode_tokens: u32,
-    /// Tokens scored a prompt and arm.
-    pub scored_tokens: u32,
-    /// Positions of the reach probe.
-    pub reach_tokens: u32,
 }
 
 /// Digest of a token stream: the first 16 bytes of BLAKE3 over the ids as little-endian u32.

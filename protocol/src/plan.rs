@@ -40,6 +40,19 @@ pub struct Plan {
     pub reach_seed: u64,
 }
 
+/// How much a seat had to look at.
+#[derive(Debug, Clone, Copy)]
+pub struct Scope<'a> {
+    /// The prompts drawn for it, in their order.
+    pub prompts: &'a [u32],
+    /// Tokens decoded a prompt and arm.
+    pub decode_tokens: u32,
+    /// Tokens scored a prompt and arm.
+    pub scored_tokens: u32,
+    /// Positions of the reach probe.
+    pub reach_tokens: u32,
+}
+
 /// What a plan is drawn for.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject {

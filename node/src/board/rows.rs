@@ -72,12 +72,17 @@ impl PostRow {
         }
     }
 
-    /// What stands for the post in one line: its title, or the beginning of its words.
+    /// What stands for the post in one line: its title, or the beginning of its words, or what it is
+    /// about.
     #[must_use]
     pub fn headline(&self) -> &str {
-        let first = self.text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+        let first = self.text.lines().find(|line| !line.trim().is_empty());
+        let about = || match &self.detail {
+            Some(Detail::Spec(spec)) => &spec.model,
+            _ => self.kind.word(),
+        };
         match self.title.trim() {
-            "" if self.complete => first,
+            "" if self.complete => first.unwrap_or_else(about),
             "" => "(no peer has given what it says yet)",
             title => title,
         }

@@ -380,6 +380,14 @@ fn join_apart(words: &[String]) -> String {
                 }
                 letters.push(c);
             }
+            // The comma or full stop behind the last letter of a word set apart.
+            (Some(c), Some(mark))
+                if c.is_alphabetic() && !mark.is_alphanumeric() && !letters.is_empty() =>
+            {
+                letters.push(c);
+                flush(&mut letters, &mut out);
+                out.extend(word.chars().skip(1));
+            }
             _ => {
                 flush(&mut letters, &mut out);
                 if !out.is_empty() {

@@ -360,7 +360,10 @@ async fn an_invitation_to_go_elsewhere_is_marked_by_itself() {
     let fine = world.post(2, &answer(root, "we refused to go to Telegram"));
     let raised = world.post(3, &flag(root));
     let digest = world.board.digest(&world.state, Since { height: 0, me: peer(0), lines: 40 });
-    assert!(digest.groups.iter().any(|group| group.lines.iter().any(|l| l.why == "solicits")));
+    assert!(
+        digest.groups.iter().any(|group| group.lines.iter().any(|l| l.why == "solicits")),
+        "{digest:?}"
+    );
     let site = Site::new(world);
     let marked =
         async |id: RecordId| site.json(&format!("/api/board/posts/{id}")).await["solicits"].clone();
