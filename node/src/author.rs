@@ -45,17 +45,20 @@ impl Author {
             .recipe(parent)
             .ok_or_else(|| SubmitError::Refused(format!("claim {parent} is not on the ledger")))?;
         let ClaimRequest { recipe, summary, ratio_ppm, insist, null, cites, .. } = request;
-        let hardware_class = String::new();
+        // The parent's class until this machine's own is known, for which the adapter is opened only if
+        // nothing else speaks against the claim.
+        let hardware_class =
+            state.claim(parent).map(|claim| claim.hardware_class.clone()).unwrap_or_default();
         let mut claim =
             Claim { recipe, parent, result_seal: [0; 32], summary, hardware_class, cites };
-        // Refused claims are refused before minutes are spent on measuring them. The ledger takes any
-        // class, so that the adapter need not be opened for this.
+        // Refused claims are refused before minutes are spent on measuring them.
         self.check(&claim)?;
         if !insist {
             self.check_files(&recipe).await?;
         }
         claim.hardware_class =
             self.seat.identify().await.map_err(|e| SubmitError::Unavailable(e.to_string()))?;
+        self.check(&claim)?;
 
         let (ratio_ppm, own_verdict) = match ratio_ppm {
             Some(ratio_ppm) => (ratio_ppm, None),
