@@ -1,6 +1,6 @@
 //! The author's side of a claim: measure it oneself, seal the result, publish.
 
-use crate::api::{ClaimAccepted, ClaimRequest, SubmitError};
+use crate::api::{ClaimAccepted, ClaimRequest, MeasureRequest, SubmitError};
 use crate::ledger::Ledger;
 use crate::seat::{OWN_ROUND, Seat};
 use assay_protocol::error::Reject;
@@ -12,6 +12,7 @@ use assay_protocol::peer::{Input, Secret};
 use assay_protocol::plan::{Plan, Subject, plan};
 use assay_protocol::pool::applies;
 use assay_protocol::record::{Body, Claim, Opening, Recipe, Record, opening_seal};
+use assay_protocol::state::State;
 use assay_protocol::verdict::{SpeedClass, Verdict, decide};
 use assay_protocol::wire;
 use ed25519_dalek::SigningKey;
@@ -38,12 +39,10 @@ impl Author {
     /// not insist.
     pub async fn submit(&self, request: ClaimRequest) -> Result<ClaimAccepted, SubmitError> {
         request.check()?;
-        let me = PeerId(self.key.verifying_key().to_bytes());
+        let me = self.me();
         let state = self.ledger.state();
         let parent = request.parent.unwrap_or_else(|| state.base_claim());
-        let parent_recipe = state
-            .recipe(parent)
-            .ok_or_else(|| SubmitError::Refused(format!("claim {parent} is not on the ledger")))?;
+        let parent_recipe = recipe_of(&state, parent)?;
         let ClaimRequest { recipe, summary, ratio_ppm, insist, null, cites, .. } = request;
         // The parent's class until this machine's own is known, for which the adapter is opened only if
         // nothing else speaks against the claim.
@@ -63,12 +62,8 @@ impl Author {
         let (ratio_ppm, own_verdict) = match ratio_ppm {
             Some(ratio_ppm) => (ratio_ppm, None),
             None => {
-                let genesis = state.genesis();
-                let plan = self.own_plan(genesis, parent_recipe, recipe, me)?;
-                let measured = self.seat.raw_data(plan.clone(), "as its author").await;
-                let measured = measured.map_err(|e| SubmitError::Unavailable(e.to_string()))?;
-                let verdict = own_verdict(genesis, me, &plan, &measured);
-                let hopeless = hopeless_gates(genesis, &verdict);
+                let verdict = self.own_verdict(state.genesis(), parent_recipe, recipe).await?;
+                let hopeless = hopeless_gates(state.genesis(), &verdict);
                 if !hopeless.is_empty() && !insist {
                     return Err(SubmitError::Refused(format!(
                         "by your own measurement a committee would refute this ({}); repeat with \
@@ -92,6 +87,38 @@ impl Author {
         self.ledger.step(Input::Restore(secret));
         self.ledger.step(Input::Own(Box::new(record)));
         Ok(ClaimAccepted { claim, ratio_ppm, own_verdict })
+    }
+
+    /// Measures a recipe against its parent as its author would, and publishes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError`] when the recipe or its parent cannot be loaded or measured.
+    pub async fn measure(&self, request: MeasureRequest) -> Result<Verdict, SubmitError> {
+        request.check()?;
+        let state = self.ledger.state();
+        let parent = request.parent.unwrap_or_else(|| state.base_claim());
+        let parent_recipe = recipe_of(&state, parent)?;
+        self.check_files(&request.recipe).await?;
+        self.own_verdict(state.genesis(), parent_recipe, request.recipe).await
+    }
+
+    fn me(&self) -> PeerId {
+        PeerId(self.key.verifying_key().to_bytes())
+    }
+
+    /// What a committee of this author alone would decide, measured on prompts that nobody drew.
+    async fn own_verdict(
+        &self,
+        genesis: &Genesis,
+        parent: Recipe,
+        child: Recipe,
+    ) -> Result<Verdict, SubmitError> {
+        let me = self.me();
+        let plan = own_plan(genesis, parent, child, me)?;
+        let measured = self.seat.raw_data(plan.clone(), "as its author").await;
+        let measured = measured.map_err(|e| SubmitError::Unavailable(e.to_string()))?;
+        Ok(verdict_alone(genesis, me, &plan, &measured))
     }
 
     /// The signed claim, if the ledger takes it as it stands, or will in a while.
@@ -121,23 +148,28 @@ impl Author {
             ))
         })
     }
+}
 
-    /// A plan like a seat's, on prompts that nobody drew for this claim.
-    fn own_plan(
-        &self,
-        genesis: &Genesis,
-        parent: Recipe,
-        child: Recipe,
-        me: PeerId,
-    ) -> Result<Plan, SubmitError> {
-        let beacon = Beacon(random().map_err(SubmitError::Unavailable)?);
-        let pairs = genesis.measurement.pairs;
-        Ok(plan(genesis, &Subject { beacon, round: OWN_ROUND, pairs, parent, child }, me))
-    }
+/// The recipe of a claim on the ledger.
+fn recipe_of(state: &State, claim: ClaimId) -> Result<Recipe, SubmitError> {
+    let refused = || SubmitError::Refused(format!("claim {claim} is not on the ledger"));
+    state.recipe(claim).ok_or_else(refused)
+}
+
+/// A plan like a seat's, on prompts that nobody drew for this claim.
+fn own_plan(
+    genesis: &Genesis,
+    parent: Recipe,
+    child: Recipe,
+    me: PeerId,
+) -> Result<Plan, SubmitError> {
+    let beacon = Beacon(random().map_err(SubmitError::Unavailable)?);
+    let pairs = genesis.measurement.pairs;
+    Ok(plan(genesis, &Subject { beacon, round: OWN_ROUND, pairs, parent, child }, me))
 }
 
 /// What a committee of this author alone would decide.
-fn own_verdict(genesis: &Genesis, me: PeerId, plan: &Plan, measurement: &Measurement) -> Verdict {
+fn verdict_alone(genesis: &Genesis, me: PeerId, plan: &Plan, measurement: &Measurement) -> Verdict {
     let alone = Quorum { seats: 1, quorum: 1 };
     let name = &measurement.environment.hardware_class;
     let class = SpeedClass::unmeasured(name);

@@ -1,8 +1,8 @@
 //! A running node: start-up order, supervised tasks, clean shutdown.
 
 use crate::api::{
-    self, ClaimAccepted, ClaimRequest, PeerRow, PostRequest, Said, Statement, Status, SubmitError,
-    Token, View,
+    self, ClaimAccepted, ClaimRequest, MeasureRequest, PeerRow, PostRequest, Said, Statement,
+    Status, SubmitError, Token, View,
 };
 use crate::author::Author;
 use crate::board::Board;
@@ -22,6 +22,7 @@ use anyhow::Context;
 use assay_protocol::audit::{export_header, export_item};
 use assay_protocol::ids::PeerId;
 use assay_protocol::state::State;
+use assay_protocol::verdict::Verdict;
 use axum::body::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -262,6 +263,10 @@ impl View for NodeView {
         request: ClaimRequest,
     ) -> BoxFuture<'_, Result<ClaimAccepted, SubmitError>> {
         self.author.submit(request).boxed()
+    }
+
+    fn measure(&self, request: MeasureRequest) -> BoxFuture<'_, Result<Verdict, SubmitError>> {
+        self.author.measure(request).boxed()
     }
 
     fn board(&self) -> Arc<Board> {

@@ -11,6 +11,8 @@
 //! HOME/blobs/         checkpoints, bundles and manifests by hash
 //! HOME/models.json    names of imported checkpoints
 //! HOME/peers.json     addresses seen before
+//! HOME/board-seen     height up to which the digest was read; with a name behind it, by an agent
+//! HOME/mcp-tokens.json names, permissions and hashes of the tokens for agents
 //! ```
 
 use assay_protocol::genesis::Genesis;

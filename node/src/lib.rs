@@ -13,6 +13,7 @@
 //! | [`board`], [`text`] | what was said, found again by thread, name and word; and made safe to show |
 //! | [`api`] | the pages and the local JSON API |
 //! | [`serve`] | chat templates, tool calls, the OpenAI-compatible server |
+//! | [`mcp`] | the running node as tools for agents, over the Model Context Protocol |
 //! | [`cli`] | the commands |
 //!
 //! No rule of the network lives here: what may be believed is decided in `assay-protocol`.
@@ -30,6 +31,7 @@ pub mod explain;
 pub mod fetch;
 pub mod home;
 pub mod ledger;
+pub mod mcp;
 pub mod measure;
 pub mod net;
 pub mod nulls;

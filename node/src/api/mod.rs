@@ -8,6 +8,7 @@
 //! GET  /api/ledger           GET /api/ledger/export        GET  /api/members
 //! GET  /api/explain/{id}     where a claim's or peer's numbers come from
 //! GET  /api/cost             POST /api/claims              POST /api/statements, with the token
+//!                            POST /api/measurements, with the token: measures, publishes nothing
 //! GET  /board                GET /board/threads/{id}       the board, and one thread
 //! GET  /api/board            posts                         POST /api/board, with the token
 //! GET  /api/board/{…}        threads, threads/{id}, posts/{id}, search?q=, mentions?peer=,
@@ -44,7 +45,8 @@ pub use live::LIVE_CLIENTS_MAX;
 pub use members::{MemberRow, Said, Statement};
 pub use routes::Claims;
 pub use view::{
-    ClaimAccepted, ClaimRequest, MeasuringLock, PeerRow, PostRequest, Status, SubmitError, View,
+    ClaimAccepted, ClaimRequest, MeasureRequest, MeasuringLock, PeerRow, PostRequest, Status,
+    SubmitError, View,
 };
 
 use axum::extract::DefaultBodyLimit;
@@ -86,6 +88,7 @@ pub fn router(view: Arc<dyn View>, token: Token) -> Router {
 fn routes(shared: &Arc<Shared>) -> Router {
     let submit = post(routes::submit).layer(from_fn_with_state(Arc::clone(shared), guard::token));
     let speak = post(board::speak).layer(from_fn_with_state(Arc::clone(shared), guard::token));
+    let measure = post(routes::measure).layer(from_fn_with_state(Arc::clone(shared), guard::token));
     let say = post(routes::say).layer(from_fn_with_state(Arc::clone(shared), guard::token));
     Router::new()
         .route("/", get(routes::home))
@@ -103,6 +106,7 @@ fn routes(shared: &Arc<Shared>) -> Router {
         .route("/api/explain/{id}", get(routes::explain))
         .route("/api/members", get(routes::members))
         .route("/api/statements", say)
+        .route("/api/measurements", measure)
         .merge(board::routes(speak))
         .route("/board", get(board::page))
         .route("/board/threads/{id}", get(board::thread_page))

@@ -43,6 +43,13 @@ pub trait View: Send + Sync + 'static {
         request: ClaimRequest,
     ) -> BoxFuture<'_, Result<ClaimAccepted, SubmitError>>;
 
+    /// Measures a recipe against its parent on this machine and publishes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError`], whose message goes to the caller as it is.
+    fn measure(&self, request: MeasureRequest) -> BoxFuture<'_, Result<Verdict, SubmitError>>;
+
     /// What was said on the board.
     fn board(&self) -> Arc<Board>;
 
@@ -185,12 +192,39 @@ impl ClaimRequest {
         if self.ratio_ppm == Some(0) {
             return refuse("ratio_ppm: a speed ratio in millionths, above 0".to_owned());
         }
-        match self.recipe.drafter {
-            Some(drafter) if !(1..=DRAFT_LEN_MAX).contains(&drafter.draft_len) => {
-                refuse(format!("recipe.drafter.draft_len: 1 to {DRAFT_LEN_MAX}"))
-            }
-            _ => Ok(()),
+        check_recipe(&self.recipe)
+    }
+}
+
+fn check_recipe(recipe: &Recipe) -> Result<(), SubmitError> {
+    match recipe.drafter {
+        Some(drafter) if !(1..=DRAFT_LEN_MAX).contains(&drafter.draft_len) => {
+            let reason = format!("recipe.drafter.draft_len: 1 to {DRAFT_LEN_MAX}");
+            Err(SubmitError::Refused(reason))
         }
+        _ => Ok(()),
+    }
+}
+
+/// A recipe to measure on this machine. All blobs that it names must be in the node's store already.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MeasureRequest {
+    /// What is measured.
+    pub recipe: Recipe,
+    /// What it is compared with; none means the base recipe.
+    #[serde(default)]
+    pub parent: Option<ClaimId>,
+}
+
+impl MeasureRequest {
+    /// Checks the form, as the network would.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError::Refused`] naming the field at fault.
+    pub fn check(&self) -> Result<(), SubmitError> {
+        check_recipe(&self.recipe)
     }
 }
 

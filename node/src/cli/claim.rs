@@ -3,32 +3,40 @@
 use super::client::Client;
 use super::member;
 use super::output::{Format, fields, print, table};
-use crate::api::{ClaimAccepted, ClaimRequest, ClaimRow, Claims, Statement};
-use crate::embedded::Embedded;
+use super::recipe::RecipeArgs;
+use crate::api::{ClaimAccepted, ClaimRequest, ClaimRow, Claims, MeasureRequest, Statement};
 use crate::home::Home;
 use crate::nulls::{NULL_RATIO_PPM, null_recipe, summary_of};
 use crate::storage::Blobs;
 use anyhow::Context;
 use assay_protocol::frontier::Track;
 use assay_protocol::genesis::Genesis;
-use assay_protocol::ids::{BlobHash, ClaimId, RecordId};
-use assay_protocol::manifest::Kind;
-use assay_protocol::record::{Drafter, Recipe};
+use assay_protocol::ids::{ClaimId, RecordId};
 use assay_protocol::state::Cost;
-use assay_protocol::verdict::{Estimate, Outcome, to_ppm};
+use assay_protocol::verdict::{Estimate, Outcome, Verdict, to_ppm};
 use indicatif::ProgressBar;
 use std::path::Path;
 use std::time::Duration;
 
 /// Reading answers at once; making a claim measures first and may wait for other measurements.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
-const MEASURE_TIMEOUT: Duration = Duration::from_secs(3_600);
+pub(crate) const MEASURE_TIMEOUT: Duration = Duration::from_secs(3_600);
 
 /// `assay claim …`
 #[derive(Debug, clap::Subcommand)]
 pub enum ClaimCommand {
     /// Measure a recipe against its parent and claim that it is faster
     New(NewArgs),
+    /// Measure a recipe against its parent as a seat would, and publish nothing
+    #[command(
+        after_help = "The running node measures, in its confined worker and under the host's \
+measuring lock.
+
+Examples:
+  assay claim measure --bundle my-kernels/
+  assay claim measure --checkpoint nano --drafter nano --draft-len 3 --parent 3fa9c0d1…"
+    )]
+    Measure(RecipeArgs),
     /// Claim the parent's recipe under other bytes, to see which seats report a gain
     #[command(after_help = "The claim looks like any other until its author opens it after the \
 verdict: the kernels are written again in other words. Who normalises both texts, or compares what \
@@ -72,33 +80,20 @@ Examples:
   assay claim new --bundle my-kernels/ --summary 'one row per invocation'
   assay claim new --checkpoint nano-int4/ --parent 3fa9c0d1… --summary 'int4 weights'")]
 pub struct NewArgs {
-    /// The checkpoint
-    #[arg(long, value_name = "DIR|HASH|nano", default_value = "nano")]
-    checkpoint: String,
-    /// The kernel bundle; the built-in one without this
-    #[arg(long, value_name = "DIR|HASH")]
-    bundle: Option<String>,
-    /// The drafter of speculative decoding
-    #[arg(long, value_name = "DIR|HASH|nano", requires = "draft_len")]
-    drafter: Option<String>,
-    /// Drafts per step
-    #[arg(long, value_name = "K", requires = "drafter")]
-    draft_len: Option<u32>,
-    /// The claim that this one improves on; the base recipe without this
-    #[arg(long, value_name = "CLAIM")]
-    parent: Option<ClaimId>,
+    #[command(flatten)]
+    pub(crate) recipe: RecipeArgs,
     /// One line that says what was done; without this, one that lists what the recipe brings
     #[arg(long, value_name = "TEXT")]
-    summary: Option<String>,
+    pub(crate) summary: Option<String>,
     /// A spec that the claim follows, by its record id; its author is credited if the claim leads
     #[arg(long = "cite", value_name = "SPEC")]
-    cites: Vec<RecordId>,
+    pub(crate) cites: Vec<RecordId>,
     /// Seal this speed ratio instead of measuring one; everyone will see what it was
     #[arg(long, value_name = "RATIO")]
-    ratio: Option<f64>,
+    pub(crate) ratio: Option<f64>,
     /// Publish although the own measurement says that a committee would refute the claim
     #[arg(long)]
-    insist: bool,
+    pub(crate) insist: bool,
 }
 
 /// Arguments of `assay claim null`.
@@ -120,6 +115,7 @@ pub struct NullArgs {
 pub fn run(home: &Path, command: ClaimCommand, format: Format) -> anyhow::Result<()> {
     match command {
         ClaimCommand::New(args) => new(home, args, format),
+        ClaimCommand::Measure(args) => measure(home, &args, format),
         ClaimCommand::Null(args) => null(home, args, format),
         ClaimCommand::Challenge { claim, reason } => {
             member::say(home, &Statement::Challenge { claim, reason }, format, "challenge")
@@ -131,8 +127,7 @@ pub fn run(home: &Path, command: ClaimCommand, format: Format) -> anyhow::Result
 
 fn null(home: &Path, args: NullArgs, format: Format) -> anyhow::Result<()> {
     let client = Client::find(home, MEASURE_TIMEOUT)?;
-    let home = Home::open(home)?;
-    let blobs = Blobs::open(&home.path().join("blobs"), u64::MAX)?;
+    let blobs = blobs_of(home)?;
     let parent = match args.parent {
         None => client.get::<Genesis>("/api/genesis")?.challenge.base,
         Some(parent) => {
@@ -160,33 +155,78 @@ fn null(home: &Path, args: NullArgs, format: Format) -> anyhow::Result<()> {
     })
 }
 
-fn new(home: &Path, args: NewArgs, format: Format) -> anyhow::Result<()> {
-    let client = Client::find(home, MEASURE_TIMEOUT)?;
+impl NewArgs {
+    /// The request to the node, with folders taken into its store.
+    ///
+    /// # Errors
+    ///
+    /// When the home folder or something named in the recipe cannot be read.
+    pub(crate) fn request(self, home: &Path) -> anyhow::Result<ClaimRequest> {
+        let blobs = blobs_of(home)?;
+        let recipe = self.recipe.recipe(&blobs)?;
+        Ok(ClaimRequest {
+            recipe,
+            parent: self.recipe.parent,
+            ratio_ppm: self.ratio.map(to_ppm),
+            null: false,
+            insist: self.insist,
+            cites: self.cites,
+            summary: self.summary.unwrap_or_else(|| summary_of(&blobs, &recipe)),
+        })
+    }
+}
+
+/// The store of the node in a home folder.
+pub(crate) fn blobs_of(home: &Path) -> anyhow::Result<Blobs> {
     let home = Home::open(home)?;
-    let blobs = Blobs::open(&home.path().join("blobs"), u64::MAX)?;
-    let recipe = Recipe {
-        checkpoint: source(&blobs, Kind::Checkpoint, &args.checkpoint)?,
-        bundle: args.bundle.map(|bundle| source(&blobs, Kind::Bundle, &bundle)).transpose()?,
-        drafter: match (args.drafter, args.draft_len) {
-            (Some(drafter), Some(draft_len)) => {
-                Some(Drafter { checkpoint: source(&blobs, Kind::Drafter, &drafter)?, draft_len })
-            }
-            _ => None,
-        },
-    };
-    let request = ClaimRequest {
-        recipe,
-        parent: args.parent,
-        ratio_ppm: args.ratio.map(to_ppm),
-        null: false,
-        insist: args.insist,
-        cites: args.cites,
-        summary: args.summary.unwrap_or_else(|| summary_of(&blobs, &recipe)),
-    };
-    tell_cost(&client, args.parent)?;
+    Ok(Blobs::open(&home.path().join("blobs"), u64::MAX)?)
+}
+
+/// Has the running node measure a recipe; `timeout` bounds it.
+///
+/// # Errors
+///
+/// When the recipe cannot be read, the node does not answer in time, or it refuses.
+pub(crate) fn measured(
+    home: &Path,
+    recipe: &RecipeArgs,
+    timeout: Duration,
+) -> anyhow::Result<Verdict> {
+    let client = Client::find(home, timeout)?;
+    let request =
+        MeasureRequest { recipe: recipe.recipe(&blobs_of(home)?)?, parent: recipe.parent };
+    client.post("/api/measurements", &request)
+}
+
+fn measure(home: &Path, args: &RecipeArgs, format: Format) -> anyhow::Result<()> {
+    let spinner = measuring("measuring child and parent on this machine");
+    let verdict = measured(home, args, MEASURE_TIMEOUT);
+    spinner.finish_and_clear();
+    print(format, &verdict?, |verdict| {
+        let mut rows = vec![
+            ("ratio", verdict.ratio.map_or_else(|| "-".to_owned(), ratio_text)),
+            ("decodes", if verdict.lossless { "lossless" } else { "lossy" }.to_owned()),
+        ];
+        let word = |pass: bool| if pass { "passes" } else { "fails" };
+        let gates = verdict.gates.iter();
+        let gates = gates.map(|g| format!("{:?} {}: {}", g.gate, word(g.pass), g.detail));
+        rows.extend(gates.map(|line| ("gate", line.to_lowercase())));
+        fields(&rows)
+    })
+}
+
+fn measuring(what: &'static str) -> ProgressBar {
     let spinner = ProgressBar::new_spinner();
     spinner.enable_steady_tick(Duration::from_millis(200));
-    spinner.set_message("measuring child and parent on this machine, then publishing");
+    spinner.set_message(what);
+    spinner
+}
+
+fn new(home: &Path, args: NewArgs, format: Format) -> anyhow::Result<()> {
+    let client = Client::find(home, MEASURE_TIMEOUT)?;
+    let request = args.request(home)?;
+    tell_cost(&client, request.parent)?;
+    let spinner = measuring("measuring child and parent on this machine, then publishing");
     let accepted: anyhow::Result<ClaimAccepted> = client.post("/api/claims", &request);
     spinner.finish_and_clear();
     print(format, &accepted?, |accepted| {
@@ -212,28 +252,6 @@ fn tell_cost(client: &Client, parent: Option<ClaimId>) -> anyhow::Result<()> {
         cost.seats, cost.pairs, cost.tokens
     );
     Ok(())
-}
-
-/// A manifest from what the user typed: `nano`, a hash, or a folder to import.
-fn source(blobs: &Blobs, kind: Kind, text: &str) -> anyhow::Result<BlobHash> {
-    if text == "nano" {
-        let embedded = Embedded::names();
-        return match kind {
-            Kind::Checkpoint => Ok(embedded.checkpoint),
-            Kind::Drafter => Ok(embedded.drafter),
-            Kind::Bundle => {
-                anyhow::bail!("no bundle is embedded; leave --bundle out for the built-in one")
-            }
-        };
-    }
-    if let Ok(hash) = text.parse() {
-        return Ok(hash);
-    }
-    let folder = Path::new(text);
-    anyhow::ensure!(folder.is_dir(), "{text} is neither a folder nor a manifest hash of 64 digits");
-    blobs
-        .import_folder(kind, folder)
-        .with_context(|| format!("cannot import {} {text}", kind.name()))
 }
 
 fn list(home: &Path, format: Format) -> anyhow::Result<()> {

@@ -62,12 +62,21 @@ pub fn run(
 }
 
 fn ask(home: &Path, id: &str) -> anyhow::Result<Explanation> {
+    Client::find(home, ASK_TIMEOUT)?.get(&path_of(id)?)
+}
+
+/// Where the running node explains something.
+///
+/// # Errors
+///
+/// When it cannot be asked for by this name.
+pub(crate) fn path_of(id: &str) -> anyhow::Result<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     ensure!(
         !id.is_empty() && id.chars().all(plain),
         "{id:?} cannot be asked for by name; give the first digits of its id"
     );
-    Client::find(home, ASK_TIMEOUT)?.get(&format!("/api/explain/{id}"))
+    Ok(format!("/api/explain/{id}"))
 }
 
 /// The derivation as text.

@@ -94,7 +94,7 @@ fn list(rows: &[FlagRow]) -> String {
 }
 
 /// What an id or name stands for: a post, a claim or a member.
-fn accused(client: &Client, text: &str) -> anyhow::Result<RecordId> {
+pub(crate) fn accused(client: &Client, text: &str) -> anyhow::Result<RecordId> {
     if let Ok(id) = text.parse() {
         return Ok(id);
     }

@@ -14,11 +14,13 @@ pub mod generate;
 pub mod init;
 pub mod ledger;
 pub mod logits;
+pub mod mcp;
 pub mod member;
 pub mod model;
 pub mod output;
 pub mod playbook;
 pub mod ppl;
+pub(crate) mod recipe;
 pub mod run;
 mod sampling;
 pub mod serve;
@@ -106,6 +108,9 @@ enum Command {
     Chat(chat::ChatArgs),
     /// Serve the model to programs, over OpenAI's protocol
     Serve(serve::ServeArgs),
+    /// Let agents use the running node, over the Model Context Protocol
+    #[command(subcommand)]
+    Mcp(mcp::McpCommand),
     /// Write logits and hidden states of given tokens
     Logits(logits::LogitsArgs),
     /// Measure perplexity on a text
@@ -164,6 +169,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<bool> {
         Command::Generate(args) => generate::run(args, format)?,
         Command::Chat(args) => chat::run(&home()?, args, format)?,
         Command::Serve(args) => serve::run(args, format)?,
+        Command::Mcp(command) => mcp::run(&home()?, command, format)?,
         Command::Logits(args) => logits::run(args, format)?,
         Command::Ppl(args) => ppl::run(args, format)?,
         Command::Bench(args) => bench::run(args, format)?,

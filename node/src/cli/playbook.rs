@@ -3,9 +3,9 @@
 use super::board::{TIMEOUT, Words, body_lines, checked_id, heading, posted, publish};
 use super::client::Client;
 use super::output::{Format, print, table};
-use crate::board::{PlaybookRow, PostView};
+use crate::board::{PlaybookRow, PostRow, PostView};
 use crate::text::cut;
-use assay_protocol::post::{Detail, Endorsement, Playbook};
+use assay_protocol::post::{Detail, Endorsement, Playbook, PostBody};
 use std::path::Path;
 
 /// `assay playbook …`
@@ -61,22 +61,13 @@ pub fn run(home: &Path, command: PlaybookCommand, format: Format) -> anyhow::Res
     match command {
         PlaybookCommand::New { words } => {
             let detail = Detail::Playbook(Playbook { revises: None });
-            let body = words.body(&client, "knowledge", Some(detail))?;
-            anyhow::ensure!(
-                !body.title.trim().is_empty(),
-                "an article is listed by its title; give one with --title"
-            );
+            let body = titled(words.body(&client, "knowledge", Some(detail))?)?;
             publish(&client, body, None, format)
         }
         PlaybookCommand::Revise { playbook, words } => {
-            let path = format!("/api/board/posts/{}", checked_id(&playbook)?);
-            let revised: PostView = client.get(&path)?;
-            let detail = Detail::Playbook(Playbook { revises: Some(revised.post.id) });
-            let mut body = words.body(&client, &revised.post.channel, Some(detail))?;
-            if body.title.is_empty() {
-                body.title = revised.post.title;
-            }
-            body.thread = Some(revised.post.thread);
+            let revised = revised(&client, &playbook)?;
+            let body = words.body(&client, &revised.channel, Some(revision_of(&revised)))?;
+            let body = continued(body, revised);
             publish(&client, body, None, format)
         }
         PlaybookCommand::List => list(&client, format),
@@ -93,6 +84,40 @@ pub fn run(home: &Path, command: PlaybookCommand, format: Format) -> anyhow::Res
             publish(&client, body, None, format)
         }
     }
+}
+
+/// An article, which needs a title.
+///
+/// # Errors
+///
+/// When it has none.
+pub(crate) fn titled(body: PostBody) -> anyhow::Result<PostBody> {
+    anyhow::ensure!(
+        !body.title.trim().is_empty(),
+        "an article is listed by its title; give one with --title"
+    );
+    Ok(body)
+}
+
+/// The revision that an id, or the beginning of one, names.
+///
+/// # Errors
+///
+/// When there is none, or several.
+pub(crate) fn revised(client: &Client, id: &str) -> anyhow::Result<PostRow> {
+    let view: PostView = client.get(&format!("/api/board/posts/{}", checked_id(id)?))?;
+    Ok(view.post)
+}
+
+/// What makes a post the next revision of another.
+pub(crate) fn revision_of(revised: &PostRow) -> Detail {
+    Detail::Playbook(Playbook { revises: Some(revised.id) })
+}
+
+/// A revision in the thread of the one before it, and under its title unless it has another.
+pub(crate) fn continued(body: PostBody, revised: PostRow) -> PostBody {
+    let title = if body.title.is_empty() { revised.title } else { body.title };
+    PostBody { title, thread: Some(revised.thread), ..body }
 }
 
 fn list(client: &Client, format: Format) -> anyhow::Result<()> {

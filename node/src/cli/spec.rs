@@ -10,9 +10,13 @@ use crate::board::SpecRow;
 use crate::explain::Explanation;
 use crate::text::{cut, line};
 use anyhow::Context;
-use assay_protocol::post::{Detail, Forecast, Spec};
-use plan::{Math, Storage, source};
+use assay_protocol::post::{Detail, Forecast, PostBody, Spec};
+pub(crate) use plan::Storage;
+use plan::{Math, source};
 use std::path::{Path, PathBuf};
+
+/// Tokens in the cache unless somebody says otherwise.
+pub(crate) const CONTEXT_TOKENS: usize = 64;
 
 /// `assay spec …`
 #[derive(Debug, clap::Subcommand)]
@@ -43,37 +47,37 @@ Examples:
 pub struct NewArgs {
     /// Checkpoint folder or GGUF file, the name of an imported one, or `nano`
     #[arg(long, value_name = "PATH", conflicts_with = "like", required_unless_present = "like")]
-    model: Option<PathBuf>,
+    pub(crate) model: Option<PathBuf>,
     /// A published model's shapes, in bf16, without any files: e2b, e4b, 12b, 26b, 31b, …
     #[arg(long, value_name = "MODEL")]
-    like: Option<String>,
+    pub(crate) like: Option<String>,
     /// The hardware class that the forecast is for
     #[arg(long)]
-    class: String,
+    pub(crate) class: String,
     /// Memory bandwidth of the class in GB/s; what the ledger measured without this
     #[arg(long, value_name = "GB/S")]
-    bandwidth: Option<f64>,
+    pub(crate) bandwidth: Option<f64>,
     /// Store the linear layers so: bf16, int8, int4-g32, int4-g64, int4-g128
     #[arg(long, value_name = "FORM")]
-    weights: Option<Storage>,
+    pub(crate) weights: Option<Storage>,
     /// Store the output head so
     #[arg(long, value_name = "FORM")]
-    head: Option<Storage>,
+    pub(crate) head: Option<Storage>,
     /// Tokens in the cache when a token is decoded
-    #[arg(long, value_name = "N", default_value_t = 64)]
-    context: usize,
+    #[arg(long, value_name = "N", default_value_t = CONTEXT_TOKENS)]
+    pub(crate) context: usize,
     /// Microseconds a token costs besides reading, the same before and after
     #[arg(long, value_name = "US", default_value_t = 0.0)]
-    overhead_us: f64,
+    pub(crate) overhead_us: f64,
     /// What would decide it, if not a claim with the change on this class
     #[arg(long, value_name = "TEXT")]
-    experiment: Option<String>,
+    pub(crate) experiment: Option<String>,
     /// Print the spec and publish nothing; needs no node where --bandwidth is given
     #[arg(long)]
-    dry_run: bool,
+    pub(crate) dry_run: bool,
     /// What to say with it
     #[command(flatten)]
-    words: Words,
+    pub(crate) words: Words,
 }
 
 /// Runs `assay spec …`.
@@ -96,7 +100,12 @@ pub fn run(home: &Path, command: SpecCommand, format: Format) -> anyhow::Result<
     }
 }
 
-fn new(home: &Path, args: NewArgs, format: Format) -> anyhow::Result<()> {
+/// The byte-math and the forecast of a spec.
+///
+/// # Errors
+///
+/// When the model cannot be read, the class's bandwidth is not known, or nothing is gained.
+pub(crate) fn composed(home: &Path, args: &NewArgs) -> anyhow::Result<(Spec, Forecast)> {
     let (model, math) = source(home, args.model.as_deref(), args.like.as_deref(), args.context)?;
     let bandwidth_mb_s = match args.bandwidth {
         Some(gb_s) if gb_s > 0.0 && gb_s < 1e6 => to_mb_s(gb_s),
@@ -109,7 +118,7 @@ fn new(home: &Path, args: NewArgs, format: Format) -> anyhow::Result<()> {
     );
     let parts = math.parts(args.weights, args.head);
     let change = Storage::words(args.weights, args.head);
-    let experiment = args.experiment.unwrap_or_else(|| {
+    let experiment = args.experiment.clone().unwrap_or_else(|| {
         format!("claim this model with {change} on {}: the committee's ratio decides", args.class)
     });
     let spec = Spec { model, parts, bandwidth_mb_s, change, experiment };
@@ -120,7 +129,20 @@ fn new(home: &Path, args: NewArgs, format: Format) -> anyhow::Result<()> {
         spec.bytes().1,
         spec.bytes().0
     );
-    let forecast = Forecast { ratio_ppm, hardware_class: args.class };
+    Ok((spec, Forecast { ratio_ppm, hardware_class: args.class.clone() }))
+}
+
+/// A spec's post, under a title that says what it is about unless it has one.
+pub(crate) fn entitled(body: PostBody, spec: &Spec) -> PostBody {
+    if body.title.is_empty() {
+        let title = cut(&format!("{}: {}", spec.model, spec.change), 60);
+        return PostBody { title, ..body };
+    }
+    body
+}
+
+fn new(home: &Path, args: NewArgs, format: Format) -> anyhow::Result<()> {
+    let (spec, forecast) = composed(home, &args)?;
     if args.dry_run {
         let value = serde_json::json!({ "spec": spec, "forecast": forecast });
         return print(format, &value, |_| described(&spec, &forecast));
@@ -129,10 +151,8 @@ fn new(home: &Path, args: NewArgs, format: Format) -> anyhow::Result<()> {
     if format == Format::Table {
         println!("{}\n", described(&spec, &forecast));
     }
-    let mut body = args.words.body(&client, "specs", Some(Detail::Spec(spec.clone())))?;
-    if body.title.is_empty() {
-        body.title = cut(&format!("{}: {}", spec.model, spec.change), 60);
-    }
+    let body = args.words.body(&client, "specs", Some(Detail::Spec(spec.clone())))?;
+    let body = entitled(body, &spec);
     publish(&client, body, Some(forecast), format)
 }
 

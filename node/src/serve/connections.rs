@@ -21,7 +21,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Answers connections of `listener` until `stop` is ready; then takes no more and returns when those that
 /// are there have been answered. One that asks for nothing ends after [`HEAD_TIME_MAX`].
-pub(super) async fn answer(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
+pub(crate) async fn answer(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
     let mut builder = Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME_MAX);
     let graceful = GracefulShutdown::new();

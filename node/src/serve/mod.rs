@@ -16,7 +16,7 @@
 
 pub mod assemble;
 pub mod chat;
-mod connections;
+pub(crate) mod connections;
 pub mod defaults;
 pub mod grammar;
 mod http;

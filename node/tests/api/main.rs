@@ -3,6 +3,8 @@
 mod board;
 mod explained;
 mod live;
+mod mcp;
+mod mcp_http;
 mod pages;
 mod routes;
 mod samples;

@@ -2,8 +2,8 @@
 
 use super::samples::{Truth, measurement};
 use assay_node::api::{
-    ClaimAccepted, ClaimRequest, MeasuringLock, PeerRow, PostRequest, Said, Statement, Status,
-    SubmitError, View,
+    ClaimAccepted, ClaimRequest, MeasureRequest, MeasuringLock, PeerRow, PostRequest, Said,
+    Statement, Status, SubmitError, View,
 };
 use assay_node::board::Board;
 use assay_proto::v1;
@@ -20,6 +20,7 @@ use assay_protocol::record::{
     Body, Claim, Opening, Recipe, Record, Reveal, Seal, opening_seal, reveal_seal,
 };
 use assay_protocol::state::State;
+use assay_protocol::verdict::Verdict;
 use assay_protocol::wire;
 use axum::body::Bytes;
 use ed25519_dalek::SigningKey;
@@ -451,6 +452,18 @@ impl View for Daemon {
             self.submitted.lock().unwrap().push(request);
             Ok(ClaimAccepted { claim: ClaimId([0xaa; 32]), ratio_ppm, own_verdict: None })
         })
+    }
+
+    fn measure(&self, request: MeasureRequest) -> BoxFuture<'_, Result<Verdict, SubmitError>> {
+        let result = match request.check() {
+            Ok(()) => {
+                let state = self.state();
+                let verdicts = state.claims().filter_map(|claim| claim.verdict().cloned());
+                verdicts.last().ok_or_else(|| SubmitError::Unavailable("nothing measured".into()))
+            }
+            Err(error) => Err(error),
+        };
+        Box::pin(async move { result })
     }
 
     fn board(&self) -> Arc<Board> {

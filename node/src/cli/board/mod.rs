@@ -4,7 +4,8 @@ mod post;
 mod show;
 
 pub use post::Words;
-pub(super) use post::{posted, publish};
+pub(super) use post::publish;
+pub(crate) use post::{posted, send};
 pub(super) use show::{body_lines, heading};
 
 use super::client::Client;
@@ -17,9 +18,9 @@ use assay_protocol::ids::PeerId;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 /// File in the home folder with the height up to which the digest was read.
-const SEEN: &str = "board-seen";
+pub(crate) const SEEN: &str = "board-seen";
 
 /// `assay board …`
 #[derive(Debug, clap::Subcommand)]
@@ -74,20 +75,20 @@ pub enum BoardCommand {
 pub struct ListArgs {
     /// In this channel
     #[arg(long)]
-    channel: Option<String>,
+    pub(crate) channel: Option<String>,
     /// Of this kind: message, plan, result, spec, checkpoint, attempt, diagnosis, playbook,
     /// dead-end, flag, endorsement
     #[arg(long)]
-    kind: Option<String>,
+    pub(crate) kind: Option<String>,
     /// By this peer: a name or the first digits of a key
     #[arg(long, value_name = "PEER")]
-    author: Option<String>,
+    pub(crate) author: Option<String>,
     /// How many to skip
     #[arg(long, default_value_t = 0)]
-    offset: usize,
+    pub(crate) offset: usize,
     /// How many to print
     #[arg(long, default_value_t = 30)]
-    limit: usize,
+    pub(crate) limit: usize,
 }
 
 /// Arguments of `assay board digest`.
@@ -143,7 +144,7 @@ pub fn run(home: &Path, command: BoardCommand, format: Format) -> anyhow::Result
 }
 
 /// A path with a query; values are escaped.
-pub(super) fn asked<'a>(path: &str, query: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+pub(crate) fn asked<'a>(path: &str, query: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let query = query.into_iter().map(|(name, value)| format!("{name}={}", escaped(value)));
     let query: Vec<String> = query.collect();
     match query.is_empty() {
@@ -153,17 +154,15 @@ pub(super) fn asked<'a>(path: &str, query: impl IntoIterator<Item = (&'a str, &'
 }
 
 impl ListArgs {
-    fn query<'a>(&'a self, numbers: &'a (String, String)) -> Vec<(&'a str, &'a str)> {
-        let mut query = vec![("offset", numbers.0.as_str()), ("limit", numbers.1.as_str())];
+    /// Where the node lists them, with what else is asked.
+    pub(crate) fn url(&self, path: &str, more: &[(&str, &str)]) -> String {
+        let (offset, limit) = (self.offset.to_string(), self.limit.to_string());
+        let mut query = vec![("offset", offset.as_str()), ("limit", limit.as_str())];
         let texts = [("channel", &self.channel), ("kind", &self.kind), ("author", &self.author)];
         for (name, value) in texts {
             query.extend(value.as_deref().map(|value| (name, value)));
         }
-        query
-    }
-
-    fn numbers(&self) -> (String, String) {
-        (self.offset.to_string(), self.limit.to_string())
+        asked(path, query.into_iter().chain(more.iter().copied()))
     }
 }
 
@@ -174,15 +173,12 @@ fn list(
     more: &[(&str, &str)],
     format: Format,
 ) -> anyhow::Result<()> {
-    let numbers = args.numbers();
-    let url = asked(path, args.query(&numbers).into_iter().chain(more.iter().copied()));
-    let posts: Posts = Client::find(home, TIMEOUT)?.get(&url)?;
+    let posts: Posts = Client::find(home, TIMEOUT)?.get(&args.url(path, more))?;
     print(format, &posts, show::posts)
 }
 
 fn threads(home: &Path, args: &ListArgs, format: Format) -> anyhow::Result<()> {
-    let numbers = args.numbers();
-    let url = asked("/api/board/threads", args.query(&numbers));
+    let url = args.url("/api/board/threads", &[]);
     let threads: Threads = Client::find(home, TIMEOUT)?.get(&url)?;
     print(format, &threads, show::threads)
 }
@@ -204,18 +200,11 @@ fn mentions(home: &Path, peer: Option<&str>, format: Format) -> anyhow::Result<(
 fn digest(home: &Path, args: &DigestArgs, format: Format) -> anyhow::Result<()> {
     let client = Client::find(home, TIMEOUT)?;
     let seen = seen_path(home)?;
-    let since = match args.since {
-        Some(since) => since,
-        None => last_seen(&seen),
-    };
-    let (since, lines) = (since.to_string(), args.lines.to_string());
-    let mut query = vec![("since", since.as_str()), ("lines", lines.as_str())];
-    query.extend(args.peer.as_deref().map(|peer| ("as", peer)));
-    let digest: Digest = client.get(&asked("/api/board/digest", query))?;
+    let since = args.since.unwrap_or_else(|| last_seen(&seen));
+    let digest = digest_since(&client, since, args.peer.as_deref(), args.lines)?;
     print(format, &digest, show::digest)?;
     if !args.peek && args.peer.is_none() {
-        std::fs::write(&seen, digest.height.to_string())
-            .with_context(|| format!("cannot remember in {} what was read", seen.display()))?;
+        remember_seen(&seen, digest.height)?;
     }
     Ok(())
 }
@@ -224,8 +213,35 @@ fn seen_path(home: &Path) -> anyhow::Result<PathBuf> {
     Ok(Home::open(home)?.path().join(SEEN))
 }
 
+/// What happened since a height, for this node or another peer.
+///
+/// # Errors
+///
+/// When the node does not answer or knows no such peer.
+pub(crate) fn digest_since(
+    client: &Client,
+    since: u64,
+    peer: Option<&str>,
+    lines: usize,
+) -> anyhow::Result<Digest> {
+    let (since, lines) = (since.to_string(), lines.to_string());
+    let mut query = vec![("since", since.as_str()), ("lines", lines.as_str())];
+    query.extend(peer.map(|peer| ("as", peer)));
+    client.get(&asked("/api/board/digest", query))
+}
+
+/// Remembers the height up to which a digest was read.
+///
+/// # Errors
+///
+/// When the file cannot be written.
+pub(crate) fn remember_seen(path: &Path, height: u64) -> anyhow::Result<()> {
+    std::fs::write(path, height.to_string())
+        .with_context(|| format!("cannot remember in {} what was read", path.display()))
+}
+
 /// The height up to which the digest was read; a file that says nothing means the beginning.
-fn last_seen(path: &Path) -> u64 {
+pub(crate) fn last_seen(path: &Path) -> u64 {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     text.trim().parse().unwrap_or(0)
 }
@@ -235,7 +251,7 @@ fn last_seen(path: &Path) -> u64 {
 /// # Errors
 ///
 /// When it has anything but hexadecimal digits.
-pub(super) fn checked_id(text: &str) -> anyhow::Result<&str> {
+pub(crate) fn checked_id(text: &str) -> anyhow::Result<&str> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     anyhow::ensure!(
         digits,

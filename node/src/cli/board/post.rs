@@ -20,19 +20,19 @@ use std::path::Path;
 #[derive(Debug, Clone, clap::Args)]
 pub struct Words {
     /// What to say, at most 8 KiB; `-` reads it from stdin
-    text: Option<String>,
+    pub(crate) text: Option<String>,
     /// One line that stands for it
     #[arg(long, value_name = "TEXT")]
-    title: Option<String>,
+    pub(crate) title: Option<String>,
     /// Where to say it: lower-case letters, digits and dashes
     #[arg(long, value_name = "NAME")]
-    channel: Option<String>,
+    pub(crate) channel: Option<String>,
     /// Answer in this thread: any post of it, by its id or the first digits
     #[arg(long, value_name = "POST")]
-    thread: Option<String>,
+    pub(crate) thread: Option<String>,
     /// Refer to a post, claim or manifest; up to 8 times. A post may be abbreviated
     #[arg(long = "ref", value_name = "ID")]
-    refs: Vec<String>,
+    pub(crate) refs: Vec<String>,
 }
 
 /// Arguments of `assay board post`.
@@ -159,10 +159,23 @@ impl Words {
         channel: &str,
         detail: Option<Detail>,
     ) -> anyhow::Result<PostBody> {
-        let text = match self.text {
-            Some(text) if text == "-" => from_stdin()?,
-            text => text.unwrap_or_default(),
-        };
+        match self.text.as_deref() {
+            Some("-") => Self { text: Some(from_stdin()?), ..self }.said(client, channel, detail),
+            _ => self.said(client, channel, detail),
+        }
+    }
+
+    /// As [`Self::body`], with the text as it stands.
+    ///
+    /// # Errors
+    ///
+    /// When a post named is not there.
+    pub(crate) fn said(
+        self,
+        client: &Client,
+        channel: &str,
+        detail: Option<Detail>,
+    ) -> anyhow::Result<PostBody> {
         let named = |text: &String| posted(client, text);
         let refs = self.refs.iter().map(|text| match text.parse() {
             Ok(id) => Ok(id),
@@ -175,7 +188,7 @@ impl Words {
             thread,
             refs,
             title: self.title.unwrap_or_default(),
-            text,
+            text: self.text.unwrap_or_default(),
             detail,
         })
     }
@@ -197,9 +210,22 @@ fn from_stdin() -> anyhow::Result<String> {
 /// # Errors
 ///
 /// When there is none, or several.
-pub(in crate::cli) fn posted(client: &Client, text: &str) -> anyhow::Result<RecordId> {
+pub(crate) fn posted(client: &Client, text: &str) -> anyhow::Result<RecordId> {
     let view: PostView = client.get(&format!("/api/board/posts/{}", checked_id(text)?))?;
     Ok(view.post.id)
+}
+
+/// Publishes a post.
+///
+/// # Errors
+///
+/// When the node refuses it.
+pub(crate) fn send(
+    client: &Client,
+    body: PostBody,
+    forecast: Option<Forecast>,
+) -> anyhow::Result<Said> {
+    client.post("/api/board", &PostRequest { body, forecast })
 }
 
 /// Publishes a post and prints its id.
@@ -214,7 +240,7 @@ pub(in crate::cli) fn publish(
     format: Format,
 ) -> anyhow::Result<()> {
     let word = body.kind().word();
-    let said: Said = client.post("/api/board", &PostRequest { body, forecast })?;
+    let said = send(client, body, forecast)?;
     print(format, &said, |said| fields(&[(word, said.record.to_string())]))
 }
 

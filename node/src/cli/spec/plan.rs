@@ -16,7 +16,7 @@ const LINEAR: [&str; 4] = ["attention", "experts", "mlp", "per-layer"];
 
 /// A way to store weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Storage {
+pub(crate) struct Storage {
     bits: u64,
     /// Weights to a scale; 0 without scales.
     group: u64,

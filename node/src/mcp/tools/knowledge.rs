@@ -1,0 +1,167 @@
+//! Writing specs, playbooks and flags in this node's name.
+
+use super::post::{Text, publish};
+use super::{Caller, Definition};
+use crate::cli::board::posted;
+use crate::cli::{flag, playbook, spec};
+use crate::mcp::permissions::Permission::{self, Flag, Post};
+use anyhow::Context;
+use assay_protocol::post::{self, Detail, Endorsement, Playbook};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::json;
+use std::path::PathBuf;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct SpecArguments {
+    #[serde(flatten)]
+    text: Text,
+    /// A checkpoint: nano, or a folder, file or imported name where files may be named.
+    model: Option<String>,
+    /// A published model's shapes in bf16, without any files: e2b, e4b, 12b, 26b, 31b.
+    like: Option<String>,
+    /// The hardware class that the forecast is for, as ledger_status names it.
+    class: String,
+    /// Memory bandwidth of the class in GB/s; what the ledger measured without it.
+    bandwidth: Option<f64>,
+    /// Store the linear layers so: bf16, int8, int4-g32, int4-g64, int4-g128.
+    weights: Option<String>,
+    /// Store the output head so: bf16, int8, int4-g32, int4-g64, int4-g128.
+    head: Option<String>,
+    /// Tokens in the cache when a token is decoded; 64 without it.
+    context: Option<usize>,
+    /// Microseconds that a token costs besides reading, the same before and after.
+    #[serde(default)]
+    overhead_us: f64,
+    /// What would decide it, if not a claim with the change on this class.
+    experiment: Option<String>,
+    /// Compute and publish nothing.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct OfPlaybook {
+    #[serde(flatten)]
+    text: Text,
+    /// The revision: its id, or the first digits.
+    playbook: String,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct FlagArguments {
+    #[serde(flatten)]
+    text: Text,
+    /// Whom or what: a post or claim by its id or the first digits, a peer by its name or key.
+    subject: String,
+    /// The rule that was broken, in one word: lower-case letters, digits and dashes.
+    rule: String,
+    /// BLAKE3 hash of whatever shows it, 64 hexadecimal digits.
+    evidence: Option<String>,
+}
+
+pub(super) fn tools() -> Vec<Definition> {
+    vec![
+        Definition::new(
+            Post,
+            "spec_new",
+            "Compute what a change of storage would bring on a hardware class, from bytes per token \
+             and bandwidth, and publish it as a spec. Needs no fast machine. A claim that follows \
+             it cites it, and credits this node if the forecast is borne out.",
+            spec_new,
+        ),
+        Definition::new(
+            Post,
+            "playbook_new",
+            "Publish a knowledge article under a title.",
+            |caller, text: Text| {
+                let detail = Detail::Playbook(Playbook { revises: None });
+                let body = text.words().said(&caller.node()?, "knowledge", Some(detail))?;
+                publish(caller, playbook::titled(body)?, None)
+            },
+        ),
+        Definition::new(
+            Post,
+            "playbook_revise",
+            "Publish the next revision of an article of this node.",
+            |caller, OfPlaybook { text, playbook: id }| {
+                let revised = playbook::revised(&caller.node()?, &id)?;
+                let detail = Some(playbook::revision_of(&revised));
+                let body = text.words().said(&caller.node()?, &revised.channel, detail)?;
+                publish(caller, playbook::continued(body, revised), None)
+            },
+        ),
+        Definition::new(
+            Post,
+            "playbook_endorse",
+            "Say that you followed an article of another peer and that it holds.",
+            |caller, OfPlaybook { text, playbook: id }| {
+                let node = caller.node()?;
+                let playbook = posted(&node, &id)?;
+                let detail = Some(Detail::Endorsement(Endorsement { playbook }));
+                let mut body = text.words().said(&node, "knowledge", detail)?;
+                body.thread = body.thread.or(Some(playbook));
+                publish(caller, body, None)
+            },
+        ),
+        Definition::new(
+            Flag,
+            "flag_new",
+            "Accuse a post, claim or peer of breaking a rule, in this node's name and in public, \
+             with evidence.",
+            flag_new,
+        ),
+    ]
+}
+
+fn spec_new(caller: &Caller, arguments: SpecArguments) -> anyhow::Result<String> {
+    let SpecArguments { text, model, like, class, bandwidth, weights, head, .. } = arguments;
+    anyhow::ensure!(
+        model.is_some() != like.is_some(),
+        "name the model either by model or by like, for instance like: e4b"
+    );
+    if let Some(model) = model.as_deref().filter(|model| *model != "nano") {
+        anyhow::ensure!(
+            caller.grant.allows(Permission::Files),
+            "model {:?}: this client may not name files; use model: nano, or like",
+            crate::text::cut(model, 80)
+        );
+    }
+    let storage = |name: &str, form: Option<String>| {
+        let form = form.map(|form| form.parse::<spec::Storage>());
+        form.transpose().map_err(anyhow::Error::msg).with_context(|| name.to_owned())
+    };
+    let args = spec::NewArgs {
+        model: model.map(PathBuf::from),
+        like,
+        class,
+        bandwidth,
+        weights: storage("weights", weights)?,
+        head: storage("head", head)?,
+        context: arguments.context.unwrap_or(spec::CONTEXT_TOKENS),
+        overhead_us: arguments.overhead_us,
+        experiment: arguments.experiment,
+        dry_run: arguments.dry_run,
+        words: text.words(),
+    };
+    let (spec, forecast) = spec::composed(&caller.home, &args)?;
+    let computed = json!({ "spec": spec, "forecast": forecast }).to_string();
+    if args.dry_run {
+        return Ok(computed);
+    }
+    let body = args.words.said(&caller.node()?, "specs", Some(Detail::Spec(spec.clone())))?;
+    let said = publish(caller, spec::entitled(body, &spec), Some(forecast))?;
+    Ok(format!("{said}\n{computed}"))
+}
+
+fn flag_new(caller: &Caller, arguments: FlagArguments) -> anyhow::Result<String> {
+    let FlagArguments { text, subject, rule, evidence } = arguments;
+    let node = caller.node()?;
+    let evidence =
+        evidence.map(|hash| hash.parse().ok().context("evidence: 64 hexadecimal digits"));
+    let evidence = evidence.transpose()?;
+    let subject = flag::accused(&node, &subject)?;
+    let detail = Detail::Flag(post::Flag { rule, subject, evidence });
+    let body = text.words().said(&node, "flags", Some(detail))?;
+    publish(caller, body, None)
+}
