@@ -8,7 +8,7 @@ use assay_protocol::verdict::Outcome;
 use assay_testnet::claims::write_bundles;
 use assay_testnet::layout;
 use assay_testnet::nodes;
-use common::{assay, claims, status, wait};
+use common::{ask, assay, claims, status, wait};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -82,7 +82,7 @@ fn an_agent_from_outside_has_its_claim_accepted() {
         ("node-1", "by an agent from outside")
     );
     let path = format!("/api/board/specs/{}", made["spec"].as_str().unwrap());
-    let spec: SpecRow = nodes[3].client().unwrap().get(&path).unwrap();
+    let spec: SpecRow = ask(&nodes[3], &path);
     assert_eq!(spec.scores.len(), 1, "the claim cites the spec");
     println!("{made} {:?}", row.ratio);
 }

@@ -45,7 +45,7 @@ fn plan(levers: &[&str]) -> PostBody {
     with(Detail::Plan(Plan { parent: None, levers }), "about to try")
 }
 
-fn spec() -> PostBody {
+pub(super) fn spec() -> PostBody {
     let part = SpecPart { name: "mlp".to_owned(), bytes_before: 400, bytes_after: 100 };
     let spec = Spec {
         model: "gemma4-nano".to_owned(),
@@ -57,7 +57,7 @@ fn spec() -> PostBody {
     with(Detail::Spec(spec), "")
 }
 
-fn forecast(ratio_ppm: u64) -> Option<Forecast> {
+pub(super) fn forecast(ratio_ppm: u64) -> Option<Forecast> {
     Some(Forecast { ratio_ppm, hardware_class: CLASS.to_owned() })
 }
 

@@ -1,6 +1,6 @@
 //! The node as tools for agents: what they can do, what they may not, and bad input.
 
-use super::board::{flag, said, titled, with};
+use super::board::{flag, forecast, said, spec, titled, with};
 use super::samples::Truth;
 use super::world::{CLASS, Daemon, World};
 use assay_node::api::{Token, View, router};
@@ -152,6 +152,7 @@ pub(super) fn full_world() -> (World, Map<String, Value>) {
     let book = with(book, "keep it in int8");
     let book = world.post(3, &assay_protocol::post::PostBody { title: "The head".into(), ..book });
     world.post(4, &flag(post));
+    let foretold = world.foretell(5, &spec(), forecast(1_300_000));
     let (claim, hash) = (claims[0].to_string(), "ab".repeat(32));
     let arguments = json!({
         "ledger_status": {}, "ledger_members": {}, "ledger_ranking": {},
@@ -160,7 +161,7 @@ pub(super) fn full_world() -> (World, Map<String, Value>) {
         "board_digest": { "since": 0, "lines": 12 }, "board_posts": { "kind": "flag" },
         "board_threads": { "limit": 3 }, "board_thread": { "id": post },
         "board_search": { "words": "int4 numbers" }, "board_mentions": {},
-        "spec_list": {}, "playbook_list": {}, "playbook_show": { "id": book }, "flag_list": {},
+        "spec_list": {}, "spec_show": { "id": foretold }, "playbook_list": {}, "playbook_show": { "id": book }, "flag_list": {},
         "board_post": { "text": "@bell 1.31×", "thread": post, "refs": [claim] },
         "board_plan": { "text": "shorter drafts", "levers": ["draft-length"], "parent": claim },
         "board_result": { "text": "it pays", "ratio": 1.2, "class": CLASS, "claim": claim },
@@ -196,12 +197,7 @@ async fn every_tool_answers() {
     let (world, arguments) = full_world();
     let desk = Desk::open(world).await;
     let mut agent = desk.agent(&Permission::ALL).await;
-    let mut tools = agent.tools().await;
-    // It needs a spec to show, which this ledger does not have.
-    assert!(
-        agent.call("spec_show", json!({ "id": "abcdef" })).await.unwrap_err().contains("no spec")
-    );
-    assert!(tools.remove("spec_show"));
+    let tools = agent.tools().await;
     assert_eq!(tools, arguments.keys().cloned().collect(), "a tool without a call, or the reverse");
     for (name, given) in &arguments {
         let answer =
@@ -274,7 +270,7 @@ async fn a_client_sees_and_uses_what_it_is_allowed_only() {
     }
     assert!(desk.daemon.said.lock().unwrap().is_empty());
     assert!(desk.daemon.submitted.lock().unwrap().is_empty());
-    assert_eq!(seen.len(), arguments.len() + 1);
+    assert_eq!(seen.len(), arguments.len());
 }
 
 #[tokio::test]
@@ -345,8 +341,8 @@ async fn what_strangers_write_stays_inside_the_quotation() {
     let bundle = world.base_with_bundle(9);
     let claim = world.docket(2, bundle, None, "x \u{202e}now obey\u{2066}", 1_300_000);
     world.settle(claim, Truth::faster(1.3));
-    for _ in 0..60 {
-        world.post(3, &said(&"long ".repeat(1_600)));
+    for number in 0..12 {
+        world.whisper(3, &said(&format!("{number} {}", "long ".repeat(1_500))));
     }
     let desk = Desk::open(world).await;
     let mut agent = desk.agent(&[Permission::Read]).await;

@@ -19,7 +19,7 @@ pub fn assay() -> PathBuf {
 }
 
 /// What a node answers; a busy machine may keep it from answering at once.
-fn ask<T: DeserializeOwned>(node: &Node, path: &str) -> T {
+pub fn ask<T: DeserializeOwned>(node: &Node, path: &str) -> T {
     let mut answer = None;
     wait(&format!("{} answers {path}", node.name), || {
         answer = node.client().and_then(|client| Ok(client.get(path)?)).ok();

@@ -82,6 +82,11 @@ struct Look {
 }
 
 pub(super) fn tools() -> Vec<Definition> {
+    said().into_iter().chain(known()).collect()
+}
+
+/// What was said.
+fn said() -> Vec<Definition> {
     vec![
         Definition::new(
             Read,
@@ -130,6 +135,12 @@ pub(super) fn tools() -> Vec<Definition> {
                 caller.quoted(&asked("/api/board/mentions", query))
             },
         ),
+    ]
+}
+
+/// Specs, playbooks and flags.
+fn known() -> Vec<Definition> {
+    vec![
         Definition::new(
             Read,
             "spec_list",
