@@ -127,7 +127,7 @@ impl Driver {
 
     fn judge(&self, topic: Topic, data: Vec<u8>) -> Verdict {
         match topic {
-            Topic::Record => match self.ledger.hear(&data) {
+            Topic::Record | Topic::RecordAgain => match self.ledger.hear(&data) {
                 Heard::Fresh => Verdict::Accept,
                 Heard::Known => Verdict::Ignore,
                 Heard::Useless(reason) => {

@@ -13,6 +13,10 @@ use super::error::NetError;
 pub enum Topic {
     /// Signed records on their way to the ledger.
     Record,
+    /// Records that are sent again because nobody ordered them yet. [`NetHandle::publish`] chooses it.
+    ///
+    /// [`NetHandle::publish`]: super::NetHandle::publish
+    RecordAgain,
     /// Consensus votes and proposals.
     Consensus,
     /// Consensus messages that are sent again until a stalled height moves on.
@@ -23,12 +27,14 @@ pub enum Topic {
 
 impl Topic {
     /// Every topic; a node subscribes to all of them.
-    pub const ALL: [Self; 4] = [Self::Record, Self::Consensus, Self::Liveness, Self::Body];
+    pub const ALL: [Self; 5] =
+        [Self::Record, Self::RecordAgain, Self::Consensus, Self::Liveness, Self::Body];
 
     /// The topic's part of its name on the wire.
     pub fn name(self) -> &'static str {
         match self {
             Self::Record => "record",
+            Self::RecordAgain => "record-again",
             Self::Consensus => "consensus",
             Self::Liveness => "liveness",
             Self::Body => "body",
@@ -38,7 +44,7 @@ impl Topic {
     /// Most bytes of one message's data. A longer message costs its sender.
     pub fn bytes_max(self) -> usize {
         match self {
-            Self::Record => RECORD_BYTES_MAX,
+            Self::Record | Self::RecordAgain => RECORD_BYTES_MAX,
             Self::Consensus | Self::Liveness => CONSENSUS_BYTES_MAX,
             Self::Body => BLOCK_BYTES_MAX,
         }
@@ -46,8 +52,8 @@ impl Topic {
 
     /// Whether two messages with the same data are the same message.
     ///
-    /// Records and bodies mean the same however often they arrive. A consensus message that is
-    /// sent again must arrive again: its first copy may have come before its receiver could use it.
+    /// Records and bodies mean the same however often they arrive. What is sent again must arrive
+    /// again: its first copy may have come before its receiver was there or could use it.
     pub fn by_content(self) -> bool {
         matches!(self, Self::Record | Self::Body)
     }

@@ -111,7 +111,8 @@ pub struct NetHandle {
 
 impl NetHandle {
     /// Sends `data` to every connected peer on `topic`. Having no peers, or having sent the same
-    /// record or body before, is not an error: gossip promises nothing.
+    /// body before, is not an error: gossip promises nothing. A record that was sent before goes
+    /// out on [`Topic::RecordAgain`].
     ///
     /// # Errors
     ///

@@ -38,18 +38,18 @@ pub(super) fn thresholds() -> PeerScoreThresholds {
     }
 }
 
-/// The most that all topics together can add to a score: half of what they could add without the
+/// The most that all topics together can add to a score: what two of them could add without the
 /// cap, so that no good conduct pays for one invalid message.
-fn topic_cap(topics: usize) -> f64 {
+fn topic_cap() -> f64 {
     let per_topic = MESH_TIME_WEIGHT * MESH_TIME_CAP_S + FIRST_DELIVERY_WEIGHT * FIRST_DELIVERY_CAP;
-    0.5 * per_topic * TOPIC_WEIGHT * topics as f64
+    2.0 * per_topic * TOPIC_WEIGHT
 }
 
 /// The score parameters for these topics.
 pub(super) fn params(topics: impl IntoIterator<Item = TopicHash>) -> PeerScoreParams {
     let topics: std::collections::HashMap<_, _> =
         topics.into_iter().map(|topic| (topic, topic_params())).collect();
-    let topic_score_cap = topic_cap(topics.len());
+    let topic_score_cap = topic_cap();
     PeerScoreParams {
         topics,
         topic_score_cap,
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     fn hashes() -> Vec<TopicHash> {
-        (0..4).map(|i| TopicHash::from_raw(format!("t{i}"))).collect()
+        (0..5).map(|i| TopicHash::from_raw(format!("t{i}"))).collect()
     }
 
     #[test]

@@ -180,7 +180,13 @@ impl NetTask {
 
     fn publish(&mut self, topic: Topic, data: Vec<u8>) -> Result<(), NetError> {
         let hash = self.topic_hashes[&topic].clone();
-        match self.swarm.behaviour_mut().gossip.publish(hash, data) {
+        let gossip = &mut self.swarm.behaviour_mut().gossip;
+        let mut sent = gossip.publish(hash, data.clone());
+        if topic == Topic::Record && matches!(sent, Err(PublishError::Duplicate)) {
+            let again = self.topic_hashes[&Topic::RecordAgain].clone();
+            sent = gossip.publish(again, data);
+        }
+        match sent {
             Ok(_) | Err(PublishError::NoPeersSubscribedToTopic | PublishError::Duplicate) => Ok(()),
             Err(PublishError::AllQueuesFull(_)) => {
                 Err(NetError::Busy("every peer's queue is full"))

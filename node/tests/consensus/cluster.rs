@@ -332,6 +332,21 @@ impl Cluster {
         }
     }
 
+    /// Waits until nobody has said anything for a while; returns how much was said by then. What a
+    /// host said last may be on its way after the disks agree.
+    pub(crate) async fn silence(&self) -> u64 {
+        let published = || self.net.transcript.lock().expect("transcript").published;
+        let mut before = published();
+        loop {
+            sleep(Duration::from_millis(400)).await;
+            let after = published();
+            if before == after {
+                return after;
+            }
+            before = after;
+        }
+    }
+
     /// Checks that no two disks differ, that every certificate is good, and nobody but the keys
     /// given signed two things for one slot.
     pub(crate) fn check(&self, twins: &[PeerId]) {
