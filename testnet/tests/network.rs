@@ -2,14 +2,15 @@
 
 mod common;
 
-use assay_node::api::{ClaimAccepted, Status};
+use assay_node::api::{ClaimAccepted, ClaimRow, MemberRow, Status};
+use assay_node::cli::claims_table;
 use assay_node::home::Home;
 use assay_protocol::genesis::{Genesis, Member};
 use assay_protocol::state::Phase;
 use assay_testnet::claims::{SCENARIOS, Scenario, make, write_bundles};
 use assay_testnet::layout::{self, Layout, NodeLayout};
 use assay_testnet::nodes::{self, Node};
-use common::{assay, audit, claims, run, status, wait, wait_for, wait_same_head};
+use common::{ask, assay, audit, claims, run, status, wait, wait_for, wait_same_head};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -66,13 +67,14 @@ fn killed_nodes_catch_up_and_newcomers_join() {
         wait_same_head(&nodes);
     }
 
+    wait("every author opens its result", || {
+        claims(&nodes[0]).iter().all(|row| row.author_ratio_ppm.is_some())
+    });
+    wait_same_head(&nodes);
     let newcomer = newcomer_joins_and_returns(&layout, &nodes, folder.path());
     drop(newcomer);
 
     // Idle means idle: nothing is ordered while nobody has anything to say.
-    wait("every author opens its result", || {
-        claims(&nodes[0]).iter().all(|row| row.author_ratio_ppm.is_some())
-    });
     wait_same_head(&nodes);
     let height = status(&nodes[0]).height;
     std::thread::sleep(Duration::from_secs(3));
@@ -158,26 +160,102 @@ fn idle_nodes_make_null_claims_by_lot() {
     let layout = layout::create(&folder.path().join("net"), often).unwrap();
     let nodes = nodes::start(&assay(), &layout).unwrap();
     let mut by_hand = Vec::new();
-    // Every entry causes one with probability 1/2.
+    // Every entry causes one with probability 1/2, and never while another claim waits.
     let mut found = None;
-    for round in 0..16 {
-        let home = &layout.nodes[round % 5].home;
+    let mut author = 0;
+    wait("an entry causes a null claim", || {
+        author = (author + 1) % 5;
+        let home = &layout.nodes[author].home;
         let made = run(&["claim", "null", "--format", "json"], &[("--home", home)]);
         if let Ok(made) = serde_json::from_slice::<ClaimAccepted>(&made.stdout) {
             by_hand.push(made.claim);
         }
-        wait("claims settle", || claims(&nodes[0]).iter().all(|row| row.settled_at.is_some()));
-        std::thread::sleep(Duration::from_secs(5));
-        found = claims(&nodes[0]).into_iter().find(|row| !by_hand.contains(&row.id));
-        if found.is_some() {
-            break;
+        let settled = |rows: &[ClaimRow]| {
+            let is_settled = |id| rows.iter().any(|row| row.id == id && row.settled_at.is_some());
+            by_hand.iter().all(|id| is_settled(*id))
+        };
+        wait("claims made by hand settle", || settled(&claims(&nodes[0])));
+        for _ in 0..20 {
+            found = claims(&nodes[0]).into_iter().find(|row| !by_hand.contains(&row.id));
+            if found.is_some() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(500));
         }
-    }
-    let id = found.expect("one of sixteen entries causes a null claim").id;
+        found.is_some()
+    });
+    let id = found.unwrap().id;
     let row = || claims(&nodes[0]).into_iter().find(|row| row.id == id).unwrap();
     wait("its author opens it", || row().null.is_some());
     assert_eq!((row().null, row().author_ratio_ppm), (Some(true), Some(1_000_000)));
     assert!(row().summary.starts_with("other kernels for "), "{}", row().summary);
+}
+
+/// Posts by one author after the other, each ordered before the next, until something is so.
+fn talk_until(authors: &[Node], what: &str, mut done: impl FnMut() -> bool) {
+    let mut turns = authors.iter().cycle().enumerate();
+    wait(what, || {
+        if done() {
+            return true;
+        }
+        let (number, author) = turns.next().unwrap();
+        let (height, text) = (status(author).height, format!("{what}, {number}"));
+        let posted = run(&["board", "post", &text], &[("--home", &author.home)]);
+        // A busy machine may keep one from being said; the next author says the next.
+        if posted.status.success() {
+            wait("a post is ordered", || status(author).height > height);
+        }
+        false
+    });
+}
+
+/// Whether the last node is a validator, and since which height it counts as silent, as `node` has it.
+fn place(layout: &Layout, node: &Node) -> (bool, Option<u64>) {
+    let rows: Vec<MemberRow> = ask(node, "/api/members");
+    let name = &layout.nodes[4].name;
+    let row = rows.into_iter().find(|row| row.name == *name).unwrap();
+    (row.validator, row.silent_since)
+}
+
+/// Four of five validators go on without the fifth, give its place up, and need it again when it is
+/// back and another goes.
+#[test]
+fn a_validator_that_is_away_for_long_loses_its_place_until_it_is_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let impatient = |members| {
+        let mut genesis = layout::genesis(members);
+        genesis.membership.silent_blocks = 40;
+        genesis
+    };
+    let layout = layout::create(&folder.path().join("net"), impatient).unwrap();
+    let mut nodes = nodes::start(&assay(), &layout).unwrap();
+    wait("all nodes are connected", || nodes.iter().all(|node| status(node).peers >= 4));
+    assert_eq!(place(&layout, &nodes[0]), (true, None));
+
+    nodes[4].kill().unwrap();
+    let noticed = || place(&layout, &nodes[0]).1.is_some();
+    talk_until(&nodes[..4], "the others notice", noticed);
+    let (validator, since) = place(&layout, &nodes[0]);
+    assert!(!validator && since.is_some_and(|since| since > 40), "{since:?}");
+    let members = run(&["members"], &[("--home", &layout.nodes[0].home)]);
+    let members = String::from_utf8_lossy(&members.stdout);
+    assert!(members.contains("silent since block"), "{members}");
+
+    nodes[4] = nodes::spawn(&assay(), &layout.nodes[4], &layout.network).unwrap();
+    nodes[4].wait_until_up().unwrap();
+    wait("it takes its place again by itself", || {
+        nodes.iter().all(|node| place(&layout, node) == (true, None))
+    });
+    nodes[3].kill().unwrap();
+    let enough = status(&nodes[0]).height + 2;
+    talk_until(&nodes[4..], "its votes count", || status(&nodes[0]).height >= enough);
+
+    drop(nodes);
+    let export = folder.path().join("ledger.assay");
+    let home = &layout.nodes[4].home;
+    let exported = run(&["ledger", "export"], &[("--home", home), ("--out", &export)]);
+    assert!(exported.status.success(), "{exported:?}");
+    assert!(height_of(&export, &layout) >= enough);
 }
 
 /// A throttled run and a boast, sealed by their authors and measured by others: the ledger's number is
@@ -207,6 +285,7 @@ fn what_an_author_seals_moves_no_number() {
     for (bundle, _, sealed_ppm) in sealed {
         let rows = rows();
         let row = rows.iter().find(|row| row.summary == bundle).unwrap();
+        eprintln!("{}", claims_table(std::slice::from_ref(row)));
         assert_eq!(row.author_ratio_ppm, Some(sealed_ppm));
         let ratio = row.ratio.unwrap();
         assert!(ratio.low_ppm <= ratio.ppm && ratio.ppm <= ratio.high_ppm);

@@ -103,6 +103,7 @@ pub(crate) fn genesis(time_ms: u64) -> Genesis {
             vouch_standing_min: 5,
             probation_rounds: 2,
             gain_per_epoch_max: 4,
+            silent_blocks: 1_000,
         },
     }
 }
@@ -204,8 +205,9 @@ impl World {
         let hash = post_body(&record).unwrap();
         let id = record.id;
         self.now_ms += 1;
+        let header = v1::Header { height: self.state.height(), ..Default::default() };
         let item = v1::LedgerItem {
-            block: Some(v1::Block { header: None, records: vec![record.signed] }),
+            block: Some(v1::Block { header: Some(header), records: vec![record.signed] }),
             certificate: None,
         };
         self.board.take_block(self.state.network(), &item, |_| None);
