@@ -60,7 +60,9 @@ class Scripted(Model):
 
     def generate(self, messages, **kwargs):
         if self.last is not None:
-            text = observation(messages)
+            step = agent.memory.steps[-1]
+            assert step.error is None, step.error
+            text = step.observations.strip()
             whole = text.startswith("Quoted")
             answers[self.last] = quoted(text) if whole else json.loads(text.splitlines()[0])
         name, arguments = next(self.steps)
@@ -69,13 +71,6 @@ class Scripted(Model):
         function = ChatMessageToolCallFunction(name=name, arguments=arguments)
         call = ChatMessageToolCall(id=f"call-{name}", type="function", function=function)
         return ChatMessage(role=MessageRole.ASSISTANT, content="", tool_calls=[call])
-
-
-def observation(messages):
-    """What the last tool call answered."""
-    content = messages[-1].content
-    text = content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
-    return text.split("Observation:\n", 1)[1].strip()
 
 
 server = {"url": url, "transport": "streamable-http", "headers": {"Authorization": f"Bearer {token}"}}

@@ -69,20 +69,28 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
     connections::answer(listener, router, stop).await;
 }
 
+/// Why a request is not let through.
+type Refused = (StatusCode, &'static str);
+
 fn fault(status: StatusCode, message: &str) -> Response {
-    (status, Json(json!({ "error": message }))).into_response()
+    let mut response = (status, Json(json!({ "error": message }))).into_response();
+    if status == StatusCode::UNAUTHORIZED {
+        let realm = HeaderValue::from_static("Bearer realm=\"assay\"");
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, realm);
+    }
+    response
 }
 
 /// Lets a request through with its token's grant, its body read within the limits.
 async fn admit(State(shared): State<Shared>, request: Request, next: Next) -> Response {
-    if let Err(refused) = shared.addressed(request.headers(), request.uri()) {
-        return refused;
+    if let Err((status, message)) = shared.addressed(request.headers(), request.uri()) {
+        return fault(status, message);
     }
     let grant = match shared.grant(request.headers()).await {
         Ok(grant) => grant,
-        Err(refused) => return refused,
+        Err((status, message)) => return fault(status, message),
     };
-    let Ok(_place) = shared.bodies.try_acquire() else {
+    let Ok(place) = shared.bodies.try_acquire() else {
         return fault(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once; try again");
     };
     let (mut parts, body) = request.into_parts();
@@ -95,26 +103,23 @@ async fn admit(State(shared): State<Shared>, request: Request, next: Next) -> Re
         }
         Err(_) => return fault(StatusCode::REQUEST_TIMEOUT, "the request took too long to arrive"),
     };
-    drop(_place);
+    drop(place);
     parts.extensions.insert(grant);
     next.run(Request::from_parts(parts, Body::from(body))).await
 }
 
 impl Shared {
     /// Whether a request means this server, and no page of another site made it.
-    fn addressed(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), Response> {
+    fn addressed(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), Refused> {
         if !names_loopback(headers, uri) && !self.is_named(headers) {
-            return Err(fault(
+            return Err((
                 StatusCode::MISDIRECTED_REQUEST,
                 "this server answers to localhost, 127.0.0.1 and [::1], and to what --allow-host names",
             ));
         }
         let foreign = headers.get_all(header::ORIGIN).iter().any(|origin| !self.is_own(origin));
         if foreign || comes_from_another_site(headers) {
-            return Err(fault(
-                StatusCode::FORBIDDEN,
-                "pages of other sites may not use this server",
-            ));
+            return Err((StatusCode::FORBIDDEN, "pages of other sites may not use this server"));
         }
         Ok(())
     }
@@ -138,26 +143,21 @@ impl Shared {
         names_loopback(&as_host, &Uri::from_static("/")) || self.is_named(&as_host)
     }
 
-    async fn grant(&self, headers: &HeaderMap) -> Result<Grant, Response> {
+    async fn grant(&self, headers: &HeaderMap) -> Result<Grant, Refused> {
         let shown = bearer(headers).unwrap_or_default().to_vec();
         let tokens = self.tokens.clone();
         let found = tokio::task::spawn_blocking(move || tokens.grant(&shown)).await;
         match found {
             Ok(Ok(Some(grant))) => Ok(grant),
-            Ok(Ok(None)) => {
-                let mut refused = fault(
-                    StatusCode::UNAUTHORIZED,
-                    "needs the header `Authorization: Bearer TOKEN`; `assay mcp token new` makes tokens",
-                );
-                let realm = HeaderValue::from_static("Bearer realm=\"assay\"");
-                refused.headers_mut().insert(header::WWW_AUTHENTICATE, realm);
-                Err(refused)
-            }
+            Ok(Ok(None)) => Err((
+                StatusCode::UNAUTHORIZED,
+                "needs the header `Authorization: Bearer TOKEN`; `assay mcp token new` makes tokens",
+            )),
             Ok(Err(error)) => {
                 tracing::error!(%error, "tokens cannot be read");
-                Err(fault(StatusCode::INTERNAL_SERVER_ERROR, "the tokens cannot be read"))
+                Err((StatusCode::INTERNAL_SERVER_ERROR, "the tokens cannot be read"))
             }
-            Err(_) => Err(fault(StatusCode::INTERNAL_SERVER_ERROR, "the tokens were not read")),
+            Err(_) => Err((StatusCode::INTERNAL_SERVER_ERROR, "the tokens were not read")),
         }
     }
 }

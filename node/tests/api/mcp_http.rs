@@ -43,8 +43,8 @@ async fn ask(router: &Router, token: &str, method: &str, params: Value) -> Value
     let response = send(router, request(token, &message)).await;
     assert_eq!(response.status(), StatusCode::OK);
     let body = text(response).await;
-    let events = body.lines().filter_map(|line| line.strip_prefix("data: "));
-    let last = events.last().unwrap_or_else(|| panic!("no event in {body}"));
+    let mut events = body.lines().filter_map(|line| line.strip_prefix("data: "));
+    let last = events.next_back().unwrap_or_else(|| panic!("no event in {body}"));
     serde_json::from_str(last).unwrap()
 }
 

@@ -139,6 +139,8 @@ fn plain_schema<A: JsonSchema + 'static>() -> JsonObject {
     // The root of every type here is a struct, so there is a schema.
     let mut schema = schema_for_input::<A>().map(|schema| (*schema).clone()).unwrap_or_default();
     schema.remove("$schema");
+    // Some clients do not expect a schema without any.
+    schema.entry("properties").or_insert_with(|| Value::Object(JsonObject::new()));
     for property in
         schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten()
     {
@@ -173,6 +175,7 @@ mod tests {
             assert!(tool.description.as_ref().is_some_and(|text| text.len() > 20), "{}", tool.name);
             let schema = Value::Object((*tool.input_schema).clone());
             assert_eq!(schema["type"], "object", "{}", tool.name);
+            assert!(schema["properties"].is_object(), "{}", tool.name);
             for (name, property) in schema["properties"].as_object().into_iter().flatten() {
                 let place = format!("{}.{name}: {property}", tool.name);
                 assert!(property["type"].is_string(), "{place}");
