@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .calibration import Calibration
+from .calibration import Calibration, SpeedClass
 from .genesis import Quorum, Recipe
 from .measurement import Measurement
 from .spelling import Map, Octets
 from .standing import Account
-from .verdict import SpeedClass, Verdict
+from .verdict import Verdict
 
 
 @dataclass
