@@ -145,11 +145,14 @@ impl ClaimState {
         self.rounds.iter().find(accepted).map(|round| round.number)
     }
 
-    /// Whether the round before `round` was held for the same purpose and divided its seats.
+    /// Whether the last committee before `round` that spoke about the speed was drawn for the same
+    /// purpose and divided. Committees that were short of seats of the class settle no division: if they
+    /// counted, a claim could go back and forth between both.
     pub(super) fn contested_before(&self, round: &Round) -> bool {
-        let earlier = round.number.checked_sub(1).and_then(|number| self.round(number));
-        earlier.is_some_and(|earlier| {
-            earlier.outcome() == Some(Outcome::Contested) && earlier.purpose == round.purpose
+        let earlier = self.rounds.iter().rev().skip_while(|other| other.number >= round.number);
+        let mut spoke = earlier.skip_while(|other| other.outcome() == Some(Outcome::Pending));
+        spoke.next().is_some_and(|other| {
+            other.outcome() == Some(Outcome::Contested) && other.purpose == round.purpose
         })
     }
 

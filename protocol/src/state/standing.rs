@@ -1,6 +1,6 @@
 //! What a settled round does to the standing of those who had a part in it.
 
-use super::{Finding, State};
+use super::{Finding, Round, State};
 use crate::gates::Evidence;
 use crate::ids::{PeerId, RoundId};
 use crate::standing::{Middle, Occasion, Rule, SeatFit};
@@ -70,7 +70,7 @@ impl State {
     }
 
     /// Charges the seats whose exact counts another quorum did not bear out, when a round says that the
-    /// claim holds: those that dissented in it, and in the contested round that led to it.
+    /// claim holds: those that dissented in it, and in the contested round right before it.
     pub(super) fn account_for_dissent(&mut self, id: RoundId) {
         let Some((claim, round)) = self.round(id) else { return };
         let Some(verdict) = &round.verdict else { return };
@@ -81,11 +81,14 @@ impl State {
         if !holds || verdict.outcome == Outcome::Contested {
             return;
         }
-        let before = id.number.checked_sub(1).filter(|_| claim.contested_before(round));
-        let wrong: Vec<(PeerId, RoundId)> = [before, Some(id.number)]
+        let before = id.number.checked_sub(1).and_then(|number| claim.round(number));
+        let led_here = |before: &&Round| {
+            before.outcome() == Some(Outcome::Contested) && before.purpose == round.purpose
+        };
+        let wrong: Vec<(PeerId, RoundId)> = before
+            .filter(led_here)
             .into_iter()
-            .flatten()
-            .filter_map(|number| claim.round(number))
+            .chain([round])
             .filter_map(|round| Some((round.number, round.verdict.as_ref()?)))
             .flat_map(|(number, verdict)| {
                 let exact = verdict.dissent.iter().filter(|dissent| dissent.is_exact());

@@ -103,7 +103,7 @@ def _verdict(state: State, claim: ClaimState, round: Round) -> Verdict:
     rest = decide(state.genesis, size, speed_class, others)
     if _refutes(claim, rest) or not (refuted or rest.lossless):
         return all_of_them
-    if claim.contested_before(round.number):
+    if claim.contested_before(round):
         return replace(rest, dissent=dissent)
     return replace(all_of_them, outcome="contested", dissent=dissent)
 
@@ -179,7 +179,8 @@ def _account_for_dissent(state: State, claim: ClaimState, round: Round) -> None:
         holds = verdict.outcome in ("accepted", "pending")
     if not holds:
         return
-    before = claim.round(round.number - 1) if claim.contested_before(round.number) else None
+    led_here = claim.contested(round.number - 1, round.purpose)
+    before = claim.round(round.number - 1) if led_here else None
     wrong = [
         (found.seat, earlier.number)
         for earlier in (before, round)

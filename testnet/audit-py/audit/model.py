@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .calibration import Calibration
+from .calibration import Calibration, SpeedClass
 from .genesis import Quorum, Recipe
 from .measurement import Measurement
 from .spelling import Map, Octets
 from .standing import Account
-from .verdict import SpeedClass, Verdict
+from .verdict import Verdict
 
 
 @dataclass
@@ -286,15 +286,16 @@ class ClaimState:
         )
         return next(accepted, None)
 
-    def contested_before(self, number: int) -> bool:
-        """Whether the round before was held for the same purpose and divided its seats."""
-        this, earlier = self.round(number), self.round(number - 1)
-        return (
-            this is not None
-            and earlier is not None
-            and earlier.outcome() == "contested"
-            and earlier.purpose == this.purpose
-        )
+    def contested(self, number: int, purpose: Purpose) -> bool:
+        """Whether a round was held for this purpose and divided its seats."""
+        round = self.round(number)
+        return round is not None and round.outcome() == "contested" and round.purpose == purpose
+
+    def contested_before(self, this: Round) -> bool:
+        """Whether the last committee before that spoke about the speed was divided."""
+        earlier = self.rounds[: this.number - 1]
+        spoke = [round.number for round in earlier if round.outcome() != "pending"]
+        return bool(spoke) and self.contested(spoke[-1], this.purpose)
 
     def speed_class(self, of: Round) -> SpeedClass:
         """The claim's class as one of its rounds sees it."""
