@@ -122,7 +122,8 @@ pub(super) fn all() -> Vec<Definition> {
 struct Nothing {}
 
 /// The arguments of a tool, or which of them is wrong.
-fn arguments<A: DeserializeOwned>(schema: &JsonObject, given: JsonObject) -> anyhow::Result<A> {
+fn arguments<A: DeserializeOwned>(schema: &JsonObject, mut given: JsonObject) -> anyhow::Result<A> {
+    given.retain(|_, value| !value.is_null());
     let known = schema.get("properties").and_then(Value::as_object);
     let names = || known.into_iter().flat_map(|known| known.keys().map(String::as_str));
     if let Some(other) = given.keys().find(|name| !names().any(|known| known == name.as_str())) {
@@ -133,18 +134,22 @@ fn arguments<A: DeserializeOwned>(schema: &JsonObject, given: JsonObject) -> any
     serde_json::from_value(Value::Object(given)).context("the arguments do not fit the schema")
 }
 
-/// The schema of a tool's arguments. Whatever may be left out may also be null, which the schema does
-/// not say: several clients know one type a field only.
+/// The schema of a tool's arguments. Whatever may be left out may also be null, which the schema says
+/// by `nullable` instead of a second type: several clients know one type a field only, and smolagents
+/// asks for everything that is not nullable.
 fn plain_schema<A: JsonSchema + 'static>() -> JsonObject {
     // The root of every type here is a struct, so there is a schema.
     let mut schema = schema_for_input::<A>().map(|schema| (*schema).clone()).unwrap_or_default();
     schema.remove("$schema");
     // Some clients do not expect a schema without any.
     schema.entry("properties").or_insert_with(|| Value::Object(JsonObject::new()));
-    for property in
-        schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten()
-    {
-        let Some(property) = property.1.as_object_mut() else { continue };
+    let required = schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
+    let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
+    for (name, property) in properties.into_iter().flatten() {
+        let Some(property) = property.as_object_mut() else { continue };
+        if !required.iter().any(|required| required.as_str() == Some(name)) {
+            property.insert("nullable".to_owned(), Value::Bool(true));
+        }
         // Formats like `uint64` are no part of JSON Schema.
         property.remove("format");
         if property.get("default").is_some_and(Value::is_null) {
@@ -181,6 +186,10 @@ mod tests {
                 assert!(property["type"].is_string(), "{place}");
                 assert!(property["description"].as_str().is_some_and(|t| t.len() > 4), "{place}");
                 assert!(property.get("format").is_none(), "{place}");
+                let required = schema["required"].as_array();
+                let required =
+                    required.is_some_and(|all| all.contains(&Value::from(name.as_str())));
+                assert_eq!(property["nullable"] == true, !required, "{place}");
             }
             assert!(!schema.to_string().contains("$ref"), "{schema}");
         }
@@ -206,6 +215,7 @@ mod tests {
             arguments::<Two>(&schema, given).map_err(|error| format!("{error:#}"))
         };
         let good = read(serde_json::json!({ "first": "a", "second": null })).unwrap();
+        assert!(read(serde_json::json!({ "first": null })).unwrap_err().contains("first"));
         assert_eq!((good.first.as_str(), good.second), ("a", None));
         let wrong = read(serde_json::json!({ "first": "a", "thrid": 1 })).unwrap_err();
         assert!(wrong.contains("\"thrid\"") && wrong.contains("first, second"), "{wrong}");
