@@ -145,7 +145,10 @@ impl State {
             Step::Confirm => self.open_round_of(id, Purpose::Frontier, height),
             Step::Wait => self.pending.push(id),
             Step::Enter(number) => self.enter(id, number, height),
-            Step::Promote(number) => self.promote(id, number),
+            Step::Promote(number) => {
+                self.promote(id, number);
+                self.credit_specs(id);
+            }
             Step::Conclude => {
                 self.conclude_doubt(round_id, height);
                 self.confirm_runner_up(height);
@@ -244,7 +247,7 @@ impl State {
             class: claim.speed_class(round),
         };
         let refutes = |verdict: &Verdict| Self::refutes(claim, verdict);
-        weigh(&committee, &evidence, claim.contested_before(round), refutes)
+        weigh(&committee, &evidence, claim.contested_before(round).is_some(), refutes)
     }
 
     /// Whether a verdict stands against a claim: refutes it, or debunks it where it is an entry.

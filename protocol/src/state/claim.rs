@@ -145,10 +145,10 @@ impl ClaimState {
         self.rounds.iter().find(accepted).map(|round| round.number)
     }
 
-    /// Whether the round before `round` was held for the same purpose and divided its seats.
-    pub(super) fn contested_before(&self, round: &Round) -> bool {
+    /// The round before `round`, if it was held for the same purpose and divided its seats.
+    pub(super) fn contested_before(&self, round: &Round) -> Option<&Round> {
         let earlier = round.number.checked_sub(1).and_then(|number| self.round(number));
-        earlier.is_some_and(|earlier| {
+        earlier.filter(|earlier| {
             earlier.outcome() == Some(Outcome::Contested) && earlier.purpose == round.purpose
         })
     }

@@ -141,6 +141,7 @@ class Round:
     opened_at: int
     called_at: int | None = None
     candidates: list[Candidate] = field(default_factory=list)
+    newcomers: list[Candidate] = field(default_factory=list)
     beacon: bytes | None = None
     phase: Phase = field(default_factory=Phase)
     size: Quorum | None = None
@@ -274,8 +275,11 @@ class ClaimState:
         return self.outcome() == "accepted" and not self.is_debunked_or_descends()
 
     def frontier_rounds(self) -> int:
-        """How many confirming rounds it has had."""
-        return sum(round.purpose.kind == "frontier" for round in self.rounds)
+        """How many confirming rounds it has had, but for contested ones."""
+        return sum(
+            round.purpose.kind == "frontier" and round.outcome() != "contested"
+            for round in self.rounds
+        )
 
     def first_word(self) -> int | None:
         """The round in which a first committee accepted it."""
@@ -286,15 +290,12 @@ class ClaimState:
         )
         return next(accepted, None)
 
-    def contested_before(self, number: int) -> bool:
-        """Whether the round before was held for the same purpose and divided its seats."""
+    def contested_before(self, number: int) -> Round | None:
+        """The round before, if it was held for the same purpose and divided its seats."""
         this, earlier = self.round(number), self.round(number - 1)
-        return (
-            this is not None
-            and earlier is not None
-            and earlier.outcome() == "contested"
-            and earlier.purpose == this.purpose
-        )
+        if this is None or earlier is None or earlier.outcome() != "contested":
+            return None
+        return earlier if earlier.purpose == this.purpose else None
 
     def speed_class(self, of: Round) -> SpeedClass:
         """The claim's class as one of its rounds sees it."""
