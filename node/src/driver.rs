@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 /// How often deadlines are looked at.
 const CLOCK: Duration = Duration::from_millis(500);
@@ -35,6 +35,8 @@ const BEATS_PER_REPEAT: u32 = 12;
 const BEATS_PER_BODIES: u32 = 4;
 /// Bodies that are asked for at a time.
 const BODIES_AT_ONCE: usize = 8;
+/// How long a peer has to give a body, which is a few KiB.
+const BODY_WITHIN: Duration = Duration::from_secs(5);
 /// Clock beats between two questions for a peer's head.
 const BEATS_PER_HEAD: u32 = 20;
 
@@ -239,14 +241,24 @@ impl Driver {
         if missing.is_empty() {
             return;
         }
-        let peers = self.net.peers().await;
+        let mut peers = self.net.peers().await;
         for hash in missing {
+            // It may have come by gossip after its block was ordered.
+            if let Some(bytes) = self.ledger.post_body(hash) {
+                self.ledger.take_post_body(hash, &bytes);
+                continue;
+            }
             for status in &peers {
                 // The network checks that the bytes have this hash.
-                if let Ok(Some(bytes)) = self.net.fetch_blob(status.peer, hash.0).await {
+                let answer = self.net.fetch_blob(status.peer, hash.0);
+                if let Ok(Ok(Some(bytes))) = timeout(BODY_WITHIN, answer).await {
                     self.ledger.take_post_body(hash, &bytes);
                     break;
                 }
+            }
+            // One that does not answer does not hold up every body.
+            if !peers.is_empty() {
+                peers.rotate_left(1);
             }
         }
     }
@@ -288,8 +300,8 @@ impl Driver {
         let store = self.ledger.store();
         match effect {
             Effect::Keep(secret) => store.put_secret(&secret)?,
-            // The ledger took it out already, so that nothing names a post before it is stored.
-            Effect::KeepPost(record) => store.put_post(&record)?,
+            // The ledger kept it before it queued the other effects.
+            Effect::KeepPost(_) => {}
             Effect::Forget(claim) => store.forget_result(claim)?,
             Effect::Sign(body) => {
                 let network = self.ledger.with(|peer| peer.network());

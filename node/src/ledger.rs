@@ -7,7 +7,6 @@ use assay_protocol::block::Proposer;
 use assay_protocol::genesis::Genesis;
 use assay_protocol::ids::{BlobHash, PeerId};
 use assay_protocol::peer::{Effect, Heard, Input, ItemError, Peer, apply_item};
-use assay_protocol::post::PostBody;
 use assay_protocol::state::State;
 use assay_protocol::wire;
 use std::collections::VecDeque;
@@ -127,15 +126,17 @@ impl Ledger {
 
     /// Takes in the body of a post that was learnt from a block. The caller checked its hash.
     pub fn take_post_body(&self, hash: BlobHash, bytes: &[u8]) {
-        let Ok(body) = PostBody::read(bytes) else {
-            tracing::debug!(body = %hash.short(), "a post's body breaks a limit; it stays unread");
-            return;
-        };
         if let Err(error) = self.store.put_post_body(hash, bytes) {
             tracing::error!(%error, "a post's body was not stored");
         }
-        self.board.fill(hash, &body);
+        self.board.fill(hash, bytes);
         self.touch();
+    }
+
+    /// The body of a post, if it is stored here.
+    #[must_use]
+    pub fn post_body(&self, hash: BlobHash) -> Option<Vec<u8>> {
+        stored_body(&self.store, hash)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -245,24 +246,21 @@ impl Ledger {
 
     /// Posts that were ordered, or grew too old to be, wait no more.
     fn forget_ordered_posts(&self) {
-        let waiting = self.store.waiting_posts().unwrap_or_default();
-        if waiting.is_empty() {
-            return;
-        }
-        let network = self.with(|peer| peer.network());
-        for bytes in waiting {
-            let Ok(record) = wire::open(network, &bytes) else { continue };
-            let waits = self.with(|peer| peer.waits(record.id));
-            if !waits && let Err(error) = self.store.forget_waiting(record.id) {
-                tracing::error!(%error, "a post stays among those that wait");
-            }
+        let waiting = self.store.waiting_ids();
+        let forgotten = waiting.and_then(|mut ids| {
+            self.with(|peer| ids.retain(|id| !peer.waits(*id)));
+            ids.into_iter().try_for_each(|id| self.store.forget_waiting(id))
+        });
+        if let Err(error) = forgotten {
+            tracing::error!(%error, "posts stay among those that wait");
         }
         let mut gone = self.board.waiting();
         self.with(|peer| gone.retain(|id| !peer.waits(*id)));
         self.board.drop_waiting(&gone);
     }
 
-    /// Stores and shows posts before anything else is done with them.
+    /// Stores and shows posts before anything else is done with them. Those of others are not waited
+    /// for until they are on disk: peers and blocks bring them again.
     fn keep_posts(&self, effects: &mut Vec<Effect>) {
         effects.retain(|effect| {
             let Effect::KeepPost(record) = effect else { return true };

@@ -24,6 +24,8 @@ const MEASURING: &str = "measuring";
 
 /// How the description of opening the adapter begins.
 const IDENTIFYING: &str = "identifying the adapter";
+/// Time for opening the adapter, and for the measurements on this host that are waited for before.
+const IDENTIFY_WITHIN: Duration = Duration::from_secs(1800);
 
 /// What a node does when it does nothing for the network.
 pub const IDLE: &str = "idle: no claim needs this node";
@@ -91,7 +93,8 @@ impl Seat {
             let what = format!("{IDENTIFYING}, {}", progress.what);
             self.replace(|doing| doing == IDLE, &what);
         };
-        let class = measure::hardware_class(adapter.as_deref(), options, progress).await;
+        let options = measure::Options { deadline: IDENTIFY_WITHIN, ..options.clone() };
+        let class = measure::hardware_class(adapter.as_deref(), &options, progress).await;
         self.replace(|doing| doing.starts_with(IDENTIFYING), IDLE);
         let class = class?;
         self.class.send_replace(Some(class.clone()));

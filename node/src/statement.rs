@@ -38,7 +38,8 @@ impl Author {
     ///
     /// # Errors
     ///
-    /// [`SubmitError::Refused`] with the reason.
+    /// [`SubmitError::Refused`] with the reason, [`SubmitError::Unavailable`] when it cannot be stored
+    /// or too many wait.
     pub fn post(&self, request: PostRequest) -> Result<Said, SubmitError> {
         let state = self.ledger.state();
         let PostRequest { mut body, forecast } = request;
@@ -50,11 +51,14 @@ impl Author {
             .and_then(|record| applies(&state, &record))
             .map_err(|reject| SubmitError::Refused(reject.to_string()))?;
         let id = record.id;
+        // On disk before anybody hears of it: blocks name bodies that the author must have.
+        let store = self.ledger.store();
+        store.put_post(&record).and_then(|()| store.flush_posts()).map_err(|error| {
+            SubmitError::Unavailable(format!("the post is not stored: {error}"))
+        })?;
         self.ledger.step(Input::Own(Box::new(record)));
-        if !self
-            .ledger
-            .with(|peer| peer.waits(id) || peer.state().posts_ordered() > state.posts_ordered())
-        {
+        // What the ledger takes is on the board at once.
+        if !self.ledger.board().has(id) {
             return Err(SubmitError::Unavailable(
                 "too many of this node's posts wait to be ordered; try again in a moment"
                     .to_owned(),

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 /// Longest time for all claims together.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(1_200);
 /// Longest time for every node to reach the same head after the last verdict.
-const CONVERGE_TIMEOUT: Duration = Duration::from_secs(60);
+const CONVERGE_TIMEOUT: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(500);
 
 /// How the demonstration runs.

@@ -1,7 +1,8 @@
 //! The board on a real network of processes: what one says all find, restarts and latecomers
 //! included, and hostile posts cost their sender.
 
-use assay_node::api::Status;
+mod common;
+
 use assay_node::home::{Home, NetworkFile};
 use assay_node::net::{self, NetConfig, NetEvent, NetHandle, Topic, Verdict};
 use assay_protocol::ids::NetworkId;
@@ -9,34 +10,18 @@ use assay_protocol::post::PostBody;
 use assay_protocol::wire;
 use assay_testnet::layout::{self, Layout};
 use assay_testnet::nodes::{self, Node};
+use common::{PATIENCE, assay, status, wait};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 use std::time::{Duration, Instant};
 
-const PATIENCE: Duration = Duration::from_secs(120);
-
-/// The `assay` program of the same build.
-fn assay() -> PathBuf {
-    let testnet = Path::new(env!("CARGO_BIN_EXE_assay-testnet"));
-    testnet.with_file_name(format!("assay{}", std::env::consts::EXE_SUFFIX))
-}
-
-fn wait(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < deadline, "{what}: not within {} s", PATIENCE.as_secs());
-        std::thread::sleep(Duration::from_millis(200));
-    }
-}
-
 fn wait_connected(nodes: &[Node]) {
-    let peers = |node: &Node| node.client().unwrap().get::<Status>("/api/status").unwrap().peers;
-    wait("all nodes are connected", || nodes.iter().all(|node| peers(node) >= 4));
+    wait("all nodes are connected", || nodes.iter().all(|node| status(node).peers >= 4));
 }
 
 fn run(home: &Path, args: &[&str]) -> Output {
-    Command::new(assay()).args(args).arg("--home").arg(home).output().unwrap()
+    common::run(args, &[("--home", home)])
 }
 
 /// Runs a command that must succeed and reads the JSON that it prints.
@@ -108,7 +93,7 @@ fn what_one_node_says_every_node_finds() {
     nodes[2].kill().unwrap();
     nodes[2] = nodes::spawn(&assay(), &layout.nodes[2], &layout.network).unwrap();
     nodes[2].wait_until_up().unwrap();
-    assert!(has_thread(&homes[2], &root, &posts));
+    wait("the restarted node has the thread", || has_thread(&homes[2], &root, &posts));
     assert_eq!(total(&homes[2], &["board", "search", "fused"]), 1);
 
     wait_connected(&nodes);
@@ -135,10 +120,12 @@ fn knowledge_and_accusations(homes: &[PathBuf], root: &str) {
     let class = ["--class", "test-class", "--bandwidth", "20", "--weights", "int4-g32"];
     let spec =
         record(&json(&homes[2], &[&["spec", "new", "--model", "nano"], &class[..]].concat()));
+    let mut shown = Value::Null;
     wait("the spec is on the ledger", || {
-        run(&homes[0], &["spec", "show", &spec[..8]]).status.success()
+        let output = run(&homes[0], &["spec", "show", &spec[..8], "--format", "json"]);
+        shown = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        shown["post"]["complete"] == true
     });
-    let shown = json(&homes[0], &["spec", "show", &spec]);
     let ratio = shown["forecast"]["ratio_ppm"].as_u64().unwrap();
     assert!((1_200_000..4_000_000).contains(&ratio), "{shown}");
     let parts = shown["post"]["detail"]["spec"]["parts"].as_array().unwrap();
@@ -232,8 +219,9 @@ async fn says_until_blocked(
     }
     assert!(connected(&handle).await, "the hostile peer is not connected");
     // Gossip needs a moment to learn who listens to what.
-    let mut blocked = false;
-    for number in 0..400 {
+    let (mut blocked, mut number) = (false, 0);
+    while Instant::now() < deadline {
+        number += 1;
         let _ = handle.publish(Topic::Record, bad(number)).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
         if !connected(&handle).await {

@@ -2,7 +2,8 @@
 
 mod common;
 
-use assay_node::api::{ClaimAccepted, Status};
+use assay_node::api::{ClaimAccepted, ClaimRow, Status};
+use assay_node::cli::claims_table;
 use assay_node::home::Home;
 use assay_protocol::genesis::{Genesis, Member};
 use assay_protocol::state::Phase;
@@ -66,13 +67,14 @@ fn killed_nodes_catch_up_and_newcomers_join() {
         wait_same_head(&nodes);
     }
 
+    wait("every author opens its result", || {
+        claims(&nodes[0]).iter().all(|row| row.author_ratio_ppm.is_some())
+    });
+    wait_same_head(&nodes);
     let newcomer = newcomer_joins_and_returns(&layout, &nodes, folder.path());
     drop(newcomer);
 
     // Idle means idle: nothing is ordered while nobody has anything to say.
-    wait("every author opens its result", || {
-        claims(&nodes[0]).iter().all(|row| row.author_ratio_ppm.is_some())
-    });
     wait_same_head(&nodes);
     let height = status(&nodes[0]).height;
     std::thread::sleep(Duration::from_secs(3));
@@ -158,22 +160,31 @@ fn idle_nodes_make_null_claims_by_lot() {
     let layout = layout::create(&folder.path().join("net"), often).unwrap();
     let nodes = nodes::start(&assay(), &layout).unwrap();
     let mut by_hand = Vec::new();
-    // Every entry causes one with probability 1/2.
+    // Every entry causes one with probability 1/2, and never while another claim waits.
     let mut found = None;
-    for round in 0..16 {
-        let home = &layout.nodes[round % 5].home;
+    let mut author = 0;
+    wait("an entry causes a null claim", || {
+        author = (author + 1) % 5;
+        let home = &layout.nodes[author].home;
         let made = run(&["claim", "null", "--format", "json"], &[("--home", home)]);
         if let Ok(made) = serde_json::from_slice::<ClaimAccepted>(&made.stdout) {
             by_hand.push(made.claim);
         }
-        wait("claims settle", || claims(&nodes[0]).iter().all(|row| row.settled_at.is_some()));
-        std::thread::sleep(Duration::from_secs(5));
-        found = claims(&nodes[0]).into_iter().find(|row| !by_hand.contains(&row.id));
-        if found.is_some() {
-            break;
+        let settled = |rows: &[ClaimRow]| {
+            let is_settled = |id| rows.iter().any(|row| row.id == id && row.settled_at.is_some());
+            by_hand.iter().all(|id| is_settled(*id))
+        };
+        wait("claims made by hand settle", || settled(&claims(&nodes[0])));
+        for _ in 0..20 {
+            found = claims(&nodes[0]).into_iter().find(|row| !by_hand.contains(&row.id));
+            if found.is_some() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(500));
         }
-    }
-    let id = found.expect("one of sixteen entries causes a null claim").id;
+        found.is_some()
+    });
+    let id = found.unwrap().id;
     let row = || claims(&nodes[0]).into_iter().find(|row| row.id == id).unwrap();
     wait("its author opens it", || row().null.is_some());
     assert_eq!((row().null, row().author_ratio_ppm), (Some(true), Some(1_000_000)));
@@ -207,6 +218,7 @@ fn what_an_author_seals_moves_no_number() {
     for (bundle, _, sealed_ppm) in sealed {
         let rows = rows();
         let row = rows.iter().find(|row| row.summary == bundle).unwrap();
+        eprintln!("{}", claims_table(std::slice::from_ref(row)));
         assert_eq!(row.author_ratio_ppm, Some(sealed_ppm));
         let ratio = row.ratio.unwrap();
         assert!(ratio.low_ppm <= ratio.ppm && ratio.ppm <= ratio.high_ppm);

@@ -19,6 +19,8 @@ pub const LINES_DEFAULT: usize = 40;
 pub const LINES_MAX: usize = 400;
 /// Most lines of one group, so that one busy thread does not fill the digest.
 const GROUP_LINES_MAX: usize = 4;
+/// Blocks for which a digest waits for a post's body, so that the post is told of when it can be read.
+const BODY_PATIENCE_BLOCKS: u64 = 32;
 /// Longest line, in characters.
 const LINE_CHARS_MAX: usize = 160;
 
@@ -38,7 +40,8 @@ pub struct Since {
 pub struct Digest {
     /// Height after which it begins.
     pub since: u64,
-    /// Height at which it ends: the `since` of the next one.
+    /// Height at which it ends: the `since` of the next one. It stops before posts whose bodies are
+    /// still on their way; what is known beyond them is told at once, and once more next time.
     pub height: u64,
     /// The groups, the most relevant first.
     pub groups: Vec<Group>,
@@ -120,7 +123,8 @@ impl Board {
             let title = title.map_or("disclosed without a claim", |claim| &claim.summary);
             put(&mut groups, group, title, new_line(told.record, "disclosure", 75, &text));
         }
-        for item in index.items.values().filter(|item| is_new(item, since.height)) {
+        let end = index.told_until(state.height(), since.height);
+        for item in index.items.values().filter(|item| is_new(item, since.height, end)) {
             if item.author == since.me {
                 continue;
             }
@@ -131,7 +135,21 @@ impl Board {
             put(&mut groups, row.thread, title, new_line(row.id, why, relevance, &post_text(&row)));
         }
         let lines = since.lines.clamp(2, LINES_MAX);
-        fit(groups, lines, since.height, state.height())
+        fit(groups, lines, since.height, end)
+    }
+}
+
+impl Index {
+    /// The last height whose posts are all here and readable, or have been waited for long enough.
+    fn told_until(&self, head: u64, since: u64) -> u64 {
+        let taken = self.taken.min(head);
+        let waited_for = since.max(taken.saturating_sub(BODY_PATIENCE_BLOCKS));
+        let heights =
+            self.missing.values().flatten().filter_map(|id| match self.items.get(id)?.place {
+                Place::Ordered { height, .. } if height > waited_for => Some(height - 1),
+                _ => None,
+            });
+        heights.min().unwrap_or(taken).max(since.min(head))
     }
 }
 
@@ -173,15 +191,15 @@ impl<'a> Reader<'a> {
             _ if refers => ("reply", 72),
             Some(thread) if self.threads.contains(&thread) => ("reply", 70),
             Some(_) => ("post", 30),
-            None if item.kind == Kind::Message => ("new", 45),
+            None if item.post.kind == Kind::Message => ("new", 45),
             None => ("new", 50),
         }
     }
 }
 
-fn is_new(item: &Item, since: u64) -> bool {
+fn is_new(item: &Item, since: u64, end: u64) -> bool {
     match item.place {
-        Place::Ordered { height, .. } => height > since,
+        Place::Ordered { height, .. } => height > since && (item.body.is_some() || height <= end),
         // It will have a height above the reader's when it gets one, and be listed then.
         Place::Waiting { .. } => false,
     }

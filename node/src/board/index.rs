@@ -3,7 +3,7 @@
 use super::solicit::solicits;
 use super::words::{mentions, words};
 use assay_protocol::ids::{BlobHash, PeerId, RecordId};
-use assay_protocol::post::{Detail, Forecast, Kind, Post, PostBody};
+use assay_protocol::post::{Detail, Kind, Post, PostBody};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -34,18 +34,16 @@ pub struct Item {
     pub id: RecordId,
     /// Who said it.
     pub author: PeerId,
-    /// What it is.
-    pub kind: Kind,
     /// Where it stands.
     pub place: Place,
     /// Time of its block, or when it was heard, in Unix milliseconds.
     pub time_ms: u64,
-    /// Hash of its body.
-    pub digest: BlobHash,
-    /// What it predicts.
-    pub forecast: Option<Forecast>,
+    /// What the ledger says of it.
+    pub post: Post,
     /// What it says; none while no peer has given the body.
     pub body: Option<PostBody>,
+    /// Its body is here and breaks a rule, so that asking for it again is of no use.
+    pub unreadable: bool,
     /// What in it asks to go on elsewhere, see [`solicits`].
     pub solicits: Option<String>,
 }
@@ -58,8 +56,15 @@ impl Item {
         place: Place,
         time_ms: u64,
     ) -> Self {
-        let (kind, digest, forecast) = (post.kind, post.body, post.forecast.clone());
-        Self { id, author, kind, place, time_ms, digest, forecast, body: None, solicits: None }
+        let post = post.clone();
+        Self { id, author, post, place, time_ms, body: None, unreadable: false, solicits: None }
+    }
+
+    /// With what its body says. Blocks carry no bodies, so that an ordered post may promise one that
+    /// breaks a rule.
+    pub(super) fn with_body(self, bytes: &[u8]) -> Self {
+        let body = self.post.open(bytes).ok();
+        Self { unreadable: body.is_none(), body, ..self }
     }
 
     /// What it says for programs.
@@ -82,6 +87,8 @@ pub(super) struct Index {
     pub(super) missing: BTreeMap<BlobHash, BTreeSet<RecordId>>,
     /// The missing body that was asked for last.
     pub(super) asked: BlobHash,
+    /// Height of the last block whose posts are here.
+    pub(super) taken: u64,
     arrivals: u64,
 }
 
@@ -110,7 +117,9 @@ impl Index {
         match &item.body {
             Some(body) => self.find_by(id, body),
             None => {
-                self.missing.entry(item.digest).or_default().insert(id);
+                if !item.unreadable {
+                    self.missing.entry(item.post.body).or_default().insert(id);
+                }
                 self.threads.entry(id).or_default().insert(id);
             }
         }
@@ -121,12 +130,12 @@ impl Index {
         }
     }
 
-    /// Takes in a body that was missing.
-    pub(super) fn fill(&mut self, hash: BlobHash, body: &PostBody) {
+    /// Takes in a body that was missing; its hash was checked.
+    pub(super) fn fill(&mut self, hash: BlobHash, bytes: &[u8]) {
         for id in self.missing.remove(&hash).unwrap_or_default() {
             let Some(item) = self.items.get(&id).cloned() else { continue };
             self.remove(id);
-            self.put(Item { body: Some(body.clone()), ..item.as_ref().clone() });
+            self.put(item.as_ref().clone().with_body(bytes));
         }
     }
 
@@ -167,7 +176,7 @@ impl Index {
     fn remove(&mut self, id: RecordId) {
         let Some(item) = self.items.remove(&id) else { return };
         self.order.remove(&item.place);
-        take_out(&mut self.missing, &item.digest, id);
+        take_out(&mut self.missing, &item.post.body, id);
         let Some(body) = &item.body else {
             take_out(&mut self.threads, &id, id);
             return;

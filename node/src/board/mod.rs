@@ -31,7 +31,6 @@ pub use specs::{SpecRow, SpecScore};
 
 use assay_proto::v1;
 use assay_protocol::ids::{BlobHash, NetworkId, RecordId};
-use assay_protocol::post::PostBody;
 use assay_protocol::record::{Body, Record};
 use assay_protocol::wire;
 use index::Index;
@@ -57,9 +56,8 @@ impl Board {
         let Body::Post(post) = &record.body else { return };
         let mut index = self.write();
         let place = index.arrival();
-        let mut item = Item::new(record.id, record.author, post, place, now_ms);
-        item.body = post.open(&record.attachment).ok();
-        index.put(item);
+        let item = Item::new(record.id, record.author, post, place, now_ms);
+        index.put(item.with_body(&record.attachment));
     }
 
     /// Takes in the posts of a block; `body_of` reads the bodies that are here.
@@ -77,15 +75,25 @@ impl Board {
             let Ok(record) = wire::open_signed(network, signed.clone()) else { continue };
             let Body::Post(post) = &record.body else { continue };
             let place = Place::Ordered { height, index: place };
-            let mut item = Item::new(record.id, record.author, post, place, time_ms);
-            item.body = body_of(post.body).and_then(|bytes| post.open(&bytes).ok());
+            let item = Item::new(record.id, record.author, post, place, time_ms);
+            let item = match body_of(post.body) {
+                Some(bytes) => item.with_body(&bytes),
+                None => item,
+            };
             self.write().put(item);
         }
+        self.write().taken = height;
     }
 
     /// Takes in a body that was missing; its hash was checked.
-    pub fn fill(&self, hash: BlobHash, body: &PostBody) {
-        self.write().fill(hash, body);
+    pub fn fill(&self, hash: BlobHash, bytes: &[u8]) {
+        self.write().fill(hash, bytes);
+    }
+
+    /// Whether a post is here, on the ledger or waiting.
+    #[must_use]
+    pub fn has(&self, id: RecordId) -> bool {
+        self.read().items.contains_key(&id)
     }
 
     /// Bodies that posts name and nobody gave yet, at most `most`, others at every call: some may be

@@ -39,7 +39,7 @@ impl Filter {
     fn takes(&self, item: &Item) -> bool {
         let channel = || item.body.as_ref().map(|body| &body.channel);
         self.channel.as_ref().is_none_or(|wanted| channel() == Some(wanted))
-            && self.kind.is_none_or(|kind| kind == item.kind)
+            && self.kind.is_none_or(|kind| kind == item.post.kind)
             && self.author.is_none_or(|author| author == item.author)
     }
 
@@ -96,7 +96,7 @@ impl Index {
             id: root,
             title: row.headline().to_owned(),
             channel: row.channel.clone(),
-            kind: first.kind,
+            kind: first.post.kind,
             author: row.author,
             posts: items.len(),
             voices: voices.len(),

@@ -55,11 +55,11 @@ impl PostRow {
         let text = |part: Option<&String>| part.cloned().unwrap_or_default();
         Self {
             id: item.id,
-            kind: item.kind,
+            kind: item.post.kind,
             author: Named::new(state, item.author),
             height,
             time_ms: item.time_ms,
-            body: item.digest,
+            body: item.post.body,
             complete: body.is_some(),
             channel: text(body.map(|body| &body.channel)),
             thread: body.and_then(|body| body.thread).unwrap_or(item.id),
@@ -67,7 +67,7 @@ impl PostRow {
             title: text(body.map(|body| &body.title)),
             text: text(body.map(|body| &body.text)),
             detail: item.detail().cloned(),
-            forecast: item.forecast.clone(),
+            forecast: item.post.forecast.clone(),
             solicits: item.solicits.clone(),
         }
     }

@@ -35,7 +35,8 @@ pub(super) async fn wait_for_quiet(
     let begun = Instant::now();
     loop {
         let load = load_milli();
-        if load <= busy_milli(cores) || begun.elapsed() >= patience {
+        let left = patience.saturating_sub(begun.elapsed());
+        if load <= busy_milli(cores) || left.is_zero() {
             return;
         }
         let what = format!(
@@ -43,7 +44,7 @@ pub(super) async fn wait_for_quiet(
             decimal(load)
         );
         progress(Progress { done: 0, total: 0, what });
-        tokio::time::sleep(pause).await;
+        tokio::time::sleep(pause.min(left)).await;
     }
 }
 

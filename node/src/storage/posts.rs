@@ -6,8 +6,8 @@ use assay_protocol::ids::{BlobHash, RecordId};
 use assay_protocol::record::{Body, Record};
 
 impl Store {
-    /// Stores a post that is not on the ledger yet, with its body; both are on disk when this
-    /// returns.
+    /// Stores a post that is not on the ledger yet, with its body. Both are on disk after
+    /// [`Store::flush_posts`], and soon without it.
     ///
     /// # Errors
     ///
@@ -16,6 +16,15 @@ impl Store {
         let Body::Post(post) = &record.body else { return Ok(()) };
         self.bodies.insert(post.body.0, record.attachment.as_slice())?;
         self.waiting.insert(record.id.0, record.to_gossip())?;
+        Ok(())
+    }
+
+    /// Waits until the posts are on disk; blocks for as long as the disk takes.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Database`].
+    pub fn flush_posts(&self) -> Result<(), StoreError> {
         self.waiting.flush()?;
         Ok(())
     }
@@ -57,6 +66,22 @@ impl Store {
         rows.map(|row| row.map(|bytes| bytes.to_vec()).map_err(StoreError::from)).collect()
     }
 
+    /// The records of the posts that wait to be ordered.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the database fails or holds something else among them.
+    pub fn waiting_ids(&self) -> Result<Vec<RecordId>, StoreError> {
+        let keys = self.waiting.iter().keys();
+        keys.map(|key| {
+            RecordId::from_slice(&key?).map_err(|bytes| StoreError::Damaged {
+                what: "the name of a post that waits".to_owned(),
+                reason: format!("it has {bytes} bytes instead of 32"),
+            })
+        })
+        .collect()
+    }
+
     /// Forgets that a post waits; its body stays.
     ///
     /// # Errors
@@ -85,7 +110,10 @@ mod tests {
         let record = wire::sign_post(NetworkId([2; 32]), &key, &said, 0, None);
         let Body::Post(post) = &record.body else { panic!() };
         {
-            Store::open(folder.path()).unwrap().put_post(&record).unwrap();
+            let store = Store::open(folder.path()).unwrap();
+            store.put_post(&record).unwrap();
+            store.flush_posts().unwrap();
+            assert_eq!(store.waiting_ids().unwrap(), [record.id]);
         }
         let store = Store::open(folder.path()).unwrap();
         assert_eq!(store.waiting_posts().unwrap(), [record.to_gossip()]);

@@ -240,17 +240,47 @@ async fn a_forecast_is_scored_against_the_committees_measurement() {
 fn a_body_that_comes_later_completes_its_post() {
     let mut world = World::new(1_000_000);
     let body = titled("Late", "the words came late");
+    world.post(0, &said("own words are no news"));
     let (id, hash) = world.withhold(1, &body);
     let filter = Filter { limit: 10, ..Filter::default() };
     let list = |world: &World| world.board.posts(&world.state, &filter);
     assert!(!list(&world).posts[0].complete);
-    assert_eq!(world.board.search(&world.state, "words", &filter).total, 0);
+    assert_eq!(world.board.search(&world.state, "came", &filter).total, 0);
     assert_eq!(world.board.missing(8), [hash]);
-    world.board.fill(hash, &body);
+    let seen = world.state.height();
+    let since = Since { height: 0, me: peer(0), lines: 40 };
+    let digest = world.board.digest(&world.state, since);
+    assert!(digest.groups.is_empty() && digest.height < seen, "told of when it can be read");
+    world.board.fill(hash, &body.to_bytes());
+    let digest = world.board.digest(&world.state, since);
+    assert_eq!((digest.groups.len(), digest.height), (1, seen));
     assert!(world.board.missing(8).is_empty());
     assert_eq!(list(&world).posts[0].headline(), "Late");
-    assert_eq!(world.board.search(&world.state, "words", &filter).posts[0].id, id);
-    assert_eq!(world.board.len(), 1);
+    assert_eq!(world.board.search(&world.state, "came", &filter).posts[0].id, id);
+    assert_eq!(world.board.len(), 2);
+}
+
+#[test]
+fn a_digest_does_not_wait_for_ever_for_a_body() {
+    let mut world = World::new(1_000_000);
+    world.post(0, &said("own words are no news"));
+    let (withheld, _) = world.withhold(1, &said("gone"));
+    for number in 0..40 {
+        world.post(2, &said(&format!("chatter {number}")));
+    }
+    let told = world.board.digest(&world.state, Since { height: 0, me: peer(0), lines: 400 });
+    assert_eq!(told.height, world.state.height());
+    assert!(told.groups.iter().any(|group| group.id == withheld), "told of without its words");
+}
+
+#[test]
+fn a_body_of_another_kind_than_promised_stays_unread() {
+    let mut world = World::new(1_000_000);
+    let (_, hash) = world.withhold(1, &said("a message"));
+    world.board.fill(hash, b"no body at all");
+    assert!(world.board.missing(8).is_empty(), "asking again would bring the same");
+    let posts = world.board.posts(&world.state, &Filter { limit: 10, ..Filter::default() });
+    assert!(!posts.posts[0].complete);
 }
 
 #[test]

@@ -204,8 +204,9 @@ impl World {
         let hash = post_body(&record).unwrap();
         let id = record.id;
         self.now_ms += 1;
+        let header = v1::Header { height: self.state.height(), ..Default::default() };
         let item = v1::LedgerItem {
-            block: Some(v1::Block { header: None, records: vec![record.signed] }),
+            block: Some(v1::Block { header: Some(header), records: vec![record.signed] }),
             certificate: None,
         };
         self.board.take_block(self.state.network(), &item, |_| None);

@@ -30,7 +30,6 @@ async fn orders_when_there_is_work_and_rests_when_not() {
     }
     let said = cluster.silence().await;
     let heights = cluster.heights();
-    sleep(Duration::from_millis(500)).await;
     assert_eq!((cluster.silence().await, cluster.heights()), (said, heights));
     cluster.check(&[]);
 }
@@ -232,7 +231,7 @@ async fn a_validator_that_missed_a_decision_is_shown_the_proof() {
     let cut = cluster.net.senders.lock().expect("senders")[3].take();
     cluster.submit([1]);
     cluster.settle(&[0, 1, 2]).await;
-    sleep(Duration::from_millis(400)).await;
+    cluster.silence().await;
     // The others rest, and nothing but the answer to its votes tells the fourth how far they are.
     cluster.net.sync_is_down.store(true, Ordering::SeqCst);
     cluster.net.senders.lock().expect("senders")[3] = cut;

@@ -144,7 +144,8 @@ async fn measure_waits_for_the_lock() {
     let hear = |progress: measure::Progress| heard.push(progress.what);
     let error = measure::run(&job, &options, hear, std::future::pending()).await.unwrap_err();
     assert!(matches!(error, MeasureError::Deadline { .. }), "{error}");
-    assert_eq!(heard, ["waiting for another measurement on this host"]);
+    // A busy machine is waited for before that.
+    assert_eq!(heard.last().unwrap(), "waiting for another measurement on this host");
 }
 
 #[tokio::test]

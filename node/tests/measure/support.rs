@@ -128,7 +128,7 @@ fn write(folder: &Path, files: &BTreeMap<String, Vec<u8>>) {
 /// Waits until no process has this one as its parent.
 #[cfg(target_os = "linux")]
 pub(crate) async fn no_process_is_left() {
-    for _ in 0..100 {
+    for _ in 0..1200 {
         if children().is_empty() {
             return;
         }

@@ -14,7 +14,7 @@ pub(crate) const NETWORK: [u8; 32] = [0xa5; 32];
 pub(crate) const TCP: &str = "/ip4/127.0.0.1/tcp/0";
 pub(crate) const QUIC: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
 /// Far more than anything here takes; only a hanging test meets it.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What the background task saw.
 #[derive(Debug)]

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 const LONG: &[(&str, &str)] = &[("long", include_str!("gemma4.jinja"))];
 const JSON: (&str, &str) = ("content-type", "application/json");
 
+/// So slow that a thousand tokens outlast whatever a busy machine does meanwhile.
 fn slow() -> Scripted {
-    Scripted::new(LONG).at_pace(Duration::from_millis(10))
+    Scripted::new(LONG).at_pace(Duration::from_millis(40))
 }
 
 /// Begins a streamed completion and waits for its first token.
@@ -73,7 +74,7 @@ fn a_full_queue_refuses_with_a_hint() {
 #[test]
 fn a_server_that_stops_answers_what_was_asked() {
     let mut server = Server::with(&checkpoint(), slow(), Access::Local, 4);
-    let mut running = begin(&server, 300);
+    let mut running = begin(&server, 80);
     server.stop();
     let mut rest = String::new();
     let url = server.url.clone();

@@ -4,12 +4,13 @@
 use assay_node::api::{ClaimRow, Claims, Status};
 use assay_testnet::layout::Layout;
 use assay_testnet::nodes::Node;
+use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 /// How long anything may take, three rounds of measurements on a busy machine included.
-const PATIENCE: Duration = Duration::from_secs(600);
+pub const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The `assay` program of the same build.
 pub fn assay() -> PathBuf {
@@ -17,9 +18,19 @@ pub fn assay() -> PathBuf {
     testnet.with_file_name(format!("assay{}", std::env::consts::EXE_SUFFIX))
 }
 
+/// What a node answers; a busy machine may keep it from answering at once.
+fn ask<T: DeserializeOwned>(node: &Node, path: &str) -> T {
+    let mut answer = None;
+    wait(&format!("{} answers {path}", node.name), || {
+        answer = node.client().and_then(|client| Ok(client.get(path)?)).ok();
+        answer.is_some()
+    });
+    answer.unwrap()
+}
+
 /// What a node says of itself.
 pub fn status(node: &Node) -> Status {
-    node.client().unwrap().get("/api/status").unwrap()
+    ask(node, "/api/status")
 }
 
 /// Waits until something is so.
@@ -38,7 +49,7 @@ pub fn wait_for(patience: Duration, what: &str, mut done: impl FnMut() -> bool) 
 
 /// The claims that a node knows, newest first.
 pub fn claims(node: &Node) -> Vec<ClaimRow> {
-    node.client().unwrap().get::<Claims>("/api/claims").unwrap().claims
+    ask::<Claims>(node, "/api/claims").claims
 }
 
 /// Waits until all nodes have one head.
