@@ -88,6 +88,7 @@ fn genesis(name: &str, homes: &[Home]) -> Genesis {
             vouch_standing_min: 1,
             probation_rounds: 2,
             gain_per_epoch_max: 4,
+            silent_blocks: 1_000,
         },
     }
 }

@@ -32,6 +32,13 @@ pub struct Leave {
     #[prost(uint64, tag = "1")]
     pub joined_at: u64,
 }
+/// A validator that was found silent is back.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Return {
+    /// height that noted its silence, so that an old one cannot be replayed
+    #[prost(uint64, tag = "1")]
+    pub silent_since: u64,
+}
 /// A trick that a peer found or used, told by itself.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Disclosure {
@@ -303,7 +310,10 @@ pub struct SignedRecord {
 /// What a peer can say on the ledger.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Record {
-    #[prost(oneof = "record::Body", tags = "1, 2, 3, 4, 5, 20, 21, 22, 23, 24, 25, 40")]
+    #[prost(
+        oneof = "record::Body",
+        tags = "1, 2, 3, 4, 5, 20, 21, 22, 23, 24, 25, 26, 40"
+    )]
     pub body: ::core::option::Option<record::Body>,
 }
 /// Nested message and enum types in `Record`.
@@ -332,6 +342,8 @@ pub mod record {
         DoubleVote(super::DoubleVote),
         #[prost(message, tag = "25")]
         Disclosure(super::Disclosure),
+        #[prost(message, tag = "26")]
+        Return(super::Return),
         #[prost(message, tag = "40")]
         Post(super::Post),
     }

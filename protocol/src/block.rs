@@ -83,7 +83,7 @@ impl State {
         if chosen.is_empty() && !self.wants_block(time_ms) {
             return None;
         }
-        next.finish(time_ms, &proposer.vrf_output);
+        next.finish(time_ms, proposer.peer, &proposer.vrf_output);
         let header = v1::Header {
             network: self.network.to_vec(),
             era: 0,
@@ -137,7 +137,8 @@ impl State {
             self.apply_record(&record, header.height).map_err(at)?;
             self.index.push(&record.id.0);
         }
-        self.finish(header.time_ms, &header.vrf_output);
+        let proposer = PeerId(field32("proposer", &header.proposer)?);
+        self.finish(header.time_ms, proposer, &header.vrf_output);
         let roots = [
             ("body_root", body_root(&block.records), &header.body_root),
             ("state_root", self.root(), &header.state_root),
@@ -154,11 +155,12 @@ impl State {
     }
 
     /// Everything a block changes after its records.
-    fn finish(&mut self, time_ms: u64, vrf_output: &[u8]) {
+    fn finish(&mut self, time_ms: u64, proposer: PeerId, vrf_output: &[u8]) {
         self.height += 1;
         self.time_ms = time_ms;
         self.beacon = next_beacon(self.beacon, vrf_output);
         self.advance(self.height, time_ms);
+        self.take_turn(proposer);
     }
 
     fn check_header(&self, header: &v1::Header, now_ms: Option<u64>) -> Result<(), BlockError> {

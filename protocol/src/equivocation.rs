@@ -44,6 +44,7 @@ impl Slot {
             | Body::Vouch(_)
             | Body::Leave(_)
             | Body::Disclosure(_)
+            | Body::Return(_)
             | Body::Post(_)
             | Body::Equivocation(_)
             | Body::DoubleVote(_) => None,

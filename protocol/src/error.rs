@@ -134,6 +134,16 @@ pub enum Reject {
     /// A validator that cannot be spared.
     #[error("the network cannot spare this validator: {0} are needed; let somebody else in first")]
     LastValidators(usize),
+    /// A return of a member that was not found silent, or not at the height it names.
+    #[error("{peer} was not found silent at height {since}; the ledger is at {height}")]
+    NotSilent {
+        /// Who.
+        peer: PeerId,
+        /// The height that it names.
+        since: u64,
+        /// The ledger's height.
+        height: u64,
+    },
     /// No place for another disclosure.
     #[error("claim {0} has all the disclosures that it may have")]
     DisclosuresFull(ClaimId),

@@ -86,6 +86,7 @@ pub(crate) fn genesis_of(members: u8) -> Genesis {
             vouch_standing_min: 5,
             probation_rounds: 2,
             gain_per_epoch_max: 4,
+            silent_blocks: 1_000,
         },
     }
 }

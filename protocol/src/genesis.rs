@@ -14,6 +14,9 @@ pub const MEMBERS_MAX: usize = 64;
 /// Fewest validators that tolerate one fault.
 pub const VALIDATORS_MIN: usize = 4;
 
+/// Turns that a validator may let pass at least.
+const TURNS_MIN: u64 = 8;
+
 /// Everything a network starts from. Its hash is the network's id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -236,6 +239,9 @@ pub struct MembershipRules {
     /// Most points of standing that a peer gains in an epoch, at most
     /// [`crate::standing::GAIN_PER_EPOCH_LIMIT`].
     pub gain_per_epoch_max: u32,
+    /// Blocks in which a validator proposes none before its place goes to somebody else. The turns
+    /// to propose go round, so that this is as many turns times the number of validators.
+    pub silent_blocks: u64,
 }
 
 /// Why a genesis cannot start a network.
@@ -259,7 +265,7 @@ fn require(holds: bool, field: &'static str, reason: &'static str) -> Result<(),
 }
 
 impl MembershipRules {
-    fn check(&self) -> Result<(), GenesisError> {
+    fn check(&self, founders: usize) -> Result<(), GenesisError> {
         let blocks = (1..=1_000_000).contains(&self.epoch_blocks);
         require(blocks, "membership.epoch_blocks", "1 to 1000000")?;
         require(self.vouches_per_epoch <= 16, "membership.vouches_per_epoch", "at most 16")?;
@@ -268,7 +274,11 @@ impl MembershipRules {
         let rounds = (1..=1_000).contains(&self.probation_rounds);
         require(rounds, "membership.probation_rounds", "1 to 1000")?;
         let gains = (1..=GAIN_PER_EPOCH_LIMIT).contains(&self.gain_per_epoch_max);
-        require(gains, "membership.gain_per_epoch_max", "1 to 4")
+        require(gains, "membership.gain_per_epoch_max", "1 to 4")?;
+        // A turn is missed now and then by a proposer that has not heard yet what there is to order.
+        let turns = TURNS_MIN * founders as u64;
+        let silent = (turns..=1_000_000).contains(&self.silent_blocks);
+        require(silent, "membership.silent_blocks", "8 times the members to 1000000")
     }
 }
 
@@ -359,7 +369,7 @@ impl Genesis {
             "the signed ranks of so few pairs cannot be significant at significance.alpha_ppm; measure \
              more pairs or raise the quorum",
         )?;
-        self.membership.check()
+        self.membership.check(self.members.len())
     }
 
     /// The fewest pairs that a verdict can rest on.

@@ -40,6 +40,13 @@ pub struct Leave {
     pub joined_at: u64,
 }
 
+/// The word of a validator that was found silent that it is back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Return {
+    /// Height of the block that noted its silence.
+    pub silent_since: u64,
+}
+
 /// A trick that a peer found or used, told by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disclosure {

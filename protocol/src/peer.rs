@@ -10,6 +10,7 @@ use crate::equivocation::{Slot, Watch};
 use crate::error::{BlockError, Penalty, Reject};
 use crate::ids::{ClaimId, NetworkId, PeerId, RecordId, RoundId};
 use crate::measurement::Measurement;
+use crate::membership::Return;
 use crate::plan::Plan;
 use crate::pool::Pool;
 use crate::record::{Body, Opening, Record, Reveal, Seal, reveal_seal};
@@ -388,6 +389,8 @@ impl Peer {
                 _ => {}
             }
         }
+        let silent_since = self.state.turns().silent.get(&self.me).copied();
+        say.extend(silent_since.map(|silent_since| Body::Return(Return { silent_since })));
         let mut done = Vec::new();
         for (id, opening) in &self.results {
             let Some(claim) = self.state.claim(*id) else { continue };

@@ -154,4 +154,5 @@ fn may_apply_later(reject: &Reject) -> bool {
             | Reject::PostsSpent { .. }
             | Reject::BlockPosts
     ) || matches!(reject, Reject::PostEpoch { said, epoch } if said > epoch)
+        || matches!(reject, Reject::NotSilent { since, height, .. } if since > height)
 }

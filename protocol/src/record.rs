@@ -3,7 +3,7 @@
 use crate::equivocation::{DoubleVote, Equivocation};
 use crate::ids::{BlobHash, ClaimId, PeerId, RecipeId, RecordId, RoundId, hash_parts};
 use crate::measurement::{ENVIRONMENT_TEXT_BYTES_MAX, Measurement};
-use crate::membership::{Disclosure, Join, Leave, Vouch};
+use crate::membership::{Disclosure, Join, Leave, Return, Vouch};
 use crate::post::Post;
 use assay_proto::v1;
 use prost::Message;
@@ -65,6 +65,8 @@ pub enum Body {
     DoubleVote(Box<DoubleVote>),
     /// A trick that its finder or user tells of.
     Disclosure(Disclosure),
+    /// A silent validator's word that it is back.
+    Return(Return),
     /// Something said on the board.
     Post(Post),
 }

@@ -4,7 +4,7 @@ use crate::equivocation::{DoubleVote, Equivocation};
 use crate::error::Reject;
 use crate::ids::{BlobHash, ClaimId, NetworkId, PeerId, RecordId, RoundId, hash_parts};
 use crate::measurement::Measurement;
-use crate::membership::{Disclosure, Join, Leave, Vouch};
+use crate::membership::{Disclosure, Join, Leave, Return, Vouch};
 use crate::post::{Forecast, Post, PostBody};
 use crate::record::{
     Body, CITES_MAX, Challenge, Claim, DRAFT_LEN_MAX, Drafter, Opening, Recipe, Record, Reveal,
@@ -166,6 +166,7 @@ fn body_to_proto(body: &Body) -> v1::Record {
         Body::Equivocation(proof) => Wire::Equivocation(proof.to_proto()),
         Body::DoubleVote(proof) => Wire::DoubleVote(proof.to_proto()),
         Body::Disclosure(disclosure) => Wire::Disclosure(disclosure.to_proto()),
+        Body::Return(back) => Wire::Return(v1::Return { silent_since: back.silent_since }),
         Body::Post(post) => Wire::Post(post.to_proto()),
     };
     v1::Record { body: Some(body) }
@@ -200,6 +201,7 @@ fn read_body(network: NetworkId, record: v1::Record) -> Result<Body, Reject> {
             DoubleVote::from_proto(network, &proof).map(|proof| Body::DoubleVote(Box::new(proof)))
         }
         Some(Wire::Disclosure(told)) => Disclosure::from_proto(told).map(Body::Disclosure),
+        Some(Wire::Return(back)) => Ok(Body::Return(Return { silent_since: back.silent_since })),
         Some(Wire::Post(post)) => Post::from_proto(post).map(Body::Post),
     }
 }

@@ -128,6 +128,7 @@ pub fn genesis(members: Vec<Member>) -> Genesis {
             vouch_standing_min: 5,
             probation_rounds: 3,
             gain_per_epoch_max: 4,
+            silent_blocks: 1_000,
         },
     }
 }

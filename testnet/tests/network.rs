@@ -2,7 +2,7 @@
 
 mod common;
 
-use assay_node::api::{ClaimAccepted, ClaimRow, Status};
+use assay_node::api::{ClaimAccepted, ClaimRow, MemberRow, Status};
 use assay_node::cli::claims_table;
 use assay_node::home::Home;
 use assay_protocol::genesis::{Genesis, Member};
@@ -10,7 +10,7 @@ use assay_protocol::state::Phase;
 use assay_testnet::claims::{SCENARIOS, Scenario, make, write_bundles};
 use assay_testnet::layout::{self, Layout, NodeLayout};
 use assay_testnet::nodes::{self, Node};
-use common::{assay, audit, claims, run, status, wait, wait_for, wait_same_head};
+use common::{ask, assay, audit, claims, run, status, wait, wait_for, wait_same_head};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -189,6 +189,73 @@ fn idle_nodes_make_null_claims_by_lot() {
     wait("its author opens it", || row().null.is_some());
     assert_eq!((row().null, row().author_ratio_ppm), (Some(true), Some(1_000_000)));
     assert!(row().summary.starts_with("other kernels for "), "{}", row().summary);
+}
+
+/// Posts by one author after the other, each ordered before the next, until something is so.
+fn talk_until(authors: &[Node], what: &str, mut done: impl FnMut() -> bool) {
+    let mut turns = authors.iter().cycle().enumerate();
+    wait(what, || {
+        if done() {
+            return true;
+        }
+        let (number, author) = turns.next().unwrap();
+        let (height, text) = (status(author).height, format!("{what}, {number}"));
+        let posted = run(&["board", "post", &text], &[("--home", &author.home)]);
+        // A busy machine may keep one from being said; the next author says the next.
+        if posted.status.success() {
+            wait("a post is ordered", || status(author).height > height);
+        }
+        false
+    });
+}
+
+/// Whether the last node is a validator, and since which height it counts as silent, as `node` has it.
+fn place(layout: &Layout, node: &Node) -> (bool, Option<u64>) {
+    let rows: Vec<MemberRow> = ask(node, "/api/members");
+    let name = &layout.nodes[4].name;
+    let row = rows.into_iter().find(|row| row.name == *name).unwrap();
+    (row.validator, row.silent_since)
+}
+
+/// Four of five validators go on without the fifth, give its place up, and need it again when it is
+/// back and another goes.
+#[test]
+fn a_validator_that_is_away_for_long_loses_its_place_until_it_is_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let impatient = |members| {
+        let mut genesis = layout::genesis(members);
+        genesis.membership.silent_blocks = 40;
+        genesis
+    };
+    let layout = layout::create(&folder.path().join("net"), impatient).unwrap();
+    let mut nodes = nodes::start(&assay(), &layout).unwrap();
+    wait("all nodes are connected", || nodes.iter().all(|node| status(node).peers >= 4));
+    assert_eq!(place(&layout, &nodes[0]), (true, None));
+
+    nodes[4].kill().unwrap();
+    let noticed = || place(&layout, &nodes[0]).1.is_some();
+    talk_until(&nodes[..4], "the others notice", noticed);
+    let (validator, since) = place(&layout, &nodes[0]);
+    assert!(!validator && since.is_some_and(|since| since > 40), "{since:?}");
+    let members = run(&["members"], &[("--home", &layout.nodes[0].home)]);
+    let members = String::from_utf8_lossy(&members.stdout);
+    assert!(members.contains("silent since block"), "{members}");
+
+    nodes[4] = nodes::spawn(&assay(), &layout.nodes[4], &layout.network).unwrap();
+    nodes[4].wait_until_up().unwrap();
+    wait("it takes its place again by itself", || {
+        nodes.iter().all(|node| place(&layout, node) == (true, None))
+    });
+    nodes[3].kill().unwrap();
+    let enough = status(&nodes[0]).height + 2;
+    talk_until(&nodes[4..], "its votes count", || status(&nodes[0]).height >= enough);
+
+    drop(nodes);
+    let export = folder.path().join("ledger.assay");
+    let home = &layout.nodes[4].home;
+    let exported = run(&["ledger", "export"], &[("--home", home), ("--out", &export)]);
+    assert!(exported.status.success(), "{exported:?}");
+    assert!(height_of(&export, &layout) >= enough);
 }
 
 /// A throttled run and a boast, sealed by their authors and measured by others: the ledger's number is

@@ -21,6 +21,9 @@ pub struct MemberRow {
     pub weight: u64,
     /// Whether it is a validator of the next height.
     pub validator: bool,
+    /// Height at which it lost its place as a validator because it proposed nothing for too long;
+    /// none while it is there.
+    pub silent_since: Option<u64>,
     /// Who vouched for it; none for the founders.
     pub vouched_by: Option<PeerId>,
     /// Height of the block that let it in; 0 for the founders.
@@ -80,6 +83,7 @@ pub(super) fn rows(state: &State) -> Vec<MemberRow> {
             name: member.name.clone(),
             operator: member.operator.clone(),
             membership: membership_word(state, member),
+            silent_since: state.turns().silent.get(peer).copied(),
             standing: member.standing,
             weight: state.draw_weight(*peer),
             validator: validators.contains_key(peer),

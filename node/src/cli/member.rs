@@ -102,7 +102,11 @@ pub fn members(home: &Path, format: Format) -> anyhow::Result<()> {
                     row.membership.clone(),
                     row.standing.to_string(),
                     row.weight.to_string(),
-                    if row.validator { "yes" } else { "no" }.to_owned(),
+                    match (row.silent_since, row.validator) {
+                        (Some(height), _) => format!("silent since block {height}"),
+                        (None, true) => "yes".to_owned(),
+                        (None, false) => "no".to_owned(),
+                    },
                 ]
             }),
         )

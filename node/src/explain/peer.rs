@@ -12,8 +12,13 @@ const RULE: &str = "standing = start + the points of every rule. Gains are cappe
 
 pub(super) fn explain(state: &State, peer: PeerId) -> Result<Explanation, String> {
     let member = state.members().get(&peer).ok_or("this peer was never a member")?;
-    let steps =
-        vec![admission(state, member), sum(member), latest(member), draws(state, peer, member)];
+    let steps = vec![
+        admission(state, member),
+        sum(member),
+        latest(member),
+        draws(state, peer, member),
+        turns(state, peer),
+    ];
     let rules = &state.genesis().membership;
     Ok(Explanation {
         id: peer.to_string(),
@@ -58,6 +63,27 @@ fn admission(state: &State, member: &MemberState) -> Step {
     };
     let values = json!({ "admission": member.admission, "membership": member.membership });
     Step::new("admission", vec![came, now], values)
+}
+
+fn turns(state: &State, peer: PeerId) -> Step {
+    let heard_at = state.turns().heard_at.get(&peer).copied();
+    let silent_since = state.turns().silent.get(&peer).copied();
+    let limit = state.genesis().membership.silent_blocks;
+    let line = match (silent_since, heard_at) {
+        (Some(since), _) => format!(
+            "silent since height {since}: it had proposed nothing for {limit} blocks, and has its place \
+             as a validator again once it says that it is back"
+        ),
+        (None, Some(height)) => format!(
+            "a validator that proposed last, or took its place, at height {height}; after {limit} blocks \
+             without a proposal it loses the place, if the network can spare it or another can take it"
+        ),
+        (None, None) => "not a validator".to_owned(),
+    };
+    let values = json!({
+        "heard_at": heard_at, "silent_since": silent_since, "silent_blocks": limit,
+    });
+    Step::new("turns", vec![line], values)
 }
 
 fn sum(member: &MemberState) -> Step {

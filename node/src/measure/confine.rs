@@ -1,5 +1,5 @@
 //! What a worker process may do on Linux: read what it measures and what the adapter's driver needs, and
-//! nothing else. No file is written, no socket opened, no program started.
+//! nothing else. Nothing is written but shared memory, no network is reached, no program started.
 //!
 //! Two means, both of the kernel and both for good: Landlock (files, TCP, signals to other processes)
 //! and a seccomp filter (sockets of any family but the local one, new programs, other processes' memory,

@@ -11,6 +11,10 @@ use tokio::sync::Semaphore;
 
 /// A peer that has not said by then which network it is on is disconnected.
 const IDENTIFY_WITHIN: Duration = Duration::from_secs(15);
+/// A peer that has not said by then what it listens to is disconnected. A peer says so once, on what it
+/// takes for the first connection: one that still holds a dead connection to this node, from before a
+/// crash, says nothing on the next, and would never be sent a message.
+const SUBSCRIBE_WITHIN: Duration = Duration::from_secs(5);
 /// Characters kept of what a peer calls its software.
 const AGENT_CHARS_MAX: usize = 64;
 /// Addresses kept of those that a peer names as its own.
@@ -123,12 +127,16 @@ impl Peers {
         self.peers.len()
     }
 
-    /// Peers that did not say in time which network they are on.
-    pub(super) fn unidentified(&self, now: Instant) -> Vec<PeerId> {
-        let late = |peer: &Peer| {
-            peer.agent.is_none() && now.duration_since(peer.connected_at) > IDENTIFY_WITHIN
+    /// Peers that did not say in time which network they are on, or what they listen to.
+    pub(super) fn mute(&self, now: Instant, listens: impl Fn(&PeerId) -> bool) -> Vec<PeerId> {
+        let late = |(id, peer): &(&PeerId, &Peer)| {
+            let connected = now.duration_since(peer.connected_at);
+            match peer.agent {
+                None => connected > IDENTIFY_WITHIN,
+                Some(_) => connected > SUBSCRIBE_WITHIN && !listens(id),
+            }
         };
-        self.peers.iter().filter(|(_, peer)| late(peer)).map(|(id, _)| *id).collect()
+        self.peers.iter().filter(late).map(|(id, _)| *id).collect()
     }
 
     /// The peers of this network, by peer id.

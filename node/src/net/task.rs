@@ -331,8 +331,12 @@ impl NetTask {
         for peer in self.penalties.expire(now) {
             self.swarm.behaviour_mut().blocked.unblock_peer(peer);
         }
-        for peer in self.peers.unidentified(now) {
-            tracing::debug!(%peer, "disconnected a peer that does not say its network");
+        let listening: HashSet<PeerId> = {
+            let peers = self.swarm.behaviour().gossip.all_peers();
+            peers.filter(|(_, topics)| !topics.is_empty()).map(|(peer, _)| *peer).collect()
+        };
+        for peer in self.peers.mute(now, |peer| listening.contains(peer)) {
+            tracing::info!(%peer, "disconnected a peer that does not say what it listens to");
             let _ = self.swarm.disconnect_peer_id(peer);
         }
         for peer in self.peers.ids() {

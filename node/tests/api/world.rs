@@ -103,6 +103,7 @@ pub(crate) fn genesis(time_ms: u64) -> Genesis {
             vouch_standing_min: 5,
             probation_rounds: 2,
             gain_per_epoch_max: 4,
+            silent_blocks: 1_000,
         },
     }
 }

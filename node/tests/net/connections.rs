@@ -125,3 +125,19 @@ async fn multicast_discovery_is_optional() {
     let (first, _second) = pair(QUIC).await;
     assert_eq!(first.handle.peers().await.len(), 1);
 }
+
+/// The peer still holds a connection to the process that crashed, and takes the new one for a second.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_crashed_is_heard_again() {
+    let mut peer = start(config(1, QUIC)).await;
+    let mut crashes = config(2, QUIC);
+    crashes.bootstrap = vec![peer.address().await];
+    let process = tokio::runtime::Runtime::new().unwrap();
+    let node = process.spawn(start(crashes.clone())).await.unwrap();
+    node.reach(&mut peer, Topic::Record, b"before").await;
+    // Nothing runs any more that could say goodbye.
+    process.shutdown_background();
+    drop(node);
+    let again = start(crashes).await;
+    again.reach(&mut peer, Topic::Record, b"after").await;
+}

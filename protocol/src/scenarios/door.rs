@@ -4,6 +4,7 @@ use super::world::honest;
 use crate::error::Reject;
 use crate::fixtures::{self, key};
 use crate::ids::{ClaimId, PeerId, RoundId};
+use crate::membership::Return;
 use crate::peer::Heard;
 use crate::record::{Body, Challenge, Claim, Opening, Record, Reveal, Seal, reveal_seal};
 use crate::state::State;
@@ -91,6 +92,7 @@ fn records_read_back_what_was_signed() {
         })),
         Body::Opening(Opening { claim: ClaimId([2; 32]), salt: [5; 32], ratio_ppm: 7, null: true }),
         Body::Challenge(Challenge { claim: ClaimId([2; 32]), reason: "slower".to_owned() }),
+        Body::Return(Return { silent_since: 9 }),
     ];
     for body in bodies {
         let record: Record = wire::sign(network, &key(1), body);

@@ -32,6 +32,8 @@ pub(super) struct World {
     pub(super) measure: Box<Measure>,
     /// Peers that say nothing any more.
     muted: BTreeSet<u8>,
+    /// Peers that do not propose when it is their turn.
+    absent: BTreeSet<u8>,
 }
 
 impl World {
@@ -55,6 +57,7 @@ impl World {
             now_ms: 2_000,
             measure,
             muted: BTreeSet::new(),
+            absent: BTreeSet::new(),
         }
     }
 
@@ -120,6 +123,17 @@ impl World {
         self.muted.insert(number);
     }
 
+    /// Lets a peer neither say nor propose anything, or be there again.
+    pub(super) fn set_absent(&mut self, number: u8, absent: bool) {
+        for set in [&mut self.muted, &mut self.absent] {
+            if absent {
+                set.insert(number)
+            } else {
+                set.remove(&number)
+            };
+        }
+    }
+
     /// Carries out effects until none is left.
     pub(super) fn settle_effects(&mut self) {
         while let Some((index, effect)) = self.effects.pop() {
@@ -168,7 +182,8 @@ impl World {
         let height = self.peers[0].state().height() + 1;
         let validators = validators(&self.peers[0]);
         let turn = usize::try_from(height).unwrap() % validators.len();
-        let number = validators[turn];
+        let present = |number: &&u8| !self.absent.contains(number);
+        let number = *validators.iter().cycle().skip(turn).find(present).unwrap();
         let proposer = proposer(number, self.peers[0].network(), height);
         let Some(block) = self.peers[usize::from(number)].build(self.now_ms, proposer) else {
             return false;

@@ -175,20 +175,23 @@ impl State {
 
     /// The validators of the next height with their powers.
     ///
-    /// There are as many seats as founders. A founder that left or whose key ended loses its seat
-    /// to the full member that is in for the longest and whose operator has none. Fewer than
-    /// [`VALIDATORS_MIN`] tolerate no fault, so that below that number the seat stays with a founder
-    /// that is gone.
+    /// There are as many seats as founders. A founder that left, whose key ended or that was found
+    /// silent (see [`super::Turns`]) loses its seat to the full member that is in for the longest and
+    /// whose operator has none. Fewer than [`VALIDATORS_MIN`] tolerate no fault, so that below that
+    /// number the seat stays with a founder that is gone.
     #[must_use]
     pub fn validators(&self) -> BTreeMap<PeerId, u64> {
-        let full = |member: &MemberState| member.membership == Membership::Full;
+        let silent = |peer: &PeerId| self.turns.silent.contains_key(peer);
+        let full = |peer: &PeerId, member: &MemberState| {
+            member.membership == Membership::Full && !silent(peer)
+        };
         let founders = || self.members.iter().filter(|(_, member)| member.admission.is_none());
         let mut chosen: BTreeSet<PeerId> =
-            founders().filter(|(_, member)| full(member)).map(|(peer, _)| *peer).collect();
+            founders().filter(|(peer, member)| full(peer, member)).map(|(peer, _)| *peer).collect();
         let mut admitted: Vec<(u64, PeerId, &MemberState)> = self
             .members
             .iter()
-            .filter(|(_, member)| member.admission.is_some() && full(member))
+            .filter(|(peer, member)| member.admission.is_some() && full(peer, member))
             .map(|(peer, member)| (member.joined_at(), *peer, member.as_ref()))
             .collect();
         admitted.sort_by_key(|(joined_at, peer, _)| (*joined_at, *peer));
@@ -199,11 +202,16 @@ impl State {
                 chosen.insert(peer);
             }
         }
-        let mut gone: Vec<(bool, PeerId)> = founders()
-            .filter(|(_, member)| !full(member))
-            .map(|(peer, member)| (member.membership == Membership::Ended, *peer))
+        let mut gone: Vec<(u8, PeerId)> = founders()
+            .filter(|(peer, member)| !full(peer, member))
+            .map(|(peer, member)| match member.membership {
+                Membership::Ended => (2, *peer),
+                Membership::Left => (1, *peer),
+                Membership::Full | Membership::Probation { .. } => (0, *peer),
+            })
             .collect();
-        // Rather one that left than one that contradicted itself.
+        // Rather one that is only silent than one that left, and rather that than one that
+        // contradicted itself.
         gone.sort_unstable();
         let missing = VALIDATORS_MIN.saturating_sub(chosen.len());
         chosen.extend(gone.into_iter().take(missing).map(|(_, peer)| peer));
@@ -344,9 +352,8 @@ impl State {
         }
         let mut without = self.clone();
         without.set_membership(author, Membership::Left);
-        let active = |peer: &PeerId| without.active_member(*peer).is_some();
-        let left = without.validators().keys().filter(|peer| active(peer)).count();
-        if left < VALIDATORS_MIN && self.validators().contains_key(&author) {
+        if without.validators_present() < VALIDATORS_MIN && self.validators().contains_key(&author)
+        {
             return Err(Reject::LastValidators(VALIDATORS_MIN));
         }
         *self = without;

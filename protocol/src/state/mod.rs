@@ -13,6 +13,7 @@ mod probation;
 mod ranking;
 mod records;
 mod round;
+mod silence;
 mod standing;
 mod trap;
 
@@ -30,6 +31,7 @@ pub use posts::{
 pub use probation::{SHADOWS_MAX, Shadow};
 pub use ranking::FRONTIER_ROUNDS_MAX;
 pub use round::{Finding, Phase, Purpose, Round};
+pub use silence::Turns;
 
 use crate::draw::Candidate;
 use crate::fair::Shares;
@@ -77,6 +79,8 @@ pub struct State {
     pub(crate) classes: Classes,
     /// How much of the committees' time each operator had.
     pub(crate) shares: Shares,
+    /// Who let its turns to propose pass.
+    pub(crate) turns: Turns,
     /// Hash chain over everything settled, so that the state root need not walk it.
     pub(crate) history: [u8; 32],
 }
@@ -105,6 +109,7 @@ impl State {
             pending: Vec::new(),
             classes: Classes::default(),
             shares: Shares::default(),
+            turns: Turns::default(),
             history: hash_parts("assay history v1", &[]),
             genesis: Arc::new(genesis),
         }
@@ -265,6 +270,7 @@ impl State {
                 &self.classes.digest(),
                 &self.posts.digest(),
                 &shares,
+                &self.turns.digest(),
                 &self.history,
             ],
         )

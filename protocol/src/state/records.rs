@@ -31,6 +31,7 @@ impl State {
             Body::Leave(leave) => self.apply_leave(author, *leave),
             Body::Equivocation(proof) => self.end_key(proof.culprit(), height),
             Body::DoubleVote(proof) => self.end_key(proof.validator, height),
+            Body::Return(back) => self.apply_return(author, *back),
             Body::Disclosure(told) => self.apply_disclosure(record, told, height),
             Body::Post(post) => self.apply_post(record, post, height),
         }

@@ -11,7 +11,15 @@ from .curve import verify, verify_output
 from .doubt import apply_challenge
 from .hashing import Merkle, tagged
 from .measurement import Reject
-from .membership import apply_disclosure, apply_join, apply_leave, apply_vouch, end_key
+from .membership import (
+    apply_disclosure,
+    apply_join,
+    apply_leave,
+    apply_return,
+    apply_vouch,
+    end_key,
+    take_turn,
+)
 from .posts import apply_post
 from .records import (
     Challenge,
@@ -23,6 +31,7 @@ from .records import (
     Post,
     Proof,
     Record,
+    Return,
     Reveal,
     Seal,
     Vouch,
@@ -151,6 +160,7 @@ class Auditor:
         state.height, state.time_ms = height, header.number("time_ms")
         state.beacon = tagged("assay beacon v1", state.beacon, header.data("vrf_output"))
         advance(state, height, state.time_ms)
+        take_turn(state, header.data("proposer"), height)
         body = Merkle()
         for signed in block.messages("records"):
             body.push(signed.raw)
@@ -209,6 +219,8 @@ def apply_record(state: State, record: Record, height: int) -> None:
             apply_join(state, record, body, height)
         case Leave():
             apply_leave(state, record, body)
+        case Return():
+            apply_return(state, record, body)
         case Proof():
             end_key(state, body, height)
         case Disclosure():

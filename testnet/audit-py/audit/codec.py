@@ -58,7 +58,7 @@ SCHEMA: dict[str, dict[int, Field]] = {
         "Record": "1:claim Claim, 2:seal Seal, 3:reveal Reveal, 4:opening Opening,"
         "5:challenge Challenge, 20:vouch Vouch, 21:join Join, 22:leave Leave,"
         "23:equivocation Equivocation, 24:double_vote DoubleVote, 25:disclosure Disclosure,"
-        "40:post Post",
+        "26:return Return, 40:post Post",
         "Recipe": "1:checkpoint bytes, 2:bundle bytes, 3:drafter bytes, 4:draft_len uint32",
         "Claim": "1:recipe Recipe, 2:parent bytes, 3:result_seal bytes, 4:summary string,"
         "5:hardware_class string, 6:cites repeated bytes",
@@ -72,6 +72,7 @@ SCHEMA: dict[str, dict[int, Field]] = {
         "Vouch": "1:peer bytes, 2:operator string, 3:name string, 4:epoch uint64",
         "Join": "1:vouch bytes, 2:vrf bytes",
         "Leave": "1:joined_at uint64",
+        "Return": "1:silent_since uint64",
         "Disclosure": "1:claim bytes, 2:text string, 3:evidence bytes",
         "Equivocation": "1:first SignedRecord, 2:second SignedRecord",
         "DoubleVote": "1:validator bytes, 2:era uint64, 3:height uint64, 4:round uint32,"

@@ -132,6 +132,7 @@ class MembershipRules:
     vouch_standing_min: int
     probation_rounds: int
     gain_per_epoch_max: int
+    silent_blocks: int
 
 
 @dataclass(frozen=True)
@@ -236,6 +237,7 @@ def _limits(genesis: Genesis) -> list[tuple[str, int, int, int]]:
         ("membership.vouch_standing_min", r.vouch_standing_min, 1, 1_000_000),
         ("membership.probation_rounds", r.probation_rounds, 1, 1_000),
         ("membership.gain_per_epoch_max", r.gain_per_epoch_max, 1, 4),
+        ("membership.silent_blocks", r.silent_blocks, 8 * len(genesis.members), 1_000_000),
     ]
 
 

@@ -6,7 +6,8 @@ from .curve import decode_ristretto
 from .hashing import le64, tagged
 from .measurement import require
 from .model import Admission, Disclosed, Member, PendingVouch
-from .records import Disclosure, Join, Leave, Proof, Record, Vouch
+from .records import Disclosure, Join, Leave, Proof, Record, Return, Vouch
+from .spelling import Map
 from .standing import Account
 from .state import VALIDATORS_MIN, State
 
@@ -80,11 +81,41 @@ def apply_leave(state: State, record: Record, leave: Leave) -> None:
     validated, before = record.author in state.validators(), member.status
     member.status = "left"
     if validated:
-        left = sum(state.members[peer].is_active() for peer in state.validators())
+        left = state.present(state.validators())
         member.status = before
         require(left >= VALIDATORS_MIN, "the network cannot spare this validator")
         member.status = "left"
     _vacate(state, record.author, even_revealed=False)
+
+
+def apply_return(state: State, record: Record, back: Return) -> None:
+    """A silent validator is back."""
+    since = state.turns.silent.get(record.author)
+    require(since == back.silent_since, "was not found silent at that height")
+    del state.turns.silent[record.author]
+
+
+def take_turn(state: State, proposer: bytes, height: int) -> None:
+    """Notes who proposed the block at this height, and who has not for too long."""
+    turns, limit = state.turns, state.genesis.membership.silent_blocks
+    turns.silent = Map((p, since) for p, since in turns.silent.items() if state.active(p))
+    overdue = [
+        (heard, peer)
+        for peer, heard in turns.heard_at.items()
+        if peer != proposer and state.present([peer]) and heard + limit <= height
+    ]
+    if overdue:
+        _, longest = min(overdue)
+        present = state.present(state.validators())
+        turns.silent[longest] = height
+        left = state.present(state.validators())
+        if left < VALIDATORS_MIN or (left - 1) // 3 < (present - 1) // 3:
+            del turns.silent[longest]
+    before = turns.heard_at
+    turns.heard_at = Map(
+        (peer, height if peer == proposer else before.get(peer, height))
+        for peer in state.validators()
+    )
 
 
 def end_key(state: State, proof: Proof, height: int) -> None:

@@ -311,6 +311,14 @@ class Classes:
 
 
 @dataclass
+class Turns:
+    """Who let its turns to propose pass (LEDGER.md §7.3)."""
+
+    heard_at: Map[bytes, int] = field(default_factory=Map)
+    silent: Map[bytes, int] = field(default_factory=Map)
+
+
+@dataclass
 class Shares:
     """How much of the committees' time each operator had (LEDGER_RULES.md §8.6)."""
 

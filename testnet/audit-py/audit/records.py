@@ -96,6 +96,13 @@ class Leave:
 
 
 @dataclass(frozen=True)
+class Return:
+    """A silent validator's word that it is back."""
+
+    silent_since: int
+
+
+@dataclass(frozen=True)
 class Proof:
     """Proof that a key contradicted itself, as a record's author or as a validator."""
 
@@ -120,7 +127,18 @@ class Post:
 
 
 Body = (
-    Claim | Seal | Reveal | Opening | Challenge | Vouch | Join | Leave | Proof | Disclosure | Post
+    Claim
+    | Seal
+    | Reveal
+    | Opening
+    | Challenge
+    | Vouch
+    | Join
+    | Leave
+    | Return
+    | Proof
+    | Disclosure
+    | Post
 )
 
 
@@ -314,6 +332,8 @@ def _body(network: bytes, record: Message) -> Body:
             return Join(bytes32(part, "vouch"), bytes32(part, "vrf"))
         case "leave":
             return Leave(part.number("joined_at"))
+        case "return":
+            return Return(part.number("silent_since"))
         case "equivocation":
             return _equivocation(network, part)
         case "double_vote":

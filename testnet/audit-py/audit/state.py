@@ -16,6 +16,7 @@ from .model import (
     Purpose,
     Round,
     Shares,
+    Turns,
 )
 from .posts import Posts
 from .spelling import Map, spell
@@ -52,6 +53,7 @@ class State:
         self.pending: list[bytes] = []
         self.classes = Classes()
         self.shares = Shares()
+        self.turns = Turns()
         self.history = tagged("assay history v1")
 
     def docketed(self) -> list[ClaimState]:
@@ -142,19 +144,27 @@ class State:
     def validators(self) -> list[bytes]:
         """The validators of the next height, each with the power 1, by rising key."""
         founders = [(peer, m) for peer, m in self.members.rising() if m.admission is None]
-        chosen = [peer for peer, member in founders if member.status == "full"]
+        chosen = [peer for peer, _ in founders if self._full(peer)]
         admitted = sorted(
             (member.joined_at(), peer, member.operator)
             for peer, member in self.members.items()
-            if member.admission is not None and member.status == "full"
+            if member.admission is not None and self._full(peer)
         )
         for _, peer, operator in admitted:
             seated = any(self.members[other].operator == operator for other in chosen)
             if len(chosen) < len(self.genesis.members) and not seated:
                 chosen.append(peer)
-        gone = sorted((m.status == "ended", peer) for peer, m in founders if m.status != "full")
+        order = {"full": 0, "left": 1, "ended": 2}
+        gone = sorted((order[m.status], peer) for peer, m in founders if not self._full(peer))
         missing = max(0, VALIDATORS_MIN - len(chosen))
         return sorted(chosen + [peer for _, peer in gone[:missing]])
+
+    def _full(self, peer: bytes) -> bool:
+        return self.members[peer].status == "full" and peer not in self.turns.silent
+
+    def present(self, peers: list[bytes]) -> int:
+        """How many of these may say something and were not found silent."""
+        return sum(self.active(p) is not None and p not in self.turns.silent for p in peers)
 
     def validators_hash(self) -> bytes:
         """Hash of the validator set of the next height."""
@@ -179,6 +189,7 @@ class State:
             tagged("assay classes v1", spell(self.classes)),
             self.posts.digest(),
             spell(self.shares),
+            tagged("assay turns v1", spell(self.turns)),
             self.history,
         )
 

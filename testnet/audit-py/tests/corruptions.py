@@ -299,13 +299,14 @@ def _altered(forger: Forger) -> Iterator[Corruption]:
     flipped = bytes([first["signature"][0] ^ 1]) + first["signature"][1:]
     author = world.find(first["author"])
     elsewhere = author.secret.sign(b"assay/record/v1\0" + bytes(32) + first["payload"])
+    other = next(peer for peer in world.peers if peer is not author)
     unknown = b"\xf2\x01\x00"
     signed = author.secret.sign(b"assay/record/v1\0" + world.state.network + unknown)
     cases = {
         "a flipped signature": envelope(signature=flipped),
         "a short signature": envelope(signature=flipped[:63]),
         "a short author": envelope(author=first["author"][:31]),
-        "another author": envelope(author=world.peers[5].key),
+        "another author": envelope(author=other.key),
         "another network": envelope(signature=elsewhere),
         "an attachment": envelope(attachment=b"body"),
         "an unknown kind": envelope(payload=unknown, signature=signed),

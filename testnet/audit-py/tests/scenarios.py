@@ -110,6 +110,22 @@ def silence() -> World:
     return world
 
 
+def turns() -> World:
+    """A validator lets its turns to propose pass, loses its place and takes it again."""
+    world = World.of(5, membership={"silent_blocks": 40})
+    away = world.peers[4].key
+    world.absent = {away}
+    for index in range(8):
+        world.claim(world.peers[index % 3], 1.0)
+        world.run(12)
+    since = world.state.turns.silent[away]
+    world.absent = set()
+    world.block([world.sign(world.peers[4], "return", {"silent_since": since})])
+    world.claim(world.peers[3], 1.2)
+    world.run(14)
+    return world
+
+
 def classes() -> World:
     """Too few machines of a class: a claim waits until more are of it, another until it waited enough."""
     world = World.of(7)
@@ -402,6 +418,7 @@ SCENARIOS: dict[str, Callable[[], World]] = {
         doubt,
         newcomers,
         silence,
+        turns,
         classes,
         dissent,
         contradiction,

@@ -25,6 +25,7 @@ from audit.curve import BASE, ORDER, encode_ristretto, multiply, ristretto_from_
 from audit.export import MAGIC
 from audit.genesis import Recipe
 from audit.hashing import Merkle, le64, round_bytes, tagged
+from audit.membership import take_turn
 from audit.merlin import Transcript
 from audit.model import ClaimState, Round
 from audit.records import open_signed, vote_bytes
@@ -142,6 +143,7 @@ class World:
     authors: dict[bytes, Author] = field(default_factory=dict)
     newcomers: list[Peer] = field(default_factory=list)
     silent: set[bytes] = field(default_factory=set)
+    absent: set[bytes] = field(default_factory=set)
     classes: dict[bytes, str] = field(default_factory=dict)
     spoil: Spoil | None = None
     noise: random.Random = field(default_factory=lambda: random.Random(1))
@@ -174,6 +176,7 @@ class World:
             return
         validators = state.validators()
         live = [key for key in validators if state.members[key].is_active()]
+        live = [key for key in live if key not in self.absent]
         proposer = self.find(live[height % len(live)])
         output, proof = proposer.evaluate(state.network, height)
         body = Merkle()
@@ -185,6 +188,7 @@ class World:
         state.height, state.time_ms = height, time_ms
         state.beacon = tagged("assay beacon v1", state.beacon, output)
         advance(state, height, time_ms)
+        take_turn(state, proposer.key, height)
         header = {
             "network": state.network,
             "height": height,

@@ -30,6 +30,7 @@ use report::{AttackReport, Config, Row};
 use serde::Serialize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Instant;
 use workbench::{Case, Found, Workbench};
 
@@ -68,6 +69,9 @@ pub enum Expect {
     /// Every gate passes but speed: on the pool's own text it drafts far better than its parent, and on
     /// the seats' prompts it does not.
     Overfitted,
+    /// Its logits are far from the base's, and prefill and decode agree on them; but decoded again it
+    /// emits other tokens, wherever workgroups run side by side.
+    Unrepeatable,
     /// It is accepted or refused by its speed alone, and this flag is raised.
     Flagged(FlagKind),
     /// It comes to nothing: no seat can load it, each says so for a reason that names this, and its
@@ -159,6 +163,12 @@ fn judge(attack: &Attack, case: &Case, found: &Found) -> Check {
         (Expect::Overfitted, Found::Verdict(_, passes)) => {
             let overfitted = |p: Passes| p.pool < OVERFITTED_MAX && p.seats > FRESH_MIN;
             refused == [Gate::Speed] && passes.is_some_and(overfitted)
+        }
+        (Expect::Unrepeatable, _) => {
+            let one_order = thread::available_parallelism().is_ok_and(|threads| threads.get() == 1);
+            refused.contains(&Gate::Quality)
+                && !refused.contains(&Gate::Path)
+                && (one_order || refused.contains(&Gate::Repeat))
         }
         (Expect::Flagged(kind), Found::Verdict(verdict, _)) => {
             only(&[Gate::Speed]) && verdict.flags.iter().any(|flag| flag.kind == kind)

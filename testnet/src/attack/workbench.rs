@@ -27,6 +27,7 @@ use tokio::runtime::Runtime;
 const POLL: Duration = Duration::from_millis(100);
 
 /// A changed line of a built-in kernel.
+#[derive(Debug, Clone)]
 pub struct Change {
     /// The op whose kernel it is in.
     pub op: &'static str,

@@ -1,8 +1,27 @@
 //! The attacks, one file each, and the near-misses beside them.
 
 use super::Attack;
+use super::workbench::Change;
+
+/// What stores a soft-capped logit until more than so many calls were counted in a spare row of the
+/// output, and nothing from then on.
+macro_rules! logit_until {
+    ($calls:literal) => {
+        concat!(
+            "let count_at = params.y_stride * 31u;\n\
+             if row == 0u && step[1] == 1u {\n\
+                 y[count_at] += 1.0;\n\
+             }\n\
+             y[at] = select(params.cap * ((t - 1.0) / (t + 1.0)), 0.0, y[count_at] > ",
+            $calls,
+            ");"
+        )
+    };
+}
 
 mod after_many_calls;
+mod after_ten_calls;
+mod arrival_ties;
 mod cheap_softmax;
 mod constant_output;
 mod dropped_layer;
@@ -18,6 +37,7 @@ mod pool_drafter;
 mod pruned_head;
 mod relaxed_acceptance;
 mod reordered_sums;
+mod replayed_content;
 mod replayed_output;
 mod rounded_activations;
 mod same_again;
@@ -25,6 +45,7 @@ mod shrunk_window;
 mod shrunk_window_kernel;
 mod skipped_experts;
 mod slow_parent;
+mod ticketed_rows;
 mod unloadable_checkpoint;
 mod untimed_work;
 
@@ -42,9 +63,12 @@ pub static ALL: &[&Attack] = &[
     &dropped_layer::ATTACK,
     &skipped_experts::ATTACK,
     &replayed_output::ATTACK,
+    &replayed_content::ATTACK,
     &pool_drafter::ATTACK,
     &after_many_calls::ATTACK,
+    &after_ten_calls::ATTACK,
     &neighbour_race::ATTACK,
+    &arrival_ties::ATTACK,
     &untimed_work::ATTACK,
     &slow_parent::ATTACK,
     &same_again::ATTACK,
@@ -52,6 +76,7 @@ pub static ALL: &[&Attack] = &[
     &unloadable_checkpoint::ATTACK,
     &exact_softmax::ATTACK,
     &reordered_sums::ATTACK,
+    &ticketed_rows::ATTACK,
     &rounded_activations::ATTACK,
     &legitimate_drafter::ATTACK,
     &int8_checkpoint::ATTACK,
@@ -61,4 +86,24 @@ pub static ALL: &[&Attack] = &[
 #[must_use]
 pub fn named(name: &str) -> Option<&'static Attack> {
     ALL.iter().copied().find(|attack| attack.name == name)
+}
+
+/// `head`, which changes how bf16 products store a soft-capped logit, and what else lets them reach their
+/// output with atomic operations: WGSL has none on f32, so the same bits are declared as u32.
+fn with_atomic_output(head: Change) -> Vec<Change> {
+    let changes = [
+        (
+            "var<storage, read_write> y: array<f32>;",
+            "var<storage, read_write> y: array<atomic<u32>>;",
+        ),
+        (
+            "y[at] = gelu(a) * gate[batch * params.gate_stride + params.gate_at + row];",
+            "let gated = gelu(a) * gate[batch * params.gate_stride + params.gate_at + row];\n\
+                     atomicStore(&y[at], bitcast<u32>(gated));",
+        ),
+        ("y[at] = gelu(a) * b;", "atomicStore(&y[at], bitcast<u32>(gelu(a) * b));"),
+        ("y[at] = a;", "atomicStore(&y[at], bitcast<u32>(a));"),
+    ];
+    let others = changes.map(|(from, to)| Change { op: "matmul_bf16", from, to });
+    others.into_iter().chain([head]).collect()
 }
