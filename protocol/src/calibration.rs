@@ -94,11 +94,14 @@ impl Typical {
         values.into_iter().for_each(|value| self.add(value.clamp(least, most)));
     }
 
+    /// The value, once it rests on enough to be held against a seat.
+    fn known(self) -> Option<f64> {
+        self.value().filter(|_| self.count >= SEATS_KNOWN_MIN)
+    }
+
     #[allow(clippy::cast_precision_loss)]
     fn is_far_from(self, value: u64) -> bool {
-        let Some(typical) = self.value().filter(|_| self.count >= SEATS_KNOWN_MIN) else {
-            return false;
-        };
+        let Some(typical) = self.known() else { return false };
         let factor = value as f64 / typical;
         !(1.0 / FIGURE_FACTOR_MAX..=FIGURE_FACTOR_MAX).contains(&factor)
     }
@@ -239,6 +242,12 @@ impl Calibration {
     #[must_use]
     pub fn figures(&self) -> (Option<f64>, Option<f64>) {
         (self.bandwidth_mb_s.value(), self.compute_mflop_s.value())
+    }
+
+    /// Memory bandwidth of the class in MB/s, once enough of its seats attested it to be held against one.
+    #[must_use]
+    pub fn known_bandwidth_mb_s(&self) -> Option<f64> {
+        self.bandwidth_mb_s.known()
     }
 
     /// Whether a seat's probes are those of this class, whatever its adapter calls itself.

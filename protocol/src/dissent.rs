@@ -48,7 +48,8 @@ pub struct Committee<'a> {
 
 /// Decides a round on the revealed measurements, and looks once more at what only a few seats stand
 /// against. `refutes` says whether a verdict stands against the claim; `contested_before`, whether the
-/// round before this one was contested for the same purpose.
+/// round before this one, but for those that were short of seats of the class, was contested for the same
+/// purpose.
 #[must_use]
 pub fn weigh(
     committee: &Committee<'_>,

@@ -172,14 +172,14 @@ pub fn decide(
         gates::quality(genesis, &seats),
         gates::reach(&seats),
         gates::shape(&seats),
-        gates::physics(&seats),
+        gates::physics(class, &seats),
         match has_speed {
             true => gates::speed(rules, gain.as_ref()),
             false => gates::speed_pending(class.name, timed.len(), size.quorum),
         },
         gates::repeat(&seats),
     ];
-    verdict.flags = gates::flags(&seats);
+    verdict.flags = gates::flags(class, &seats);
     verdict.lossless = verdict.gates.iter().any(|g| g.gate == Gate::Identity && g.pass);
     verdict.ratio = gain.map(|Gain { pooled, .. }| {
         let (low, high) = pooled.bounds(genesis.significance.alpha_ppm as f64 / PPM);

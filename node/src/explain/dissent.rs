@@ -65,7 +65,7 @@ fn found(state: &State, claim: &ClaimState, round: &Round, dissent: &Dissent) ->
         Gate::Reach => gates::reach(&seat),
         Gate::Shape => gates::shape(&seat),
         Gate::Repeat => gates::repeat(&seat),
-        Gate::Physics => gates::physics(&seat),
+        Gate::Physics => gates::physics(&claim.speed_class(round), &seat),
         Gate::Quality | Gate::Speed => gates::quality(state.genesis(), &seat),
     };
     alone.detail

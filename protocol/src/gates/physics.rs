@@ -3,14 +3,15 @@
 use super::{Evidence, Gate, GateResult, result, to_ppm};
 use crate::ids::PeerId;
 use crate::statistics::{median, signed_rank_p};
+use crate::verdict::SpeedClass;
 use serde::{Deserialize, Serialize};
 
 /// How many times as long as the parent's the child's prefill may take before it is flagged.
 const PREFILL_RATIO: f64 = 2.0;
 /// Probability with which a child whose prefill takes exactly so long is flagged all the same.
 const PREFILL_ALPHA: f64 = 0.001;
-/// A seat's memory is believed to deliver at most so many times what its committee's machines of the
-/// same class deliver: a seat that claims more would lift its own floor out of the way.
+/// A seat's memory is believed to deliver at most so many times what other machines of its class
+/// deliver: a seat that claims more would lift its own floor out of the way.
 const BANDWIDTH_FACTOR_MAX: f64 = 1.5;
 
 /// What looks impossible or evasive. A flag refuses nothing: it is there for people and for later
@@ -36,30 +37,45 @@ pub struct Flag {
     pub ppm: u64,
 }
 
-/// Megabytes per second that the seat's memory is believed to deliver: what its own probe says, unless
-/// the other seats of its class make that implausible.
+/// Megabytes per second that machines of the seat's class deliver: what the ledger knows of the claim's
+/// class, and else the median of the other seats. The ledger's figure comes first because no one committee
+/// has it in its hands.
 #[allow(clippy::cast_precision_loss)]
-fn bandwidth_mb_s(seat: &Evidence<'_>, evidence: &[Evidence<'_>]) -> f64 {
-    let own = &seat.measurement.environment;
-    let others = evidence.iter().filter(|other| other.plan.seat != seat.plan.seat);
-    let others = others.map(|other| &other.measurement.environment);
-    let figures = others
-        .filter(|other| other.hardware_class == own.hardware_class && other.bandwidth_mb_s > 0)
-        .map(|other| other.bandwidth_mb_s as f64);
-    let most = median(figures).map_or(f64::INFINITY, |known| known * BANDWIDTH_FACTOR_MAX);
-    let claimed = own.bandwidth_mb_s as f64;
+fn class_bandwidth_mb_s(
+    class: &SpeedClass<'_>,
+    seat: &Evidence<'_>,
+    evidence: &[Evidence<'_>],
+) -> Option<f64> {
+    let own = seat.measurement.environment.hardware_class.as_str();
+    let ledgered = class.calibration.known_bandwidth_mb_s().filter(|_| own == class.name);
+    let others = || {
+        let others = evidence.iter().filter(|other| other.plan.seat != seat.plan.seat);
+        let others = others.map(|other| &other.measurement.environment);
+        let alike = others.filter(|other| other.hardware_class == own && other.bandwidth_mb_s > 0);
+        median(alike.map(|other| other.bandwidth_mb_s as f64))
+    };
+    ledgered.or_else(others)
+}
+
+/// Megabytes per second that the seat's memory is believed to deliver: what its own probe says, unless
+/// the machines of its class make that implausible.
+#[allow(clippy::cast_precision_loss)]
+fn bandwidth_mb_s(class: &SpeedClass<'_>, seat: &Evidence<'_>, evidence: &[Evidence<'_>]) -> f64 {
+    let known = class_bandwidth_mb_s(class, seat, evidence);
+    let most = known.map_or(f64::INFINITY, |known| known * BANDWIDTH_FACTOR_MAX);
+    let claimed = seat.measurement.environment.bandwidth_mb_s as f64;
     if claimed < most { claimed } else { most }
 }
 
 /// Share of what the seat's memory can deliver that the child's decode loops needed, weights alone.
 /// Infinite where the seat measured no bandwidth.
 #[allow(clippy::cast_precision_loss)]
-fn roofline_share(seat: &Evidence<'_>, evidence: &[Evidence<'_>]) -> f64 {
+fn roofline_share(class: &SpeedClass<'_>, seat: &Evidence<'_>, evidence: &[Evidence<'_>]) -> f64 {
     let child_ns = seat.pairs().fold(0_u64, |sum, pair| sum.saturating_add(pair.child_ns)) as f64;
     let child = seat.child();
     // A megabyte per second is a byte per microsecond.
-    let floor_us =
-        child.bytes_per_token as f64 * child.decoded_tokens as f64 / bandwidth_mb_s(seat, evidence);
+    let bytes = child.bytes_per_token as f64 * child.decoded_tokens as f64;
+    let floor_us = bytes / bandwidth_mb_s(class, seat, evidence);
     floor_us * 1_000.0 / child_ns
 }
 
@@ -70,20 +86,20 @@ fn prefill_excess(seat: &Evidence<'_>) -> Vec<f64> {
     ratios.map(|ratio| libm::log(ratio / PREFILL_RATIO)).collect()
 }
 
-/// Every flag that the raw data raise, seats in order of their keys.
+/// Every flag that the raw data of a round raise whose claim is about `class`, seats in order of their keys.
 ///
 /// A prefill is flagged where the lower bound of the signed ranks on its pairs' ratios exceeds
 /// [`PREFILL_RATIO`], one-sided at [`PREFILL_ALPHA`]: on the seat's own pairs, or on those of all seats
 /// together where one seat has too few. A busy moment lengthens a few prefills of either arm and
 /// moves no rank but theirs, which a ratio of sums would not survive.
 #[must_use]
-pub fn flags(evidence: &[Evidence<'_>]) -> Vec<Flag> {
+pub fn flags(class: &SpeedClass<'_>, evidence: &[Evidence<'_>]) -> Vec<Flag> {
     let excess: Vec<Vec<f64>> = evidence.iter().map(prefill_excess).collect();
     let all: Vec<f64> = excess.iter().flatten().copied().collect();
     let together = signed_rank_p(&all) <= PREFILL_ALPHA;
     let mut flags = Vec::new();
     for (seat, excess) in evidence.iter().zip(excess) {
-        let share = roofline_share(seat, evidence);
+        let share = roofline_share(class, seat, evidence);
         // NaN, from a seat without any figure, raises nothing; infinity does.
         if share > 1.0 {
             flags.push(Flag { kind: FlagKind::Roofline, seat: seat.plan.seat, ppm: to_ppm(share) });
@@ -102,9 +118,10 @@ pub fn flags(evidence: &[Evidence<'_>]) -> Vec<Flag> {
 /// Raises a flag, never a rejection, when the child read its weights faster than the seat's
 /// memory delivers them or hid work in its prefill; [`flags`] names the seats.
 #[must_use]
-pub fn physics(evidence: &[Evidence<'_>]) -> GateResult {
-    let flagged = flags(evidence).len();
-    let closest = evidence.iter().map(|seat| roofline_share(seat, evidence)).fold(0.0, f64::max);
+pub fn physics(class: &SpeedClass<'_>, evidence: &[Evidence<'_>]) -> GateResult {
+    let flagged = flags(class, evidence).len();
+    let shares = evidence.iter().map(|seat| roofline_share(class, seat, evidence));
+    let closest = shares.fold(0.0, f64::max);
     let prefills = evidence.iter().filter_map(|seat| median(prefill_excess(seat)));
     let slowest = prefills.map(|excess| libm::exp(excess) * PREFILL_RATIO).fold(0.0, f64::max);
     let detail = format!(
@@ -117,8 +134,13 @@ pub fn physics(evidence: &[Evidence<'_>]) -> GateResult {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures::Committee;
+    use crate::calibration::Calibration;
+    use crate::fixtures::{self, Committee};
     use crate::plan::Arm;
+
+    fn flags(committee: &Committee) -> Vec<Flag> {
+        super::flags(&SpeedClass::unmeasured(fixtures::CLASS), &committee.evidence())
+    }
 
     /// Makes the child read 10 MB a token at twice what a memory of 10 GB/s delivers: 256 tokens in
     /// 0.128 s.
@@ -147,13 +169,14 @@ mod tests {
     #[test]
     fn faster_than_memory_is_flagged_with_its_figure_and_passes() {
         let mut committee = Committee::honest(1.0);
-        assert_eq!(flags(&committee.evidence()), []);
+        assert_eq!(flags(&committee), []);
         too_fast(&mut committee, 1);
-        let found = flags(&committee.evidence());
+        let found = flags(&committee);
         let [flag] = found.as_slice() else { panic!("{found:?}") };
         assert_eq!((flag.kind, flag.seat), (FlagKind::Roofline, committee.plans[1].seat));
         assert_eq!(flag.ppm, 2_000_000);
-        assert!(physics(&committee.evidence()).pass);
+        let class = SpeedClass::unmeasured(fixtures::CLASS);
+        assert!(physics(&class, &committee.evidence()).pass);
     }
 
     #[test]
@@ -161,13 +184,41 @@ mod tests {
         let mut committee = Committee::honest(1.0);
         too_fast(&mut committee, 1);
         committee.measurements[1].environment.bandwidth_mb_s = u64::MAX;
-        let found = flags(&committee.evidence());
+        let found = flags(&committee);
         let [flag] = found.as_slice() else { panic!("{found:?}") };
         // Half again as much as the others' memory is believed, and no more.
         assert_eq!((flag.kind, flag.ppm), (FlagKind::Roofline, 1_333_333));
         // A machine of another class has nobody here to be compared with.
         committee.measurements[1].environment.hardware_class = "another".to_owned();
-        assert_eq!(flags(&committee.evidence()), []);
+        assert_eq!(flags(&committee), []);
+    }
+
+    #[test]
+    fn a_committee_cannot_claim_the_floor_of_a_known_class_away() {
+        let mut committee = Committee::honest(1.0);
+        let genesis = fixtures::genesis();
+        let pooled = {
+            let evidence = committee.evidence();
+            let between = Calibration::default().between(&genesis.significance);
+            crate::gates::gain(&genesis.significance, between, &evidence).unwrap().pooled
+        };
+        let mut class = SpeedClass::unmeasured(fixtures::CLASS);
+        let honest = committee.measurements[0].environment.clone();
+        class.calibration.add(&genesis.significance, &pooled, [&honest; 4]);
+        too_fast(&mut committee, 1);
+        for measurement in &mut committee.measurements {
+            measurement.environment.bandwidth_mb_s = 40_000;
+        }
+        let found = super::flags(&class, &committee.evidence());
+        assert_eq!(found, [], "four attestations are too few to hold against a seat");
+        class.calibration.add(&genesis.significance, &pooled, [&honest; 4]);
+        let found = super::flags(&class, &committee.evidence());
+        let [flag] = found.as_slice() else { panic!("{found:?}") };
+        assert_eq!(flag.seat, committee.plans[1].seat);
+        assert!((1_333_000..1_334_000).contains(&flag.ppm), "{flag:?}");
+        // What is known of one class says nothing about another.
+        class.name = "another";
+        assert_eq!(super::flags(&class, &committee.evidence()), []);
     }
 
     #[test]
@@ -177,7 +228,7 @@ mod tests {
             (pair.x_ns, pair.y_ns) = (23_000_000, 23_000_000);
         }
         committee.measurements[1].environment.bandwidth_mb_s = 14_500;
-        assert_eq!(flags(&committee.evidence()), []);
+        assert_eq!(flags(&committee), []);
     }
 
     #[test]
@@ -186,7 +237,7 @@ mod tests {
         for seat in 0..committee.seats() {
             slow_prefill(&mut committee, seat, 0..8, 3);
         }
-        let found = flags(&committee.evidence());
+        let found = flags(&committee);
         assert_eq!(found.len(), committee.seats());
         for flag in found {
             assert_eq!(flag.kind, FlagKind::Prefill);
@@ -201,7 +252,7 @@ mod tests {
         for seat in 0..committee.seats() {
             slow_prefill(&mut committee, seat, 2..3, 1_000);
         }
-        assert_eq!(flags(&committee.evidence()), []);
+        assert_eq!(flags(&committee), []);
         // A prefill that is slower within what is allowed is not flagged for being so everywhere.
         let mut committee = Committee::honest(1.3);
         for seat in 0..committee.seats() {
@@ -214,7 +265,7 @@ mod tests {
                 }
             });
         }
-        assert_eq!(flags(&committee.evidence()), []);
+        assert_eq!(flags(&committee), []);
     }
 
     #[test]
@@ -225,7 +276,7 @@ mod tests {
             committee.measurements[seat].pairs.extend(pairs);
         }
         slow_prefill(&mut committee, 2, 0..16, 3);
-        let found = flags(&committee.evidence());
+        let found = flags(&committee);
         let [flag] = found.as_slice() else { panic!("{found:?}") };
         assert_eq!((flag.kind, flag.seat), (FlagKind::Prefill, committee.plans[2].seat));
     }
@@ -234,7 +285,7 @@ mod tests {
     fn a_seat_without_bandwidth_is_flagged() {
         let mut committee = Committee::honest(1.0);
         committee.measurements[2].environment.bandwidth_mb_s = 0;
-        let found = flags(&committee.evidence());
+        let found = flags(&committee);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].ppm, u64::MAX);
     }

@@ -11,12 +11,17 @@ use crate::ids::PeerId;
 use crate::measurement::{ArmReport, MICRONATS_MAX, PAIR_NS_MAX, Pair, Score};
 use crate::plan::Arm;
 use crate::statistics::BetweenSeats;
+use crate::verdict::SpeedClass;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
 /// What is known of a class before its first round.
 fn known(genesis: &Genesis) -> BetweenSeats {
     Calibration::default().between(&genesis.significance)
+}
+
+fn unmeasured() -> SpeedClass<'static> {
+    SpeedClass::unmeasured(fixtures::CLASS)
 }
 
 fn all(evidence: &[Evidence<'_>]) -> Vec<GateResult> {
@@ -28,7 +33,7 @@ fn all(evidence: &[Evidence<'_>]) -> Vec<GateResult> {
         quality(&genesis, evidence),
         reach(evidence),
         shape(evidence),
-        physics(evidence),
+        physics(&unmeasured(), evidence),
         speed(&genesis.significance, gain.as_ref()),
         repeat(evidence),
     ]
@@ -59,7 +64,7 @@ fn worsen(committee: &mut Committee, seat: usize, pair: usize, kind: u8, amount:
 
 /// The seats with a flag of this kind.
 fn flagged(committee: &Committee, kind: FlagKind) -> BTreeSet<PeerId> {
-    let flags = super::flags(&committee.evidence()).into_iter();
+    let flags = super::flags(&unmeasured(), &committee.evidence()).into_iter();
     flags.filter(|flag| flag.kind == kind).map(|flag| flag.seat).collect()
 }
 
@@ -180,7 +185,8 @@ proptest! {
             shuffled.swap(0, 1);
         }
         prop_assert_eq!(all(&ordered), all(&shuffled));
-        prop_assert_eq!(super::flags(&ordered), super::flags(&shuffled));
+        let flags = |seats| super::flags(&unmeasured(), seats);
+        prop_assert_eq!(flags(&ordered), flags(&shuffled));
     }
 
     #[test]

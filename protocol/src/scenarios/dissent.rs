@@ -110,6 +110,39 @@ fn a_quorum_decides_where_two_committees_are_divided() {
 }
 
 #[test]
+fn a_committee_that_was_short_of_its_class_settles_no_division() {
+    let lie = |plan: &Plan| {
+        if plan.round.number != 2 {
+            return broken_path(plan);
+        }
+        let mut measurement = fixtures::measurement(plan, 1.3);
+        measurement.environment.hardware_class = "another".to_owned();
+        measurement
+    };
+    let liars = |round| [0, 1, 5, 1].get(round as usize).copied().unwrap_or(0);
+    let (mut world, turns) = divided(liars, lie);
+    let claim = world.claim(0, fixtures::child_recipe(9));
+    world.run(250);
+    assert_eq!(
+        outcomes(&world, claim),
+        [
+            ("first", Outcome::Contested),
+            ("first", Outcome::Pending),
+            ("first", Outcome::Accepted),
+            ("frontier", Outcome::Accepted)
+        ]
+    );
+    let turns = turns.borrow();
+    let dissent = &world.state().claim(claim).unwrap().rounds[2].verdict.as_ref().unwrap().dissent;
+    assert_eq!(dissent[0].seat, fixtures::peer(turns[&3][0]));
+    for liar in [turns[&1][0], turns[&3][0]] {
+        assert_eq!(contradictions(&world, liar), 1, "each is charged once");
+    }
+    let items: Vec<Vec<u8>> = world.items.iter().map(prost::Message::encode_to_vec).collect();
+    world.audit(&items).unwrap();
+}
+
+#[test]
 fn what_a_majority_finds_refutes_at_once() {
     for liars in [3, 5] {
         let (mut world, _) = divided(move |_| liars, broken_path);

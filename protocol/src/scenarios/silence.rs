@@ -105,7 +105,7 @@ fn propose(state: &mut State, blocks: u64, away: u8) {
 }
 
 #[test]
-fn a_place_that_faults_are_tolerated_by_is_only_given_to_somebody_else() {
+fn silence_never_lowers_the_faults_that_validators_tolerate() {
     let mut genesis = fixtures::genesis_of(7);
     genesis.membership.silent_blocks = 56;
     let mut state = State::new(genesis);

@@ -247,7 +247,7 @@ impl State {
             class: claim.speed_class(round),
         };
         let refutes = |verdict: &Verdict| Self::refutes(claim, verdict);
-        weigh(&committee, &evidence, claim.contested_before(round).is_some(), refutes)
+        weigh(&committee, &evidence, claim.contested_before(round), refutes)
     }
 
     /// Whether a verdict stands against a claim: refutes it, or debunks it where it is an entry.

@@ -140,7 +140,7 @@ impl State {
     fn charge_author(&mut self, id: RoundId) {
         let Some((claim, round)) = self.round(id) else { return };
         let Some(verdict) = &round.verdict else { return };
-        let doubted_at = claim.contested_before(round).unwrap_or(round).opened_at;
+        let doubted_at = claim.contested_right_before(round).unwrap_or(round).opened_at;
         let told = self.is_self_disclosed(id.claim, doubted_at);
         if !told && Self::is_another_recipe(claim, verdict) {
             self.book_for(claim.author, Rule::Debunked, id);

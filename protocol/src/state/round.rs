@@ -171,6 +171,11 @@ impl Round {
         RoundId { claim, number: self.number }
     }
 
+    /// Whether it was held for a purpose and divided its seats.
+    pub(super) fn is_contested_for(&self, purpose: Purpose) -> bool {
+        self.outcome() == Some(Outcome::Contested) && self.purpose == purpose
+    }
+
     /// Whether it waits for anything.
     #[must_use]
     pub fn is_open(&self) -> bool {

@@ -70,7 +70,7 @@ impl State {
     }
 
     /// Charges the seats whose exact counts another quorum did not bear out, when a round says that the
-    /// claim holds: those that dissented in it, and in the contested round that led to it. Seats on
+    /// claim holds: those that dissented in it, and in the contested round right before it. Seats on
     /// machines of another class are left alone: kernels may break there and nowhere else.
     pub(super) fn account_for_dissent(&mut self, id: RoundId) {
         let Some((claim, round)) = self.round(id) else { return };
@@ -82,7 +82,7 @@ impl State {
         if !holds || verdict.outcome == Outcome::Contested {
             return;
         }
-        let wrong: Vec<(PeerId, RoundId)> = [claim.contested_before(round), Some(round)]
+        let wrong: Vec<(PeerId, RoundId)> = [claim.contested_right_before(round), Some(round)]
             .into_iter()
             .flatten()
             .flat_map(|round| {

@@ -110,7 +110,7 @@ def _verdict(state: State, claim: ClaimState, round: Round) -> Verdict:
         heard = decide(state.genesis, timed, speed_class, others)
     if _refutes(claim, heard) or not (refuted or rest.lossless):
         return all_of_them
-    if claim.contested_before(round.number):
+    if claim.contested_before(round):
         return replace(rest, dissent=dissent)
     return replace(all_of_them, outcome="contested", dissent=dissent)
 
@@ -188,7 +188,7 @@ def _account_for_dissent(state: State, claim: ClaimState, round: Round) -> None:
         return
     wrong = [
         (found.seat, earlier.number)
-        for earlier in (claim.contested_before(round.number), round)
+        for earlier in (claim.contested_right_before(round), round)
         if earlier is not None and earlier.verdict is not None
         for found in earlier.verdict.dissent
         # Kernels may break on another class and nowhere else.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from .fdlibm import exp, log
 from .genesis import Genesis, Quorum, SignificanceRules
-from .measurement import Environment
+from .measurement import Environment, Measurement
 from .numbers import M64, PPM, divide, to_u64
 from .statistics import BetweenSeats, Pooled, median, power
 
@@ -65,10 +65,14 @@ class Typical:
                 known = Typical(*_faded(logs, known.count + 1))
         return known
 
+    def known(self) -> float | None:
+        """The value, once it rests on enough to be held against a seat."""
+        return self.value() if self.count >= _SEATS_KNOWN_MIN else None
+
     def is_far_from(self, value: int) -> bool:
         """Whether a value is another machine's."""
-        typical = self.value()
-        if typical is None or self.count < _SEATS_KNOWN_MIN:
+        typical = self.known()
+        if typical is None:
             return False
         return not 0.25 <= divide(float(value), typical) <= 4.0
 
@@ -160,3 +164,16 @@ class Calibration:
             self.bandwidth_mb_s.is_far_from(environment.bandwidth_mb_s)
             or self.compute_mflop_s.is_far_from(environment.compute_mflop_s)
         )
+
+
+@dataclass(frozen=True)
+class SpeedClass:
+    """The class that a claim is about, with what was known of it at the draw."""
+
+    name: str
+    calibration: Calibration
+
+    def fits(self, measurement: Measurement) -> bool:
+        """Whether a measurement may speak about the speed."""
+        environment = measurement.environment
+        return environment.hardware_class == self.name and self.calibration.admits(environment)

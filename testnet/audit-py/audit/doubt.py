@@ -64,7 +64,7 @@ def conclude(state: State, claim: ClaimState, round: Round, height: int) -> None
         return
     round.finding = finding(claim, round.verdict)
     if round.finding == "debunked":
-        doubted_at = (claim.contested_before(round.number) or round).opened_at
+        doubted_at = (claim.contested_right_before(round) or round).opened_at
         told = any(
             d.claim == claim.id and d.by == claim.author and d.height < doubted_at
             for d in state.disclosures.values()

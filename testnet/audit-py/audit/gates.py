@@ -7,6 +7,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from .calibration import SpeedClass
 from .evidence import Evidence, Resolved, count
 from .fdlibm import exp, log, log1p
 from .genesis import Genesis, SignificanceRules
@@ -81,25 +82,36 @@ def repeat(seats: list[Evidence]) -> GateResult:
     return GateResult("repeat", positions > 0 and breaks == 0)
 
 
-def _bandwidth(seat: Evidence, seats: list[Evidence]) -> float:
-    """What the seat's memory is believed to deliver, in MB/s."""
+def _class_bandwidth(
+    speed_class: SpeedClass, seat: Evidence, seats: list[Evidence]
+) -> float | None:
+    """What machines of the seat's class deliver, in MB/s, as far as is known."""
     own = seat.measurement.environment
+    if own.hardware_class == speed_class.name:
+        ledgered = speed_class.calibration.bandwidth_mb_s.known()
+        if ledgered is not None:
+            return ledgered
     others = [other.measurement.environment for other in seats if other.seat != seat.seat]
-    known = median(
+    return median(
         [
             float(other.bandwidth_mb_s)
             for other in others
             if other.hardware_class == own.hardware_class and other.bandwidth_mb_s > 0
         ]
     )
-    claimed = float(own.bandwidth_mb_s)
+
+
+def _bandwidth(speed_class: SpeedClass, seat: Evidence, seats: list[Evidence]) -> float:
+    """What the seat's memory is believed to deliver, in MB/s."""
+    known = _class_bandwidth(speed_class, seat, seats)
+    claimed = float(seat.measurement.environment.bandwidth_mb_s)
     return claimed if known is None else min(claimed, known * _BANDWIDTH_FACTOR_MAX)
 
 
-def _roofline_share(seat: Evidence, seats: list[Evidence]) -> float:
+def _roofline_share(speed_class: SpeedClass, seat: Evidence, seats: list[Evidence]) -> float:
     child_ns = float(min(sum(pair.child_ns for pair in seat.pairs), M64))
     weights = float(seat.child.bytes_per_token) * float(seat.child.decoded_tokens)
-    floor_us = divide(weights, _bandwidth(seat, seats))
+    floor_us = divide(weights, _bandwidth(speed_class, seat, seats))
     return divide(floor_us * 1_000.0, child_ns)
 
 
@@ -108,13 +120,13 @@ def _prefill_excess(seat: Evidence) -> list[float]:
     return [log(ratio / _PREFILL_RATIO) for ratio in ratios]
 
 
-def flags(seats: list[Evidence]) -> list[Flag]:
-    """Every flag that the raw data raise."""
+def flags(speed_class: SpeedClass, seats: list[Evidence]) -> list[Flag]:
+    """Every flag that the raw data of a round raise whose claim is about this class."""
     excesses = [_prefill_excess(seat) for seat in seats]
     together = signed_rank_p([v for excess in excesses for v in excess]) <= _PREFILL_ALPHA
     found = []
     for seat, excess in zip(seats, excesses, strict=True):
-        share = _roofline_share(seat, seats)
+        share = _roofline_share(speed_class, seat, seats)
         if share > 1.0:
             found.append(Flag("roofline", seat.seat, ppm(share)))
         typical = median(excess)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .calibration import Calibration
+from .calibration import Calibration, SpeedClass
 from .genesis import Quorum, Recipe
 from .measurement import Measurement
 from .spelling import Map, Octets
 from .standing import Account
-from .verdict import SpeedClass, Verdict
+from .verdict import Verdict
 
 
 @dataclass
@@ -170,6 +170,10 @@ class Round:
         """What it decided."""
         return self.verdict.outcome if self.verdict else None
 
+    def is_contested_for(self, purpose: Purpose) -> bool:
+        """Whether it was held for a purpose and divided its seats."""
+        return self.outcome() == "contested" and self.purpose == purpose
+
     def active_seats(self) -> list[bytes]:
         """The seats and the reserves called so far."""
         return self.committee.seats + self.committee.reserves[: self.reserves_called]
@@ -290,12 +294,16 @@ class ClaimState:
         )
         return next(accepted, None)
 
-    def contested_before(self, number: int) -> Round | None:
-        """The round before, if it was held for the same purpose and divided its seats."""
-        this, earlier = self.round(number), self.round(number - 1)
-        if this is None or earlier is None or earlier.outcome() != "contested":
-            return None
-        return earlier if earlier.purpose == this.purpose else None
+    def contested_right_before(self, this: Round) -> Round | None:
+        """The round right before, if it was held for the same purpose and divided its seats."""
+        earlier = self.round(this.number - 1)
+        return earlier if earlier and earlier.is_contested_for(this.purpose) else None
+
+    def contested_before(self, this: Round) -> bool:
+        """Whether the last committee before that spoke about the speed was divided."""
+        earlier = self.rounds[: this.number - 1]
+        spoke = [round for round in earlier if round.outcome() != "pending"]
+        return bool(spoke) and spoke[-1].is_contested_for(this.purpose)
 
     def speed_class(self, of: Round) -> SpeedClass:
         """The claim's class as one of its rounds sees it."""

@@ -6,29 +6,15 @@ import math
 from dataclasses import dataclass, field, replace
 
 from . import gates
-from .calibration import Calibration
+from .calibration import Calibration, SpeedClass
 from .evidence import Evidence
 from .fdlibm import exp, log1p
 from .gates import Flag, GateResult
 from .genesis import Genesis, Quorum
-from .measurement import Measurement
 from .numbers import M64, PPM, ppm
 from .statistics import binomial_at_least, median, total
 
 _OUTLIER_SIGMAS, _NOISE_FACTOR_MAX, _SIGMA_LEAST = 5.0, 4.0, 0.005
-
-
-@dataclass(frozen=True)
-class SpeedClass:
-    """The class that a claim is about, with what was known of it at the draw."""
-
-    name: str
-    calibration: Calibration
-
-    def fits(self, measurement: Measurement) -> bool:
-        """Whether a measurement may speak about the speed."""
-        environment = measurement.environment
-        return environment.hardware_class == self.name and self.calibration.admits(environment)
 
 
 @dataclass(frozen=True)
@@ -157,7 +143,7 @@ def decide(
         _kl_micronats(seats),
         results,
         len(timed),
-        gates.flags(seats),
+        gates.flags(speed_class, seats),
         attested_by,
         [],
         forged,

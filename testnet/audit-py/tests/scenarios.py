@@ -170,6 +170,25 @@ def dissent() -> World:
     return world
 
 
+def division() -> World:
+    """A committee that is short of its class settles no division: the next one's quorum does."""
+
+    def spoil(
+        seat: bytes, claim: ClaimState, values: dict[str, Any], child: dict[str, Any]
+    ) -> None:
+        round = claim.rounds[-1]
+        if round.number == 2:
+            values["environment"]["hardware_class"] = "other-class"
+        elif round.number % 2 == 1 and seat == round.active_seats()[0]:
+            child["path_breaks"] = 1
+
+    world = World.of(9, committee={"seats": 4, "quorum": 3, "frontier": {"seats": 4, "quorum": 3}})
+    world.spoil = spoil
+    world.claim(world.peers[0], 1.3)
+    world.run(50)
+    return world
+
+
 def contradiction() -> World:
     """A seat counts breaks that nobody else finds, in two rounds running."""
 
@@ -336,7 +355,7 @@ def noise() -> World:
                 pair[f"{arm}_score"]["nll_micronats"] = 24_000_000 + drawn(100_000)
             pair["base_nll_micronats"] = 24_000_000 + drawn(100_000)
         environment = values["environment"]
-        environment["bandwidth_mb_s"] = 10_000 + drawn(20_000)
+        environment["bandwidth_mb_s"] = 10_000 + drawn(50_000)
         environment["compute_mflop_s"] = min(drawn(10), 1) * (50_000 + drawn(50_000))
         for field, chance in (("repeat_breaks", 60), ("near_ties", 5), ("identity_breaks", 12)):
             child[field] = int(drawn(chance) == 0)
@@ -421,6 +440,7 @@ SCENARIOS: dict[str, Callable[[], World]] = {
         turns,
         classes,
         dissent,
+        division,
         contradiction,
         short_of_class,
         divided_front,
