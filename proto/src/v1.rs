@@ -516,7 +516,7 @@ pub struct ArmReport {
     /// timed tokens that are not the argmax of the arm's own logits
     #[prost(uint64, tag = "4")]
     pub choice_breaks: u64,
-    /// positions where prefill and decode disagree beyond a near-tie
+    /// positions where prefill and decode disagree beyond a near-tie; a first token that prefill would not choose is one more
     #[prost(uint64, tag = "9")]
     pub path_breaks: u64,
     /// positions compared for path_breaks

@@ -112,15 +112,21 @@ impl Arms {
         Ok(Score { kl_micronats: score::micronats(kl_nats), agreements, nll_micronats })
     }
 
-    /// Compares the arm's own prefill with its timed decode, position by position.
+    /// Compares the arm's own prefill with its timed decode, position by position, and with the first
+    /// token: nobody times or scores that one, and everything that is decoded follows it. Where it is not
+    /// the prefill's choice, a position more of its prompt is broken, if one is left.
     pub(super) fn probe_path(&mut self, arm: Arm, timed: &Timed) -> Result<(), WorkerError> {
         let lane = self.lane(arm);
-        let prefill = reference::teacher_forced(&mut lane.engine, &timed.fed(), timed.prompt.len())
+        let from = timed.prompt.len() - 1;
+        let prefill = reference::teacher_forced(&mut lane.engine, &timed.fed(), from)
             .map_err(|reason| lane.blame(reason))?;
-        for (expected, found) in prefill.iter().zip(timed.logits.iter()) {
-            lane.report.path_positions += 1;
-            lane.report.path_breaks += u64::from(score::rows_break(expected, found));
-        }
+        let first = prefill.iter().zip(&timed.generated).take(1);
+        let strange = first.filter(|(row, token)| !score::is_near_tie(row, **token)).count();
+        let pairs = prefill.iter().skip(1).zip(timed.logits.iter());
+        let breaks = pairs.clone().filter(|(expected, found)| score::rows_break(expected, found));
+        let positions = pairs.clone().count();
+        lane.report.path_positions += positions as u64;
+        lane.report.path_breaks += (strange + breaks.count()).min(positions) as u64;
         Ok(())
     }
 

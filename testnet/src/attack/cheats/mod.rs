@@ -48,6 +48,7 @@ mod slow_parent;
 mod ticketed_rows;
 mod unloadable_checkpoint;
 mod untimed_work;
+mod wrong_start;
 
 /// Every attack, cheats first.
 pub static ALL: &[&Attack] = &[
@@ -55,6 +56,7 @@ pub static ALL: &[&Attack] = &[
     &lossy_decode::ATTACK,
     &relaxed_acceptance::ATTACK,
     &forged_drafts::ATTACK,
+    &wrong_start::ATTACK,
     &pruned_head::ATTACK,
     &constant_output::ATTACK,
     &cheap_softmax::ATTACK,
