@@ -4,8 +4,9 @@
 //! break and the pooled bounds at a single wild seat, so a round that would refute a claim, or move it
 //! out of the lossless track, is looked at once more: where only so few seats are at odds with the claim
 //! that a quorum remains without them, and that quorum says otherwise, an independent committee
-//! measures again. If that one is divided in
-//! the same way, its quorum decides, and the entry names who dissented.
+//! measures again. If that one is divided in the same way, its quorum decides, and the entry names who
+//! dissented. Where the others are too few of the claim's class to time it, they are asked what those few
+//! found: a claim in which they see no gain either is refuted, and one in which they do stays pending.
 //!
 //! A recipe that breaks on fewer machines than the committee can do without therefore becomes an entry
 //! with its dissent on record, which anybody may challenge.
@@ -70,7 +71,16 @@ pub fn weigh(
         return all;
     }
     let rest = decide(genesis, *size, class, &others);
-    let differs = (refuted || rest.lossless) && !refutes(&rest);
+    // Too few of a class to accept anything can still say whether they too found no gain. What they did
+    // not find either is no dispute, and their silence would be no word for the claim.
+    let is_mute = all.timed_by >= quorum && rest.timed_by < quorum;
+    let says_otherwise = match is_mute.then(|| u32::try_from(rest.timed_by).ok()).flatten() {
+        Some(timed) => {
+            !refutes(&decide(genesis, Quorum { quorum: timed, ..*size }, class, &others))
+        }
+        None => !refutes(&rest),
+    };
+    let differs = (refuted || rest.lossless) && says_otherwise;
     match (differs, contested_before) {
         (false, _) => all,
         (true, true) => Verdict { dissent, ..rest },

@@ -62,7 +62,8 @@ pub enum Effect {
     Keep(Secret),
     /// A claim's result is open: the secret may go.
     Forget(ClaimId),
-    /// Store the body of a post; durable before any later effect is carried out.
+    /// Store the body of a post before any later effect is carried out. The ledger holds its hash alone, so
+    /// that a body that could not be stored costs this peer the text and nothing else.
     KeepPost(Box<Record>),
     /// Sign this and give it back as [`Input::Own`].
     Sign(Body),

@@ -2,7 +2,7 @@
 
 use crate::calibration::Calibration;
 use crate::dissent::Dissent;
-use crate::gates::{self, Evidence, Flag, Gain, Gate, GateResult, PPM};
+use crate::gates::{self, Evidence, Flag, Gain, Gate, GateResult, PPM, to_ppm};
 use crate::genesis::{Genesis, Quorum};
 use crate::ids::PeerId;
 use crate::measurement::Environment;
@@ -72,7 +72,8 @@ pub struct Estimate {
 /// The ledger's word on a claim.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// Accepted, refuted or inconclusive.
+    /// Accepted, refuted or inconclusive; pending where too few seats of the class timed it, contested
+    /// where a quorum of the seats says otherwise than all of them together.
     pub outcome: Outcome,
     /// Whether the recipe decodes exactly what its checkpoint says; lossless and lossy recipes
     /// are never ranked together.
@@ -114,14 +115,6 @@ pub fn gain_bounds(
     let rules = &genesis.significance;
     let gain = gates::gain(rules, class.calibration.between(rules), seats)?;
     Some(gain.pooled.bounds(rules.alpha_ppm as f64 / PPM))
-}
-
-/// A float as whole millionths; saturates, and NaN becomes 0.
-#[must_use]
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-pub fn to_ppm(value: f64) -> u64 {
-    // A float-to-integer cast saturates and maps NaN to zero, which is what is wanted here.
-    libm::round(value * PPM) as u64
 }
 
 /// The child's divergence from the base per timed token, rounded up, so that only an exact zero

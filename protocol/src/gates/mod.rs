@@ -31,6 +31,14 @@ pub use speed::{Gain, gain, measured_gain, speed, speed_pending};
 /// Millionths in one.
 pub const PPM: f64 = 1e6;
 
+/// A float as whole millionths; saturates, and NaN becomes 0.
+#[must_use]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+pub fn to_ppm(value: f64) -> u64 {
+    // A float-to-integer cast saturates and maps NaN to zero, which is what is wanted here.
+    libm::round(value * PPM) as u64
+}
+
 /// One seat's contribution, with its labels resolved.
 #[derive(Debug, Clone, Copy)]
 pub struct Evidence<'a> {

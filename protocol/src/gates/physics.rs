@@ -1,6 +1,6 @@
 //! The physics gate and its flags: what no machine of this kind should be able to do.
 
-use super::{Evidence, Gate, GateResult, PPM, result};
+use super::{Evidence, Gate, GateResult, result, to_ppm};
 use crate::ids::PeerId;
 use crate::statistics::{median, signed_rank_p};
 use crate::verdict::SpeedClass;
@@ -129,12 +129,6 @@ pub fn physics(class: &SpeedClass<'_>, evidence: &[Evidence<'_>]) -> GateResult 
         closest * 100.0
     );
     result(Gate::Physics, true, detail)
-}
-
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn to_ppm(value: f64) -> u64 {
-    // A float-to-integer cast saturates.
-    libm::round(value * PPM) as u64
 }
 
 #[cfg(test)]

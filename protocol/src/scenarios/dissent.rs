@@ -6,6 +6,7 @@ use crate::gates::Gate;
 use crate::genesis::{Genesis, Quorum};
 use crate::ids::ClaimId;
 use crate::measurement::Measurement;
+use crate::membership::Disclosure;
 use crate::plan::Plan;
 use crate::record::{Body, Challenge};
 use crate::standing::Rule;
@@ -225,4 +226,150 @@ fn one_seat_cannot_move_a_claim_out_of_the_lossless_track() {
     world.run(200);
     let entry = world.state().claim(claim).unwrap().verdict().unwrap();
     assert!(!entry.lossless && entry.outcome == Outcome::Accepted && entry.dissent.is_empty());
+}
+
+/// The measurement of a machine of another class than the claim's.
+fn elsewhere(mut measurement: Measurement) -> Measurement {
+    measurement.environment.hardware_class = "other".to_owned();
+    measurement
+}
+
+#[test]
+fn what_breaks_on_another_class_alone_charges_nobody() {
+    let lies: [fn(&Plan) -> Measurement; 2] = [broken_path, |plan| elsewhere(broken_path(plan))];
+    for (lie, charged) in lies.into_iter().zip([1, 0]) {
+        let (mut world, turns) = divided(|round| usize::from(round == 1), lie);
+        let claim = world.claim(0, fixtures::child_recipe(9));
+        world.run(120);
+        let found = outcomes(&world, claim);
+        assert_eq!(found[..2], [("first", Outcome::Contested), ("first", Outcome::Accepted)]);
+        assert_eq!(contradictions(&world, turns.borrow()[&1][0]), charged);
+    }
+}
+
+/// Committees of seven with a quorum of five, of which five seats are of the claim's class. In `round` one
+/// of these answers by `lie`; the others find what `ratio` says of each round.
+fn just_a_quorum_of_class(
+    round: u32,
+    lie: impl Fn(&Plan) -> Measurement + 'static,
+    ratio: impl Fn(u32) -> f64 + 'static,
+) -> World {
+    let mut genesis = fixtures::genesis_of(14);
+    genesis.committee.seats = 7;
+    genesis.committee.quorum = 5;
+    genesis.committee.frontier = Quorum { seats: 7, quorum: 5 };
+    genesis.committee.seats_max = 7;
+    let turns = Turns::default();
+    World::of(genesis, move |number, plan| {
+        let mut turns = turns.borrow_mut();
+        let turn = turns.entry(plan.round.number).or_default();
+        turn.push(number);
+        let honest = fixtures::measurement(plan, ratio(plan.round.number));
+        Some(match turn.len() {
+            1 if plan.round.number == round => lie(plan),
+            1..=5 => honest,
+            _ => elsewhere(honest),
+        })
+    })
+}
+
+#[test]
+fn too_few_to_time_a_claim_do_not_speak_for_it() {
+    // The liar's figure is far off, and without it too few of the class are left to say how fast it is.
+    let slow = |plan: &Plan| fixtures::measurement(plan, 0.5);
+    let mut world = just_a_quorum_of_class(1, slow, |_| 1.0);
+    let claim = world.claim(0, fixtures::child_recipe(9));
+    world.run(120);
+    assert_eq!(outcomes(&world, claim), [("first", Outcome::Refuted)]);
+
+    // Nor do they protect an entry that became slow.
+    let ratio = |round| if round < 3 { 1.3 } else { 1.0 };
+    let mut world = just_a_quorum_of_class(3, slow, ratio);
+    let claim = world.claim(0, fixtures::child_recipe(9));
+    world.run(160);
+    assert!(world.state().claim(claim).unwrap().is_confirmed());
+    world.say(1, Body::Challenge(Challenge { claim, reason: "I find no gain".to_owned() }));
+    world.run(120);
+    let third = world.state().claim(claim).unwrap().round(3).unwrap();
+    assert_eq!((third.outcome(), third.finding), (Some(Outcome::Refuted), Some(Finding::Debunked)));
+}
+
+#[test]
+fn too_few_to_time_a_claim_that_see_its_gain_are_heard() {
+    let mut world = just_a_quorum_of_class(1, broken_path, |_| 1.3);
+    let claim = world.claim(0, fixtures::child_recipe(9));
+    world.run(160);
+    assert_eq!(
+        outcomes(&world, claim),
+        [
+            ("first", Outcome::Contested),
+            ("first", Outcome::Accepted),
+            ("frontier", Outcome::Accepted)
+        ]
+    );
+}
+
+#[test]
+fn telling_of_a_trick_once_it_is_doubted_is_too_late() {
+    let lie = |plan: &Plan| {
+        let mut measurement = fixtures::measurement(plan, 1.3);
+        fixtures::child(plan, &mut measurement).reach_breaks = 3;
+        measurement
+    };
+    // The first committee that looks again is divided, the second is not.
+    let liars = |round| [0, 0, 0, 2, 5][usize::try_from(round).unwrap()];
+    for before_the_doubt in [true, false] {
+        let (mut world, _) = divided(liars, lie);
+        let claim = world.claim(0, fixtures::child_recipe(9));
+        world.run(120);
+        let rounds = |world: &World| world.state().claim(claim).unwrap().rounds.len();
+        assert_eq!(rounds(&world), 2);
+        let before = world.state().members()[&fixtures::peer(0)].standing;
+        let challenge = Challenge { claim, reason: "the head is pruned".to_owned() };
+        let text = "it prunes the head now and then".to_owned();
+        let told = Disclosure { claim: Some(claim), text, evidence: None };
+        let mut say = [Body::Challenge(challenge), Body::Disclosure(told)].map(Some);
+        let order = if before_the_doubt { [(0, 1), (1, 0)] } else { [(1, 0), (0, 1)] };
+        for (author, index) in order {
+            world.say(author, say[index].take().unwrap());
+            world.settle_effects();
+            assert!(world.order_block());
+        }
+        assert_eq!(rounds(&world), 3, "told while the divided committee measures, or before");
+        world.run(160);
+        let rounds = outcomes(&world, claim);
+        assert_eq!(
+            rounds[2..],
+            [("challenge", Outcome::Contested), ("challenge", Outcome::Refuted)]
+        );
+        let after = world.state().members()[&fixtures::peer(0)].standing;
+        assert_eq!(before - after, if before_the_doubt { 0 } else { 5 });
+    }
+}
+
+#[test]
+fn a_contested_round_uses_up_no_try_at_the_front() {
+    let turns = Turns::default();
+    let mut world = World::of(wide(), move |number, plan| {
+        let mut turns = turns.borrow_mut();
+        let turn = turns.entry(plan.round.number).or_default();
+        turn.push(number);
+        match plan.round.number {
+            2 if turn.len() == 1 => Some(broken_path(plan)),
+            3 => None,
+            _ => Some(fixtures::measurement(plan, 1.3)),
+        }
+    });
+    let claim = world.claim(0, fixtures::child_recipe(9));
+    world.run(300);
+    assert_eq!(
+        outcomes(&world, claim),
+        [
+            ("first", Outcome::Accepted),
+            ("frontier", Outcome::Contested),
+            ("frontier", Outcome::Inconclusive),
+            ("frontier", Outcome::Accepted)
+        ]
+    );
+    assert!(world.state().claim(claim).unwrap().is_confirmed());
 }

@@ -9,7 +9,7 @@ use crate::ids::{BlobHash, BlockHash, ClaimId, PeerId, RecordId, RoundId};
 use crate::measurement::Measurement;
 use crate::membership::{DISCLOSURE_BYTES_MAX, Disclosure, Join, Leave, NAME_BYTES_MAX, Vouch};
 use crate::peer::{Heard, Input, Peer};
-use crate::plan::Plan;
+use crate::plan::{Arm, Plan};
 use crate::pool::applies;
 use crate::randomness::{vrf_keypair, vrf_public};
 use crate::record::{Body, Opening, Record, Seal};
@@ -34,7 +34,7 @@ impl World {
     }
 
     /// Lets a further node follow the ledger; its number is the next one.
-    fn follow(&mut self) -> u8 {
+    pub(super) fn follow(&mut self) -> u8 {
         let number = u8::try_from(self.peers.len()).unwrap();
         self.peers.push(Peer::new(peer(number), self.state().clone()));
         number
@@ -121,23 +121,26 @@ fn a_newcomer_that_agrees_twice_is_drawn_like_anybody() {
 
 #[test]
 fn a_newcomer_on_other_hardware_comes_in_by_what_it_counts() {
-    for breaks in [0, 1] {
+    // What breaks on its machine alone is neither for it nor against it.
+    for (broken, expected) in [
+        (0, Membership::Full),
+        (1, Membership::Probation { agreements: 1 }),
+        (2, Membership::Probation { agreements: 0 }),
+    ] {
         let mut world = World::with_newcomer(move |number, plan| {
             let mut measurement = fixtures::measurement(plan, if number == 5 { 2.0 } else { 1.3 });
             if number == 5 {
+                let child = if plan.child == Arm::X { plan.x } else { plan.y };
+                let breaks = child.bundle.unwrap().0[0] > 2 - broken;
                 measurement.environment.hardware_class = "other".to_owned();
-                fixtures::child(plan, &mut measurement).path_breaks = breaks;
+                fixtures::child(plan, &mut measurement).path_breaks = breaks.into();
             }
             Some(measurement)
         });
-        for bundle in 0..3 {
-            world.claim(bundle % 5, fixtures::child_recipe(bundle + 1));
+        for bundle in 1..3 {
+            world.claim(bundle, fixtures::child_recipe(bundle));
             world.run(20);
         }
-        let expected = match breaks {
-            0 => Membership::Full,
-            _ => Membership::Probation { agreements: 0 },
-        };
         assert_eq!(world.membership(5), expected);
     }
 }

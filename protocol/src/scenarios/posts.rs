@@ -5,14 +5,17 @@ use crate::error::Reject;
 use crate::fixtures::{self, key, peer};
 use crate::ids::{BlobHash, ClaimId, RecordId};
 use crate::peer::{Effect, Heard, Input, Peer};
+use crate::plan::Arm;
 use crate::pool::{POOL_POSTS_PER_AUTHOR_MAX, applies};
 use crate::post::{
     CHANNEL_BYTES_MAX, Detail, Flag, Forecast, Kind, LEVERS_MAX, PARTS_MAX, Plan, Post, PostBody,
     REFS_MAX, Spec, SpecPart, TEXT_BYTES_MAX, TITLE_BYTES_MAX,
 };
-use crate::record::{Body, CITES_MAX, Claim, Recipe, Record};
+use crate::record::{Body, CITES_MAX, Challenge, Claim, Opening, Recipe, Record};
 use crate::standing::Rule;
-use crate::state::{POSTS_PER_EPOCH_EXTRA, POSTS_PER_PEER_PER_BLOCK_MAX};
+use crate::state::{
+    POSTS_PER_EPOCH_EXTRA, POSTS_PER_PEER_PER_BLOCK_MAX, UNCITED_SPECS_PER_AUTHOR_MAX,
+};
 use crate::wire;
 use assay_proto::{limits, v1};
 use prost::Message;
@@ -325,6 +328,63 @@ fn a_spec_is_credited_once_by_a_confirmed_claim_of_somebody_else() {
     assert_eq!(credits(&world, 1), 1);
 }
 
+/// Nine peers to whom recipe 1 is half as fast again as the base in its first two rounds and equal later,
+/// every other recipe 30 % faster.
+fn fading() -> World {
+    World::of(fixtures::genesis_of(9), |_, plan| {
+        let child = if plan.child == Arm::X { plan.x } else { plan.y };
+        let ratio = match (child.bundle.unwrap().0[0], plan.round.number) {
+            (1, 1 | 2) => 1.5,
+            (1, _) => 1.0,
+            _ => 1.3,
+        };
+        Some(fixtures::measurement(plan, ratio))
+    })
+}
+
+fn doubt(world: &mut World, claim: ClaimId) {
+    world.say(8, Body::Challenge(Challenge { claim, reason: "I find no gain".to_owned() }));
+    world.run(120);
+    assert!(world.state().claim(claim).unwrap().debunked.is_some());
+}
+
+#[test]
+fn a_claim_that_is_confirmed_after_its_opening_credits_its_spec() {
+    let mut world = fading();
+    let spec = world.publish_spec(1, 1_300_000);
+    world.run(3);
+    let leader = world.claim(0, fixtures::child_recipe(1));
+    world.run(60);
+    let second = claim_citing(&mut world, 2, fixtures::child_recipe(2), vec![spec]);
+    world.run(60);
+    let claim = world.state().claim(second).unwrap();
+    assert!(claim.opening.is_some() && !claim.is_confirmed());
+    assert_eq!(credits(&world, 1), 0, "it did not lead, so nobody confirmed it");
+    doubt(&mut world, leader);
+    assert!(world.state().claim(second).unwrap().is_confirmed());
+    assert_eq!(credits(&world, 1), 1);
+    assert_eq!(world.state().spec(spec).unwrap().credited, Some(second));
+    let exported: Vec<Vec<u8>> = world.items.iter().map(Message::encode_to_vec).collect();
+    world.audit(&exported).unwrap();
+}
+
+#[test]
+fn a_debunked_claim_credits_nobody() {
+    let mut world = fading();
+    let spec = world.publish_spec(1, 1_500_000);
+    world.run(3);
+    world.mute(0);
+    let claim = claim_citing(&mut world, 0, fixtures::child_recipe(1), vec![spec]);
+    world.run(80);
+    assert!(world.state().claim(claim).unwrap().is_confirmed());
+    doubt(&mut world, claim);
+    let (salt, ratio_ppm, null) = ([0; 32], 1_500_000, false);
+    world.say(0, Body::Opening(Opening { claim, salt, ratio_ppm, null }));
+    world.run(4);
+    assert!(world.state().claim(claim).unwrap().opening.is_some());
+    assert_eq!(credits(&world, 1), 0);
+}
+
 #[test]
 fn only_specs_on_the_ledger_are_cited() {
     let mut world = honest(1.3);
@@ -347,6 +407,29 @@ fn only_specs_on_the_ledger_are_cited() {
         let heard = world.peers[1].hear(&record, &mut Vec::new());
         assert!(matches!(heard, Heard::Misbehaviour(_)), "{heard:?}");
     }
+}
+
+#[test]
+fn specs_that_nobody_cites_make_room_for_later_ones() {
+    let mut world = honest(1.0);
+    let cited = world.publish_spec(1, 1_100_000);
+    world.run(2);
+    let claim = claim_citing(&mut world, 0, fixtures::child_recipe(1), vec![cited]);
+    world.run(40);
+    let other = world.publish_spec(2, 1_100_000);
+    let specs: Vec<RecordId> = (0..=UNCITED_SPECS_PER_AUTHOR_MAX as u64)
+        .map(|number| {
+            let id = world.publish_spec(1, 1_200_000 + number);
+            world.run(1);
+            id
+        })
+        .collect();
+    let kept = |id| world.state().spec(id).is_some();
+    assert!(kept(cited) && kept(other), "nor do they go for somebody else's");
+    assert_eq!(world.state().citations(claim), [cited]);
+    assert!(!kept(specs[0]) && specs[1..].iter().copied().all(kept));
+    let exported: Vec<Vec<u8>> = world.items.iter().map(Message::encode_to_vec).collect();
+    world.audit(&exported).unwrap();
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::genesis::Quorum;
 use crate::membership::{Disclosure, Leave, Vouch};
 use crate::record::{Body, Challenge, Claim};
 use crate::standing::Rule;
-use crate::state::{FRONTIER_ROUNDS_MAX, Finding};
+use crate::state::{FRONTIER_ROUNDS_MAX, Finding, Membership};
 use crate::verdict::Outcome;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -246,4 +246,62 @@ fn a_runner_up_whom_nobody_confirmed_gives_way_to_the_next() {
     let second = state.claim(claims[1]).unwrap();
     assert!(!second.is_confirmed() && second.rounds.len() == 1 + FRONTIER_ROUNDS_MAX);
     assert!(state.leads(claims[2], Track::Lossless), "the track does not stay empty");
+}
+
+#[test]
+fn whoever_joins_after_the_call_measures_beside_no_seat() {
+    let mut world = World::new(|_, plan| Some(fixtures::measurement(plan, 1.0)));
+    assert_eq!(world.follow(), 5);
+    let first = world.claim(0, fixtures::child_recipe(1));
+    let (operator, name) = ("operator 5".to_owned(), "node 5".to_owned());
+    for body in [None, Some(Body::Vouch(Vouch { peer: peer(5), operator, name, epoch: 0 })), None] {
+        // The claim is docketed and called, then the vouch is ordered, and with the draw the joining.
+        body.into_iter().for_each(|vouch| world.say(1, vouch));
+        world.settle_effects();
+        assert!(world.order_block());
+    }
+    let round = world.state().claim(first).unwrap().round(1).unwrap();
+    assert!(round.drawn_at_ms.is_some() && world.state().members().contains_key(&peer(5)));
+    assert!(round.shadows.is_empty() && round.newcomers.is_empty());
+    world.run(20);
+    let second = world.claim(2, fixtures::child_recipe(2));
+    world.settle_effects();
+    world.order_block();
+    let named = |world: &World| {
+        let round = world.state().claim(second).unwrap().round(1).unwrap();
+        let newcomers = round.newcomers.iter().map(|found| found.peer).collect::<Vec<_>>();
+        (newcomers, round.shadows.keys().copied().collect::<Vec<_>>())
+    };
+    assert_eq!(named(&world), (vec![peer(5)], vec![]));
+    world.run(20);
+    assert_eq!(named(&world), (vec![], vec![peer(5)]));
+}
+
+#[test]
+fn coming_back_brings_no_new_vouches() {
+    let mut genesis = fixtures::genesis_of(7);
+    genesis.membership.vouches_per_epoch = 1;
+    genesis.membership.epoch_blocks = 10_000;
+    let mut world = World::of(genesis, |_, plan| Some(fixtures::measurement(plan, 1.3)));
+    let vouch = |number: u8| {
+        let (operator, name) = (format!("operator {number}"), format!("node {number}"));
+        Body::Vouch(Vouch { peer: peer(number), operator, name, epoch: 0 })
+    };
+    let is_spent = |refusal: Option<Reject>| matches!(refusal, Some(Reject::MayNotVouch(_)));
+    world.say(6, vouch(20));
+    world.run(2);
+    assert!(is_spent(world.refusal(6, vouch(21))));
+    world.say(6, Body::Leave(Leave { joined_at: 0 }));
+    world.run(2);
+    world.say(0, vouch(6));
+    world.run(4);
+    for bundle in 1..4 {
+        world.claim(bundle, fixtures::child_recipe(bundle));
+        world.run(30);
+    }
+    let member = &world.state().members()[&peer(6)];
+    assert!(member.membership == Membership::Full && member.admission.is_some());
+    assert!(member.standing >= 5);
+    assert!(is_spent(world.refusal(6, vouch(21))));
+    assert_eq!(world.refusal(5, vouch(21)), None);
 }

@@ -145,7 +145,10 @@ impl State {
             Step::Confirm => self.open_round_of(id, Purpose::Frontier, height),
             Step::Wait => self.pending.push(id),
             Step::Enter(number) => self.enter(id, number, height),
-            Step::Promote(number) => self.promote(id, number),
+            Step::Promote(number) => {
+                self.promote(id, number);
+                self.credit_specs(id);
+            }
             Step::Conclude => {
                 self.conclude_doubt(round_id, height);
                 self.confirm_runner_up(height);

@@ -145,15 +145,19 @@ impl ClaimState {
         self.rounds.iter().find(accepted).map(|round| round.number)
     }
 
+    /// The round right before `round`, if it was held for the same purpose and divided its seats.
+    pub(super) fn contested_right_before(&self, round: &Round) -> Option<&Round> {
+        let earlier = round.number.checked_sub(1).and_then(|number| self.round(number));
+        earlier.filter(|earlier| earlier.is_contested_for(round.purpose))
+    }
+
     /// Whether the last committee before `round` that spoke about the speed was drawn for the same
     /// purpose and divided. Committees that were short of seats of the class settle no division: if they
     /// counted, a claim could go back and forth between both.
     pub(super) fn contested_before(&self, round: &Round) -> bool {
         let earlier = self.rounds.iter().rev().skip_while(|other| other.number >= round.number);
         let mut spoke = earlier.skip_while(|other| other.outcome() == Some(Outcome::Pending));
-        spoke.next().is_some_and(|other| {
-            other.outcome() == Some(Outcome::Contested) && other.purpose == round.purpose
-        })
+        spoke.next().is_some_and(|other| other.is_contested_for(round.purpose))
     }
 
     /// Whether an independent committee supplied the number.

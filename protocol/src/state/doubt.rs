@@ -134,12 +134,14 @@ impl State {
     }
 
     /// Charges the author of an entry that another committee found to be not what it was accepted for,
-    /// unless the author told of it before that committee was called. Being slower than it was is no
-    /// fault of anybody's.
+    /// unless the author told of it before anybody doubted: where that committee measures because another
+    /// was divided, before the doubt that led to the first. Being slower than it was is no fault of
+    /// anybody's.
     fn charge_author(&mut self, id: RoundId) {
         let Some((claim, round)) = self.round(id) else { return };
         let Some(verdict) = &round.verdict else { return };
-        let told = self.is_self_disclosed(id.claim, round.opened_at);
+        let doubted_at = claim.contested_right_before(round).unwrap_or(round).opened_at;
+        let told = self.is_self_disclosed(id.claim, doubted_at);
         if !told && Self::is_another_recipe(claim, verdict) {
             self.book_for(claim.author, Rule::Debunked, id);
         }

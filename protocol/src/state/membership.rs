@@ -324,11 +324,11 @@ impl State {
         }
         let admission =
             Admission { by: pending.by, vouch: pending.record, joined_at: height, full_at: None };
-        // Whoever comes back finds its account as it was: leaving wipes nothing out.
-        let account = match self.members.get(&author) {
-            Some(member) => member.account.clone(),
-            None => Account::new(1),
-        };
+        // Whoever comes back finds its account and its vouches as they were: leaving wipes nothing out.
+        let earlier = self.members.get(&author);
+        let account = earlier.map_or_else(|| Account::new(1), |member| member.account.clone());
+        let vouched = earlier.map(|member| (member.vouched.clone(), member.vouched_epoch));
+        let (vouched, vouched_epoch) = vouched.unwrap_or_default();
         let member = MemberState {
             name: pending.name.clone(),
             operator: pending.operator.clone(),
@@ -337,8 +337,8 @@ impl State {
             membership: Membership::Probation { agreements: 0 },
             admission: Some(admission),
             account,
-            vouched: BTreeSet::new(),
-            vouched_epoch: 0,
+            vouched,
+            vouched_epoch,
         };
         self.members.insert(author, Arc::new(member));
         self.vouches.remove(&author);

@@ -25,7 +25,8 @@ pub use membership::{Admission, MemberState, Membership, PendingVouch};
 pub use nulls::NullLot;
 pub use places::Cost;
 pub use posts::{
-    POSTS_PER_BLOCK_MAX, POSTS_PER_EPOCH_EXTRA, POSTS_PER_PEER_PER_BLOCK_MAX, SpecState, bears_out,
+    POSTS_PER_BLOCK_MAX, POSTS_PER_EPOCH_EXTRA, POSTS_PER_PEER_PER_BLOCK_MAX, SpecState,
+    UNCITED_SPECS_PER_AUTHOR_MAX, bears_out,
 };
 pub use probation::{SHADOWS_MAX, Shadow};
 pub use ranking::FRONTIER_ROUNDS_MAX;

@@ -118,6 +118,7 @@ impl State {
             excluded.push(by);
         }
         let candidates = self.candidates(claim, &excluded);
+        let newcomers = self.newcomers(claim, round);
         let calibration = self.classes.calibration(&claim.hardware_class);
         // Seats beyond those of the class would raise a quorum that the class cannot fill.
         let of_class = candidates.iter().filter(|c| self.may_time(c.peer, &claim.hardware_class));
@@ -129,6 +130,7 @@ impl State {
         self.change_round(id, |round| {
             round.called_at = Some(height);
             round.candidates = candidates;
+            round.newcomers = newcomers;
             round.size = Some(effort.size);
             round.pairs = effort.pairs;
             round.calibration = calibration;
@@ -144,18 +146,17 @@ impl State {
         let seats = count(self.quorum(claim, round).seats);
         let committee =
             draw::committee(beacon, id, &round.candidates, seats, count(rules.reserves));
+        let shadows = round.draw_shadows(id, beacon, &committee);
         let phase = Phase::Sealing {
             reserves_at_ms: time_ms.saturating_add(rules.seal_ms / 2),
             until_ms: time_ms.saturating_add(rules.seal_ms),
         };
         self.change_round(id, |round| {
-            round.candidates = Vec::new();
-            round.committee = committee;
+            (round.candidates, round.newcomers) = (Vec::new(), Vec::new());
+            (round.committee, round.shadows) = (committee, shadows);
             round.drawn_at_ms = Some(time_ms);
             round.phase = phase;
         });
-        let shadows = self.round(id).map(|(claim, round)| self.draw_shadows(claim, round));
-        self.change_round(id, |round| round.shadows = shadows.unwrap_or_default());
     }
 
     /// The waiting round whose turn it is.

@@ -6,7 +6,6 @@ use crate::ids::{ClaimId, PeerId, RecordId, hash_parts};
 use crate::post::{Forecast, Post};
 use crate::record::Record;
 use crate::standing::{Occasion, Rule};
-use crate::verdict::Outcome;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,6 +17,8 @@ pub const POSTS_PER_PEER_PER_BLOCK_MAX: u32 = 4;
 /// Posts that a peer may have ordered in an epoch besides one for each of its blocks. A peer that
 /// nobody else answers moves the ledger by its own posts, one block each, and is never stuck.
 pub const POSTS_PER_EPOCH_EXTRA: u64 = 64;
+/// Specs of one author that the ledger keeps while no claim cites them; a further one drives out the oldest.
+pub const UNCITED_SPECS_PER_AUTHOR_MAX: usize = 32;
 
 /// A spec on the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -30,6 +31,8 @@ pub struct SpecState {
     pub height: u64,
     /// What it predicts.
     pub forecast: Forecast,
+    /// Whether a claim cites it: it is then kept for good.
+    pub is_cited: bool,
     /// The claim that brought it its credit; a spec is credited once.
     pub credited: Option<ClaimId>,
 }
@@ -53,21 +56,22 @@ struct InBlock {
     by_peer: BTreeMap<PeerId, u32>,
 }
 
-/// Everything that the ledger keeps of posts.
+/// Everything that the ledger keeps of posts. Whatever grows is shared by all copies of a state until one
+/// changes it, since every record heard is tried on a copy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Posts {
     total: u64,
     block: InBlock,
-    recent: BTreeMap<PeerId, Arc<Recent>>,
-    specs: BTreeMap<RecordId, Arc<SpecState>>,
-    citations: BTreeMap<ClaimId, Arc<[RecordId]>>,
+    recent: Arc<BTreeMap<PeerId, Arc<Recent>>>,
+    specs: Arc<BTreeMap<RecordId, Arc<SpecState>>>,
+    citations: Arc<BTreeMap<ClaimId, Arc<[RecordId]>>>,
 }
 
 impl Posts {
     /// Hash of what decides which posts may come next. Specs and citations are in the history.
     pub(super) fn digest(&self) -> [u8; 32] {
         let mut bytes = self.total.to_le_bytes().to_vec();
-        for (peer, recent) in &self.recent {
+        for (peer, recent) in self.recent.iter() {
             bytes.extend_from_slice(&peer.0);
             bytes.extend_from_slice(&recent.epoch.to_le_bytes());
             bytes.extend_from_slice(&recent.ordered.to_le_bytes());
@@ -157,7 +161,8 @@ impl State {
         block.all = block.all.saturating_add(1);
         *by_peer = by_peer.saturating_add(1);
 
-        let changed = Arc::make_mut(self.posts.recent.entry(record.author).or_default());
+        let recent = Arc::make_mut(&mut self.posts.recent);
+        let changed = Arc::make_mut(recent.entry(record.author).or_default());
         if changed.epoch != epoch {
             (changed.epoch, changed.ordered) = (epoch, 0);
             changed.said.retain(|_, said| said.saturating_add(1) >= epoch);
@@ -173,10 +178,26 @@ impl State {
 
     fn note_spec(&mut self, record: &Record, forecast: &Forecast, height: u64) {
         let (id, author) = (record.id, record.author);
-        let spec = SpecState { id, author, height, forecast: forecast.clone(), credited: None };
-        self.posts.specs.insert(id, Arc::new(spec));
+        let uncited = self.specs().filter(|spec| spec.author == author && !spec.is_cited);
+        let mut uncited: Vec<(u64, RecordId)> =
+            uncited.map(|spec| (spec.height, spec.id)).collect();
+        uncited.sort_unstable();
+        let too_many = (uncited.len() + 1).saturating_sub(UNCITED_SPECS_PER_AUTHOR_MAX);
+        let specs = Arc::make_mut(&mut self.posts.specs);
+        for (_, oldest) in uncited.into_iter().take(too_many) {
+            specs.remove(&oldest);
+        }
+        let forecast = forecast.clone();
+        let spec = SpecState { id, author, height, forecast, is_cited: false, credited: None };
+        specs.insert(id, Arc::new(spec));
         self.history =
             hash_parts("assay history v1", &[&self.history, b"spec", &id.0, &height.to_le_bytes()]);
+    }
+
+    fn change_spec(&mut self, id: RecordId, change: impl FnOnce(&mut SpecState)) {
+        if let Some(spec) = Arc::make_mut(&mut self.posts.specs).get_mut(&id) {
+            change(Arc::make_mut(spec));
+        }
     }
 
     /// Checks that what a claim cites are specs on the ledger.
@@ -194,7 +215,10 @@ impl State {
         }
         let ids: Vec<u8> = cites.iter().flat_map(|id| id.0).collect();
         self.history = hash_parts("assay history v1", &[&self.history, b"cites", &claim.0, &ids]);
-        self.posts.citations.insert(claim, cites.into());
+        Arc::make_mut(&mut self.posts.citations).insert(claim, cites.into());
+        for id in cites {
+            self.change_spec(*id, |spec| spec.is_cited = true);
+        }
     }
 
     /// Credits the first spec of somebody else that a confirmed claim followed and bore out.
@@ -202,11 +226,15 @@ impl State {
     /// Only a claim that led its track and that a second committee confirmed credits anybody, once,
     /// and a spec is credited once: every credit costs the network's best being beaten, so that two
     /// operators who cite each other gain nothing that work would not bring them.
+    ///
+    /// Due when the author opened its result and when a later committee confirms a claim that was opened
+    /// before; a null claim credits nobody.
     pub(super) fn credit_specs(&mut self, id: ClaimId) {
         let Some(claim) = self.claim(id) else { return };
+        let is_opened = claim.opening.as_ref().is_some_and(|opening| !opening.null);
         let measured = claim.verdict().and_then(|verdict| verdict.ratio);
-        let (Some(ratio), true) = (measured, claim.is_confirmed()) else { return };
-        if claim.outcome() != Some(Outcome::Accepted) {
+        let Some(ratio) = measured else { return };
+        if !(is_opened && claim.is_confirmed() && claim.stands()) {
             return;
         }
         let operator = self.operator(claim.author);
@@ -221,9 +249,7 @@ impl State {
         let Some((spec, author)) = cited.into_iter().find(earns).map(|s| (s.id, s.author)) else {
             return;
         };
-        if let Some(spec) = self.posts.specs.get_mut(&spec) {
-            Arc::make_mut(spec).credited = Some(id);
-        }
+        self.change_spec(spec, |spec| spec.credited = Some(id));
         self.history = hash_parts("assay history v1", &[&self.history, b"credit", &spec.0, &id.0]);
         let occasion = Occasion { height: self.height, claim: Some(id), round: None };
         self.book(author, Rule::CitedSpec, occasion);

@@ -6,11 +6,10 @@
 
 use super::{ClaimState, Membership, Round, State};
 use crate::dissent::broken_gate;
-use crate::draw::{self, Candidate};
+use crate::draw::{self, Candidate, Committee};
 use crate::gates::{Evidence, Gate};
-use crate::ids::{PeerId, RoundId};
+use crate::ids::{Beacon, PeerId, RoundId};
 use crate::measurement::Measurement;
-
 use crate::verdict::Outcome;
 use serde::{Serialize, Serializer};
 use std::collections::{BTreeMap, BTreeSet};
@@ -80,38 +79,47 @@ impl Round {
             }
         }
     }
+
+    /// Draws the newcomers that measure beside a committee: of operators that do not sit on it, each with
+    /// the same chance.
+    pub(super) fn draw_shadows(
+        &self,
+        id: RoundId,
+        beacon: Beacon,
+        committee: &Committee,
+    ) -> BTreeMap<PeerId, Shadow> {
+        let drawn = |found: &&Candidate| {
+            committee.seats.contains(&found.peer) || committee.reserves.contains(&found.peer)
+        };
+        let near: BTreeSet<&str> =
+            self.candidates.iter().filter(drawn).map(|found| found.operator.as_str()).collect();
+        let far = self.newcomers.iter().filter(|found| !near.contains(found.operator.as_str()));
+        let far: Vec<Candidate> = far.cloned().collect();
+        let drawn = draw::committee(beacon, id, &far, SHADOWS_MAX, 0);
+        drawn.seats.into_iter().map(|peer| (peer, Shadow::default())).collect()
+    }
 }
 
 impl State {
-    /// Draws the newcomers that measure beside a round's seats: members on probation, of operators
-    /// that neither claim nor sit there, each with the same chance. Only in a claim's first round:
-    /// in later ones an answer to copy is public.
-    pub(super) fn draw_shadows(
-        &self,
-        claim: &ClaimState,
-        round: &Round,
-    ) -> BTreeMap<PeerId, Shadow> {
-        let (Some(beacon), 1) = (round.beacon, round.number) else { return BTreeMap::new() };
-        let drawn = round.committee.seats.iter().chain(&round.committee.reserves);
-        let near: BTreeSet<&str> = drawn
-            .chain([&claim.author])
-            .filter_map(|peer| self.members.get(peer))
-            .map(|member| member.operator.as_str())
-            .collect();
-        let candidates: Vec<Candidate> = self
-            .members
+    /// The newcomers that may be drawn to measure beside a round's seats, by rising id: members on
+    /// probation of another operator than the author's. Only in a claim's first round: in later ones an
+    /// answer to copy is public.
+    pub(super) fn newcomers(&self, claim: &ClaimState, round: &Round) -> Vec<Candidate> {
+        if round.number != 1 {
+            return Vec::new();
+        }
+        let author = self.operator(claim.author);
+        self.members
             .iter()
             .filter(|(_, member)| matches!(member.membership, Membership::Probation { .. }))
-            .filter(|(_, member)| !near.contains(member.operator.as_str()))
+            .filter(|(_, member)| author != Some(member.operator.as_str()))
             .map(|(peer, member)| Candidate {
                 peer: *peer,
                 operator: member.operator.clone(),
                 weight: 1,
                 tier: 0,
             })
-            .collect();
-        let drawn = draw::committee(beacon, round.id(claim.id), &candidates, SHADOWS_MAX, 0);
-        drawn.seats.into_iter().map(|peer| (peer, Shadow::default())).collect()
+            .collect()
     }
 
     /// Compares the shadows of a settled round with its seats, and ends the probation of those that
@@ -127,18 +135,20 @@ impl State {
         let gates = round.verdict.iter().flat_map(|verdict| &verdict.gates);
         let breaks = gates.into_iter().any(|found| counts.contains(&found.gate) && !found.pass);
         let agrees = |peer: &PeerId, shadow: &Shadow| {
-            let measurement = shadow.measurement.as_ref()?;
-            let plan = self.plan(claim, round, *peer)?;
+            let shown = shadow.measurement.as_ref().zip(self.plan(claim, round, *peer));
+            let Some((measurement, plan)) = shown else { return Some(false) };
             let evidence = Evidence { plan: &plan, measurement };
             if class.fits(&measurement.environment) {
-                return Some(middle.place(&evidence.log_ratios())?.in_range);
+                let fit = middle.place(&evidence.log_ratios());
+                return Some(fit.is_some_and(|fit| fit.in_range));
             }
-            // Machines of another class have another ratio; what is counted is the same on all.
-            Some(broken_gate(evidence).is_some() == breaks)
+            // Machines of another class have another ratio, and kernels may break on them alone: what
+            // they count as the seats do is for the newcomer, what they count otherwise says nothing.
+            (broken_gate(evidence).is_some() == breaks).then_some(true)
         };
         let sealed = round.shadows.iter().filter(|(_, shadow)| shadow.seal.is_some());
-        let agreed: Vec<(PeerId, bool)> =
-            sealed.map(|(peer, shadow)| (*peer, agrees(peer, shadow) == Some(true))).collect();
+        let agreed = sealed.filter_map(|(peer, shadow)| Some((*peer, agrees(peer, shadow)?)));
+        let agreed: Vec<(PeerId, bool)> = agreed.collect();
         for (peer, agrees) in agreed {
             self.change_round(id, |round| {
                 if let Some(shadow) = round.shadows.get_mut(&peer) {

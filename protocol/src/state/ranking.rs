@@ -1,6 +1,6 @@
 //! Which entries lead their tracks, and which claims must be measured again before they may.
 
-use super::{ClaimState, Purpose, ROUNDS_MAX, State};
+use super::{ClaimState, Purpose, ROUNDS_MAX, Round, State};
 use crate::frontier::{Point, Track, advances, front, product_ppm};
 use crate::ids::ClaimId;
 use crate::verdict::{Outcome, Verdict};
@@ -160,8 +160,12 @@ impl State {
         }
     }
 
-    /// Frontier rounds that a claim has had.
+    /// Frontier rounds that a claim has had, but for contested ones, which are measured again by
+    /// themselves: otherwise one seat that contests would use up the claim's tries.
     pub(super) fn frontier_rounds(claim: &ClaimState) -> usize {
-        claim.rounds.iter().filter(|round| round.purpose == Purpose::Frontier).count()
+        let counts = |round: &&Round| {
+            round.purpose == Purpose::Frontier && round.outcome() != Some(Outcome::Contested)
+        };
+        claim.rounds.iter().filter(counts).count()
     }
 }

@@ -161,9 +161,8 @@ impl State {
         Arc::make_mut(claim).opening = Some(opening.clone());
         if opening.null {
             self.spring_trap(id);
-        } else {
-            self.credit_specs(id);
         }
+        self.credit_specs(id);
         self.remember("opening", id);
         Ok(())
     }

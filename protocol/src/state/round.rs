@@ -92,6 +92,8 @@ pub struct Round {
     pub called_at: Option<u64>,
     /// Who may be drawn, between the call and the draw.
     pub candidates: Vec<Candidate>,
+    /// Who may be drawn to measure beside the seats, between the call and the draw.
+    pub newcomers: Vec<Candidate>,
     /// Randomness fixed two blocks after the call.
     pub beacon: Option<Beacon>,
     /// Where it is in its life.
@@ -144,6 +146,7 @@ impl Round {
             opened_at: height,
             called_at: None,
             candidates: Vec::new(),
+            newcomers: Vec::new(),
             beacon: None,
             phase: Phase::Docketed,
             size: None,
@@ -166,6 +169,11 @@ impl Round {
     #[must_use]
     pub fn id(&self, claim: ClaimId) -> RoundId {
         RoundId { claim, number: self.number }
+    }
+
+    /// Whether it was held for a purpose and divided its seats.
+    pub(super) fn is_contested_for(&self, purpose: Purpose) -> bool {
+        self.outcome() == Some(Outcome::Contested) && self.purpose == purpose
     }
 
     /// Whether it waits for anything.

@@ -1,6 +1,6 @@
 //! What a settled round does to the standing of those who had a part in it.
 
-use super::{Finding, Round, State};
+use super::{Finding, State};
 use crate::gates::Evidence;
 use crate::ids::{PeerId, RoundId};
 use crate::standing::{Middle, Occasion, Rule, SeatFit};
@@ -70,7 +70,8 @@ impl State {
     }
 
     /// Charges the seats whose exact counts another quorum did not bear out, when a round says that the
-    /// claim holds: those that dissented in it, and in the contested round right before it.
+    /// claim holds: those that dissented in it, and in the contested round right before it. Seats on
+    /// machines of another class are left alone: kernels may break there and nowhere else.
     pub(super) fn account_for_dissent(&mut self, id: RoundId) {
         let Some((claim, round)) = self.round(id) else { return };
         let Some(verdict) = &round.verdict else { return };
@@ -81,18 +82,18 @@ impl State {
         if !holds || verdict.outcome == Outcome::Contested {
             return;
         }
-        let before = id.number.checked_sub(1).and_then(|number| claim.round(number));
-        let led_here = |before: &&Round| {
-            before.outcome() == Some(Outcome::Contested) && before.purpose == round.purpose
-        };
-        let wrong: Vec<(PeerId, RoundId)> = before
-            .filter(led_here)
+        let wrong: Vec<(PeerId, RoundId)> = [claim.contested_right_before(round), Some(round)]
             .into_iter()
-            .chain([round])
-            .filter_map(|round| Some((round.number, round.verdict.as_ref()?)))
-            .flat_map(|(number, verdict)| {
-                let exact = verdict.dissent.iter().filter(|dissent| dissent.is_exact());
-                exact.map(move |dissent| (dissent.seat, RoundId { number, ..id }))
+            .flatten()
+            .flat_map(|round| {
+                let class = claim.speed_class(round);
+                let of_class = move |seat: &PeerId| {
+                    let measurement = round.reveals.get(seat);
+                    measurement.is_some_and(|found| class.fits(&found.environment))
+                };
+                let dissent = round.verdict.iter().flat_map(|verdict| &verdict.dissent);
+                let exact = dissent.filter(|dissent| dissent.is_exact()).map(|found| found.seat);
+                exact.filter(of_class).map(|seat| (seat, round.id(id.claim)))
             })
             .collect();
         for (seat, round) in wrong {

@@ -7,9 +7,11 @@ from dataclasses import replace
 from . import doubt, gates
 from .draws import fill_places, payer
 from .evidence import Evidence
+from .genesis import Quorum
 from .membership import lapse_vouches
 from .model import ClaimState, Phase, Purpose, Round
 from .numbers import M64
+from .posts import credit_specs
 from .ranking import promote, set_ratio, would_lead
 from .state import State
 from .verdict import Middle, Verdict, broken_gate, decide, dissenters
@@ -101,7 +103,12 @@ def _verdict(state: State, claim: ClaimState, round: Round) -> Verdict:
     if not dissent or len(others) < size.quorum:
         return all_of_them
     rest = decide(state.genesis, size, speed_class, others)
-    if _refutes(claim, rest) or not (refuted or rest.lossless):
+    heard = rest
+    if rest.timed_by < size.quorum <= all_of_them.timed_by:
+        # Too few of a class to accept anything can still say whether they too found no gain.
+        timed = Quorum(size.seats, rest.timed_by)
+        heard = decide(state.genesis, timed, speed_class, others)
+    if _refutes(claim, heard) or not (refuted or rest.lossless):
         return all_of_them
     if claim.contested_before(round):
         return replace(rest, dissent=dissent)
@@ -179,14 +186,13 @@ def _account_for_dissent(state: State, claim: ClaimState, round: Round) -> None:
         holds = verdict.outcome in ("accepted", "pending")
     if not holds:
         return
-    led_here = claim.contested(round.number - 1, round.purpose)
-    before = claim.round(round.number - 1) if led_here else None
     wrong = [
         (found.seat, earlier.number)
-        for earlier in (before, round)
+        for earlier in (claim.contested_right_before(round), round)
         if earlier is not None and earlier.verdict is not None
         for found in earlier.verdict.dissent
-        if found.is_exact()
+        # Kernels may break on another class and nowhere else.
+        if found.is_exact() and claim.speed_class(earlier).fits(earlier.reveals[found.seat])
     ]
     for seat, number in wrong:
         state.book(seat, "contradicted", (state.height, claim.id, number))
@@ -209,11 +215,11 @@ def _account_for_shadows(state: State, claim: ClaimState, round: Round) -> None:
             shadow.agreed = False
         elif speed_class.fits(measurement):
             shadow.agreed = middle.holds(Evidence(peer, plan, measurement))
-        else:
-            # Machines of another class have another ratio; what is counted is the same on all.
-            broken = broken_gate(Evidence(peer, plan, measurement)) is not None
-            shadow.agreed = broken == breaks
-        _count_agreement(state, peer, shadow.agreed)
+        elif (broken_gate(Evidence(peer, plan, measurement)) is not None) == breaks:
+            # Machines of another class have another ratio, and kernels may break on them alone.
+            shadow.agreed = True
+        if shadow.agreed is not None:
+            _count_agreement(state, peer, shadow.agreed)
 
 
 def _count_agreement(state: State, peer: bytes, agrees: bool) -> None:
@@ -239,6 +245,7 @@ def _next_step(state: State, claim: ClaimState, round: Round, height: int) -> No
     elif purpose == "frontier" and claim.is_entry():
         if outcome == "accepted":
             promote(state, claim, round.number)
+            credit_specs(state, claim)
         else:
             doubt.conclude(state, claim, round, height)
     elif purpose == "first" and outcome == "accepted" and would_lead(state, claim, verdict):

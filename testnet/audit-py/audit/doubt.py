@@ -64,8 +64,9 @@ def conclude(state: State, claim: ClaimState, round: Round, height: int) -> None
         return
     round.finding = finding(claim, round.verdict)
     if round.finding == "debunked":
+        doubted_at = (claim.contested_right_before(round) or round).opened_at
         told = any(
-            d.claim == claim.id and d.by == claim.author and d.height < round.opened_at
+            d.claim == claim.id and d.by == claim.author and d.height < doubted_at
             for d in state.disclosures.values()
         )
         if not told and _is_another_recipe(claim, round.verdict):

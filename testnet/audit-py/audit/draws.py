@@ -45,18 +45,20 @@ def _candidates(state: State, claim: ClaimState, excluded: list[bytes]) -> list[
     ]
 
 
-def _draw_shadows(state: State, claim: ClaimState, round: Round) -> Map[bytes, Shadow]:
-    if round.number != 1 or round.beacon is None:
-        return Map()
-    drawn = round.committee.seats + round.committee.reserves + [claim.author]
-    near = {state.operator(peer) for peer in drawn}
-    candidates = [
+def _newcomers(state: State, claim: ClaimState, round: Round) -> list[Candidate]:
+    author = state.operator(claim.author)
+    return [
         Candidate(peer, member.operator, 1, 0)
         for peer, member in state.members.rising()
-        if member.status == "probation" and member.operator not in near
+        if round.number == 1 and member.status == "probation" and member.operator != author
     ]
-    name = round_bytes(claim.id, round.number)
-    committee = draw_committee(round.beacon, name, candidates, SHADOWS_MAX, 0)
+
+
+def _draw_shadows(round: Round, beacon: bytes, name: bytes) -> Map[bytes, Shadow]:
+    drawn = round.committee.seats + round.committee.reserves
+    near = {candidate.operator for candidate in round.candidates if candidate.peer in drawn}
+    far = [candidate for candidate in round.newcomers if candidate.operator not in near]
+    committee = draw_committee(beacon, name, far, SHADOWS_MAX, 0)
     return Map((peer, Shadow()) for peer in committee.seats)
 
 
@@ -103,6 +105,7 @@ def _call(state: State, claim: ClaimState, round: Round, height: int) -> None:
     effort = calibration.effort(state.genesis, smallest, most)
     state.shares.started(payer(state, claim, round))
     round.called_at, round.candidates = height, candidates
+    round.newcomers = _newcomers(state, claim, round)
     round.size, round.pairs, round.calibration = effort.size, effort.pairs, calibration
 
 
@@ -111,6 +114,6 @@ def _seat(state: State, claim: ClaimState, round: Round, beacon: bytes, time_ms:
     rules, name = state.genesis.committee, round_bytes(claim.id, round.number)
     seats = state.size(claim, round).seats
     round.committee = draw_committee(beacon, name, round.candidates, seats, rules.reserves)
-    round.candidates, round.drawn_at_ms = [], time_ms
+    round.shadows = _draw_shadows(round, beacon, name)
+    round.candidates, round.newcomers, round.drawn_at_ms = [], [], time_ms
     round.phase = Phase("sealing", time_ms + rules.seal_ms, time_ms + rules.seal_ms // 2)
-    round.shadows = _draw_shadows(state, claim, round)

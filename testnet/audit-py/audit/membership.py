@@ -68,6 +68,8 @@ def apply_join(state: State, record: Record, join: Join, height: int) -> None:
         "probation",
         0,
         Admission(pending.by, pending.record, height, None),
+        before.vouched if before else set(),
+        before.vouched_epoch if before else 0,
     )
     del state.vouches[record.author]
 

@@ -141,6 +141,7 @@ class Round:
     opened_at: int
     called_at: int | None = None
     candidates: list[Candidate] = field(default_factory=list)
+    newcomers: list[Candidate] = field(default_factory=list)
     beacon: bytes | None = None
     phase: Phase = field(default_factory=Phase)
     size: Quorum | None = None
@@ -168,6 +169,10 @@ class Round:
     def outcome(self) -> str | None:
         """What it decided."""
         return self.verdict.outcome if self.verdict else None
+
+    def is_contested_for(self, purpose: Purpose) -> bool:
+        """Whether it was held for a purpose and divided its seats."""
+        return self.outcome() == "contested" and self.purpose == purpose
 
     def active_seats(self) -> list[bytes]:
         """The seats and the reserves called so far."""
@@ -274,8 +279,11 @@ class ClaimState:
         return self.outcome() == "accepted" and not self.is_debunked_or_descends()
 
     def frontier_rounds(self) -> int:
-        """How many confirming rounds it has had."""
-        return sum(round.purpose.kind == "frontier" for round in self.rounds)
+        """How many confirming rounds it has had, but for contested ones."""
+        return sum(
+            round.purpose.kind == "frontier" and round.outcome() != "contested"
+            for round in self.rounds
+        )
 
     def first_word(self) -> int | None:
         """The round in which a first committee accepted it."""
@@ -286,16 +294,16 @@ class ClaimState:
         )
         return next(accepted, None)
 
-    def contested(self, number: int, purpose: Purpose) -> bool:
-        """Whether a round was held for this purpose and divided its seats."""
-        round = self.round(number)
-        return round is not None and round.outcome() == "contested" and round.purpose == purpose
+    def contested_right_before(self, this: Round) -> Round | None:
+        """The round right before, if it was held for the same purpose and divided its seats."""
+        earlier = self.round(this.number - 1)
+        return earlier if earlier and earlier.is_contested_for(this.purpose) else None
 
     def contested_before(self, this: Round) -> bool:
         """Whether the last committee before that spoke about the speed was divided."""
         earlier = self.rounds[: this.number - 1]
-        spoke = [round.number for round in earlier if round.outcome() != "pending"]
-        return bool(spoke) and self.contested(spoke[-1], this.purpose)
+        spoke = [round for round in earlier if round.outcome() != "pending"]
+        return bool(spoke) and spoke[-1].is_contested_for(this.purpose)
 
     def speed_class(self, of: Round) -> SpeedClass:
         """The claim's class as one of its rounds sees it."""

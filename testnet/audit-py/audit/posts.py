@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 PER_BLOCK_MAX = 64
 PER_PEER_PER_BLOCK_MAX = 4
 PER_EPOCH_EXTRA = 64
+UNCITED_SPECS_PER_AUTHOR_MAX = 32
 
 
 @dataclass
@@ -26,6 +27,7 @@ class Spec:
     height: int
     ratio_ppm: int
     hardware_class: str
+    is_cited: bool = False
     credited: bytes | None = None
 
 
@@ -81,6 +83,13 @@ def apply_post(state: State, record: Record, post: Post, height: int) -> None:
     recent.said[record.id] = post.epoch
     posts.total += 1
     if post.forecast is not None:
+        uncited = sorted(
+            (spec.height, id)
+            for id, spec in posts.specs.items()
+            if spec.author == author and not spec.is_cited
+        )
+        for _, oldest in uncited[: max(0, len(uncited) + 1 - UNCITED_SPECS_PER_AUTHOR_MAX)]:
+            del posts.specs[oldest]
         posts.specs[record.id] = Spec(author, height, *post.forecast)
         state.history = tagged("assay history v1", state.history, b"spec", record.id, le64(height))
 
@@ -96,6 +105,8 @@ def note_citations(state: State, claim: bytes, cites: list[bytes]) -> None:
         ids = b"".join(cites)
         state.history = tagged("assay history v1", state.history, b"cites", claim, ids)
         state.posts.citations[claim] = cites
+        for id in cites:
+            state.posts.specs[id].is_cited = True
 
 
 def bears_out(forecast_ppm: int, measured_ppm: int) -> bool:
@@ -105,11 +116,12 @@ def bears_out(forecast_ppm: int, measured_ppm: int) -> bool:
 
 
 def credit_specs(state: State, claim: ClaimState) -> None:
-    """Credits the first spec of another operator that a confirmed claim bore out."""
-    deciding = claim.deciding()
-    verdict = deciding.verdict if deciding else None
+    """Credits the first spec of another operator that a confirmed and opened claim bore out."""
+    verdict = claim.verdict()
     ratio = verdict.ratio if verdict else None
-    if ratio is None or not claim.is_confirmed() or claim.outcome() != "accepted":
+    if ratio is None or not claim.is_confirmed() or not claim.stands():
+        return
+    if claim.opening is None or claim.opening.null:
         return
     for id in state.posts.citations.get(claim.id, []):
         spec = state.posts.specs[id]

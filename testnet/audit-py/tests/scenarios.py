@@ -86,6 +86,15 @@ def newcomers() -> World:
     world.block([founder])
     world.claim(world.peers[0], 1.6)
     world.run(16)
+    # A founder that vouched leaves and comes back, and its vouches come back with it.
+    gone = world.peers[2]
+    world.block([world.sign(gone, "leave", {"joined_at": 0})])
+    word = {"peer": gone.key, "operator": "operator-2", "name": "peer-2"}
+    word["epoch"] = world.state.epoch_of(world.state.height + 1)
+    vouch = world.sign(world.peers[1], "vouch", word)
+    world.block([vouch])
+    id = open_signed(world.state.network, vouch).id
+    world.block([world.sign(gone, "join", {"vouch": id, "vrf": gone.vrf})])
     return world
 
 
@@ -197,27 +206,87 @@ def contradiction() -> World:
     return world
 
 
-def fraud() -> World:
-    """Entries turn out to be other recipes: one whose author had told of it, one whose had not."""
+def short_of_class() -> World:
+    """Just a quorum of every committee is of the class, and one seat lies: what the others found decides."""
 
     def spoil(
         seat: bytes, claim: ClaimState, values: dict[str, Any], child: dict[str, Any]
     ) -> None:
-        if world.state.claims[claim.id].is_entry():
+        round, speed = claim.rounds[-1], world.authors[claim.id].speed
+        seats = round.active_seats()
+        if seat in seats[5:]:
+            values["environment"]["hardware_class"] = "other-class"
+        liar = seats[6 if speed == 1.2 else 0]
+        if seat == liar and round.number == 1 and speed > 1.0:
+            child["path_breaks"] = 1
+        elif seat == liar and speed == 1.0:
+            _slower(values, child, 2.0)
+
+    size = {"seats": 7, "quorum": 5}
+    world = World.of(20, committee={**size, "frontier": size, "seats_max": 7})
+    world.spoil = spoil
+    entry = world.claim(world.peers[0], 1.3)
+    world.run(24)
+    world.claim(world.peers[1], 1.0)
+    world.claim(world.peers[2], 1.2)
+    world.run(24)
+    world.authors[entry].speed = 1.0
+    doubted = {"claim": entry, "reason": "no gain any more"}
+    world.block([world.sign(world.peers[3], "challenge", doubted)])
+    world.run(16)
+    return world
+
+
+def divided_front() -> World:
+    """The committee that confirms a leader is divided, the next one silent; a third one decides."""
+
+    def spoil(
+        seat: bytes, claim: ClaimState, values: dict[str, Any], child: dict[str, Any]
+    ) -> None:
+        if claim.rounds[-1].number == 2 and seat == claim.rounds[-1].active_seats()[0]:
+            child["path_breaks"] = 1
+
+    world = World.of(12, committee={"seats": 4, "quorum": 3, "frontier": {"seats": 4, "quorum": 3}})
+    world.spoil = spoil
+    claim = world.claim(world.peers[0], 1.3)
+    while len(world.state.claims[claim].rounds) < 3:
+        world.run(1)
+    world.silent = {peer.key for peer in world.peers}
+    while len(world.state.claims[claim].rounds) < 4:
+        world.run(1, 30_000)
+    world.silent = set()
+    world.run(14)
+    return world
+
+
+def fraud() -> World:
+    """Entries turn out to be other recipes: one author had told of it, one not, one once it was doubted."""
+
+    def spoil(
+        seat: bytes, claim: ClaimState, values: dict[str, Any], child: dict[str, Any]
+    ) -> None:
+        divided = claim.id == claims[-1] and len(claim.rounds) == 3
+        if claim.is_entry() and not (divided and seat != claim.rounds[-1].active_seats()[0]):
             child["reach_breaks"] = 1
 
-    world = World.of(8)
+    world = World.of(12, committee={"seats": 4, "quorum": 3, "frontier": {"seats": 4, "quorum": 3}})
     claims = []
-    for index, speed in ((0, 1.3), (1, 1.4)):
+    for index, speed in ((0, 1.3), (1, 1.4), (2, 1.5)):
         claims.append(world.claim(world.peers[index], speed))
         world.run(14)
     world.spoil = spoil
-    told = {"claim": claims[0], "text": "it skips the ends of the vocabulary"}
-    world.block([world.sign(world.peers[0], "disclosure", told)])
-    for claim, index in zip(claims, (4, 5), strict=True):
+
+    def tell(index: int) -> None:
+        told = {"claim": claims[index], "text": "it skips the ends of the vocabulary"}
+        world.block([world.sign(world.peers[index], "disclosure", told)])
+
+    tell(0)
+    for claim, index in zip(claims, (4, 5, 6), strict=True):
         doubted = {"claim": claim, "reason": "reach"}
         world.block([world.sign(world.peers[index], "challenge", doubted)])
-        world.run(14)
+        if claim == claims[2]:
+            tell(2)
+        world.run(20)
     return world
 
 
@@ -345,9 +414,18 @@ def posts() -> World:
     spec = post(forecaster, 90, kind=4, forecast=forecast)
     world.block([post(speaker, n) for n in range(4)] + [spec])
     cites = [open_signed(world.state.network, spec).id]
-    world.claim(world.peers[0], 1.3, cites=cites)
+    leader = world.claim(world.peers[0], 1.3, cites=cites)
     world.run(40)
-    world.block([post(speaker, 50)])
+    # The runner-up credits its spec when it is confirmed, long after its opening.
+    spec = post(forecaster, 91, kind=4, forecast=forecast)
+    world.block([post(speaker, 50), spec])
+    cites = [open_signed(world.state.network, spec).id]
+    world.claim(world.peers[1], 1.2, cites=cites)
+    world.run(20)
+    world.authors[leader].speed = 1.0
+    doubted = {"claim": leader, "reason": "no gain any more"}
+    world.block([world.sign(world.peers[6], "challenge", doubted)])
+    world.run(40)
     return world
 
 
@@ -364,6 +442,8 @@ SCENARIOS: dict[str, Callable[[], World]] = {
         dissent,
         division,
         contradiction,
+        short_of_class,
+        divided_front,
         fraud,
         abandoned,
         bad_newcomer,

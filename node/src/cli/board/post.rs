@@ -7,12 +7,12 @@ use crate::board::PostView;
 use crate::cli::client::Client;
 use crate::cli::output::{Format, fields, print};
 use anyhow::Context;
+use assay_protocol::gates::to_ppm;
 use assay_protocol::ids::{BlobHash, ClaimId, RecordId};
 use assay_protocol::post::{
     Attempt, BuiltCheckpoint, DeadEnd, Detail, Diagnosis, Forecast, Plan, PostBody, TEXT_BYTES_MAX,
     Trial,
 };
-use assay_protocol::verdict::to_ppm;
 use std::io::Read;
 use std::path::Path;
 

@@ -4,11 +4,11 @@ use super::{Caller, Definition};
 use crate::cli::board::{Words, posted, send};
 use crate::mcp::permissions::Permission::Post;
 use anyhow::Context;
+use assay_protocol::gates::to_ppm;
 use assay_protocol::ids::BlobHash;
 use assay_protocol::post::{
     Attempt, BuiltCheckpoint, DeadEnd, Detail, Diagnosis, Forecast, Plan, PostBody, Trial,
 };
-use assay_protocol::verdict::to_ppm;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;

@@ -9,8 +9,9 @@
 //! one processor and a software adapter workgroups always come in the same order, and nothing differs.
 //!
 //! Quality refuses so few bits as well, and has to: a recipe that neither path nor quality refuses makes
-//! choices among near-ties only, of which the one prompt that a seat decodes again has few. Kept in eight
-//! bits, the same lots go unnoticed by about every second seat.
+//! choices among near-ties only, of which the one prompt that a seat decodes again has few. With logits in
+//! eight bits and 24 tokens, three prompts of ten would have come out the same, by nano's own gaps; with
+//! four bits, one in 80,000.
 
 use super::with_atomic_output;
 use crate::attack::workbench::Change;
