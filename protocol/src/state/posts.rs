@@ -97,8 +97,8 @@ pub fn bears_out(forecast_ppm: u64, measured_ppm: u64) -> bool {
 
 impl State {
     /// Posts ordered so far.
-    #[must_use]
-    pub fn posts_ordered(&self) -> u64 {
+    #[cfg(test)]
+    pub(crate) fn posts_ordered(&self) -> u64 {
         self.posts.total
     }
 

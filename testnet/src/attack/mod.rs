@@ -149,7 +149,10 @@ fn judge(attack: &Attack, case: &Case, found: &Found) -> Check {
         found.gates().iter().filter(|gate| !gate.pass).map(|gate| gate.gate).collect();
     let only = |allowed: &[Gate]| refused.iter().all(|gate| allowed.contains(gate));
     let ok = match (attack.expect, found) {
-        (Expect::Stopped, Found::Nothing(_)) => true,
+        // By the worker's deadline, or by the driver's own, which takes the device away.
+        (Expect::Stopped, Found::Nothing(reason)) => {
+            ["no measurement within", "lost"].iter().any(|what| reason.contains(what))
+        }
         (Expect::Stopped, _) => refused.contains(&Gate::Quality),
         (Expect::Unloadable(what), Found::Nothing(reason)) => {
             let told = diagnose::loadable(&case.child).err();

@@ -4,6 +4,7 @@
 use crate::attack::workbench::{Case, Change};
 use crate::attack::{Attack, Expect};
 use assay_protocol::gates::FlagKind;
+use std::time::Duration;
 
 /// The attack.
 pub(super) const ATTACK: Attack = Attack {
@@ -26,6 +27,7 @@ pub(super) const ATTACK: Attack = Attack {
             }],
         )?;
         // So many pairs convict one seat alone, though a busy machine spoils a few.
-        Ok(Case { pairs_min: 16, ..case })
+        // Nor does what is slow on purpose run out of time there.
+        Ok(Case { pairs_min: 16, deadline: Some(Duration::from_secs(1800)), ..case })
     },
 };
