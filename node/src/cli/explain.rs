@@ -62,7 +62,8 @@ pub fn run(
 }
 
 fn ask(home: &Path, id: &str) -> anyhow::Result<Explanation> {
-    Client::find(home, ASK_TIMEOUT)?.get(&path_of(id)?)
+    let path = path_of(id)?;
+    Client::find(home, ASK_TIMEOUT)?.get(&path)
 }
 
 /// Where the running node explains something.
