@@ -19,7 +19,7 @@ pub(super) const ATTACK: Attack = Attack {
                 from: "let pair = table[(token - params.first_token) * words + word];",
                 to: "var busy = token + word;\n\
                          if step[1] > 1u {\n\
-                             for (var i = 0u; i < 2400000u; i += 1u) {\n\
+                             for (var i = 0u; i < 8000000u; i += 1u) {\n\
                                  busy = busy * 1664525u + 1013904223u;\n\
                              }\n\
                          }\n\
