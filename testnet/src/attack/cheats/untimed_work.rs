@@ -17,10 +17,18 @@ pub(super) const ATTACK: Attack = Attack {
             &[Change {
                 op: "embed",
                 from: "let pair = table[(token - params.first_token) * words + word];",
+                // Software adapters end the loops of a shader after some 65,000 rounds, so each does much.
                 to: "var busy = token + word;\n\
                          if step[1] > 1u {\n\
-                             for (var i = 0u; i < 8000000u; i += 1u) {\n\
-                                 busy = busy * 1664525u + 1013904223u;\n\
+                             for (var i = 0u; i < 60000u; i += 1u) {\n\
+                                 busy = (busy ^ (busy >> 7u)) * 1664525u + 1013904223u;\n\
+                                 busy = (busy ^ (busy >> 7u)) * 1664525u + 1013904223u;\n\
+                                 busy = (busy ^ (busy >> 7u)) * 1664525u + 1013904223u;\n\
+                                 busy = (busy ^ (busy >> 7u)) * 1664525u + 1013904223u;\n\
+                                 busy = (busy ^ (busy >> 7u)) * 1664525u + 1013904223u;\n\
+                                 busy = (busy ^ (busy >> 7u)) * 1664525u + 1013904223u;\n\
+                                 busy = (busy ^ (busy >> 7u)) * 1664525u + 1013904223u;\n\
+                                 busy = (busy ^ (busy >> 7u)) * 1664525u + 1013904223u;\n\
                              }\n\
                          }\n\
                          let pair = table[(token - params.first_token) * words + word] + u32(busy == 4242u);",
