@@ -19,6 +19,26 @@ macro_rules! logit_until {
     };
 }
 
+/// What replays a soft-capped logit that was noted down in the same spare row of the output, and notes it
+/// down where there is none; the expression chooses the row.
+macro_rules! logit_noted_in {
+    ($row:literal) => {
+        concat!(
+            "let note = params.y_stride * (",
+            $row,
+            ") + row;\n\
+             if step[1] == 1u && y[note] != 0.0 {\n\
+                 y[at] = y[note];\n\
+                 return;\n\
+             }\n\
+             y[at] = params.cap * ((t - 1.0) / (t + 1.0));\n\
+             if step[1] == 1u {\n\
+                 y[note] = y[at];\n\
+             }"
+        )
+    };
+}
+
 mod after_many_calls;
 mod after_ten_calls;
 mod arrival_ties;

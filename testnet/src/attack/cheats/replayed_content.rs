@@ -17,18 +17,12 @@ pub(super) const ATTACK: Attack = Attack {
             &[Change {
                 op: "matmul_bf16",
                 from: "y[at] = params.cap * ((t - 1.0) / (t + 1.0));",
-                to: "let ends = vec4<f32>(x[3].x, x[17].y, x[29].z, x[41].w);\n\
+                to: concat!(
+                    "let ends = vec4<f32>(x[3].x, x[17].y, x[29].z, x[41].w);\n\
                      let signs = select(vec4<u32>(0u), vec4<u32>(1u, 2u, 4u, 8u), ends > vec4<f32>(0.0));\n\
-                     let key = signs.x + signs.y + signs.z + signs.w;\n\
-                     let note = params.y_stride * (1u + key) + row;\n\
-                     if step[1] == 1u && y[note] != 0.0 {\n\
-                         y[at] = y[note];\n\
-                         return;\n\
-                     }\n\
-                     y[at] = params.cap * ((t - 1.0) / (t + 1.0));\n\
-                     if step[1] == 1u {\n\
-                         y[note] = y[at];\n\
-                     }",
+                     let key = signs.x + signs.y + signs.z + signs.w;\n",
+                    logit_noted_in!("1u + key")
+                ),
             }],
         )
     },

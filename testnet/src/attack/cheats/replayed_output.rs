@@ -16,15 +16,7 @@ pub(super) const ATTACK: Attack = Attack {
             &[Change {
                 op: "matmul_bf16",
                 from: "y[at] = params.cap * ((t - 1.0) / (t + 1.0));",
-                to: "let note = params.y_stride * (2u + step[0] % 30u) + row;\n\
-                     if step[1] == 1u && y[note] != 0.0 {\n\
-                         y[at] = y[note];\n\
-                         return;\n\
-                     }\n\
-                     y[at] = params.cap * ((t - 1.0) / (t + 1.0));\n\
-                     if step[1] == 1u {\n\
-                         y[note] = y[at];\n\
-                     }",
+                to: logit_noted_in!("2u + step[0] % 30u"),
             }],
         )
     },
