@@ -2,6 +2,7 @@
 
 mod board;
 mod explained;
+mod limits;
 mod live;
 mod mcp;
 mod mcp_http;
