@@ -5,8 +5,8 @@ use super::page::{self, Choice, Shown};
 use super::reply::{fault, html};
 use super::routes::{App, snapshot, submitted};
 use super::view::PostRequest;
-use crate::board::{Filter, LINES_DEFAULT, POSTS_PER_ANSWER_MAX, PostRow, Since};
-use assay_protocol::ids::{PeerId, RecordId};
+use crate::board::{Filter, LINES_DEFAULT, POSTS_PER_ANSWER_MAX, PostRow, Setting, Since};
+use assay_protocol::ids::{ClaimId, PeerId, RecordId};
 use assay_protocol::post::Kind;
 use assay_protocol::state::State as Ledger;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
@@ -48,6 +48,7 @@ pub(super) fn routes(speak: MethodRouter<Arc<Shared>>) -> Router<Arc<Shared>> {
         .route("/api/board/playbooks", get(playbooks))
         .route("/api/board/playbooks/{id}", get(playbook))
         .route("/api/board/flags", get(flags))
+        .route("/api/board/known", get(known))
         .route("/api/board/specs", get(specs))
         .route("/api/board/specs/{id}", get(spec))
 }
@@ -250,6 +251,34 @@ async fn spec(State(shared): App, Path(id): Path<String>) -> Response {
             &format!("no spec on this ledger begins with {id}; `assay spec list` has them"),
         ),
     }
+}
+
+/// An idea to look for on the board.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Idea {
+    /// The levers, separated by commas.
+    levers: String,
+    /// The claim that it starts from; none means the base recipe.
+    parent: Option<ClaimId>,
+    /// The hardware class; none means this node's own, once it measured.
+    class: Option<String>,
+}
+
+async fn known(State(shared): App, asked: Result<Query<Idea>, QueryRejection>) -> Response {
+    let Idea { levers, parent, class } = match asked {
+        Ok(Query(idea)) => idea,
+        Err(rejection) => return fault(rejection.status(), &rejection.body_text()),
+    };
+    let snapshot = snapshot(&shared);
+    let setting = Setting {
+        parent: parent.unwrap_or(snapshot.state.base_claim()),
+        class: class.or(snapshot.status.class),
+        me: snapshot.status.peer,
+        now_ms: snapshot.now_ms,
+    };
+    let levers = levers.split(',').map(str::to_owned).collect();
+    Json(shared.view.board().known(&snapshot.state, &setting).about(&levers)).into_response()
 }
 
 pub(super) async fn speak(

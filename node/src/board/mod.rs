@@ -14,6 +14,7 @@
 
 mod digest;
 mod index;
+mod overlap;
 mod query;
 mod rows;
 mod solicit;
@@ -22,6 +23,7 @@ mod words;
 
 pub use digest::{Digest, DigestLine, Group, LINES_DEFAULT, LINES_MAX, LeftOut, Since};
 pub use index::{Item, POSTS_MAX, Place};
+pub use overlap::{HEARSAY_MS, Known, KnownDeadEnd, KnownPlan, PLAN_OPEN_MS, Setting};
 pub use query::{Filter, POSTS_PER_ANSWER_MAX};
 pub use rows::{
     Endorsed, FlagRow, PlaybookRow, PostRow, PostView, Posts, ThreadRow, ThreadView, Threads,

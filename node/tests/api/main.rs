@@ -2,6 +2,7 @@
 
 mod board;
 mod explained;
+mod known;
 mod live;
 mod mcp;
 mod mcp_http;
