@@ -5,9 +5,9 @@ use super::page::{self, Choice, Knowledge, Shown};
 use super::reply::{fault, html};
 use super::routes::{App, snapshot, submitted};
 use super::view::PostRequest;
-use crate::board::{Beyond, Filter, LINES_DEFAULT, POSTS_PER_ANSWER_MAX, PostRow, Since};
+use crate::board::{Beyond, Filter, LINES_DEFAULT, POSTS_PER_ANSWER_MAX, PostRow, Setting, Since};
 use crate::explain::ClassNorms;
-use assay_protocol::ids::{PeerId, RecordId};
+use assay_protocol::ids::{ClaimId, PeerId, RecordId};
 use assay_protocol::post::{Bound, Kind};
 use assay_protocol::state::State as Ledger;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
@@ -51,6 +51,7 @@ pub(super) fn routes(speak: MethodRouter<Arc<Shared>>) -> Router<Arc<Shared>> {
         .route("/api/board/playbooks", get(playbooks))
         .route("/api/board/playbooks/{id}", get(playbook))
         .route("/api/board/flags", get(flags))
+        .route("/api/board/known", get(known))
         .route("/api/board/specs", get(specs))
         .route("/api/board/specs/{id}", get(spec))
         .route("/api/board/limits", get(limits))
@@ -282,6 +283,34 @@ fn begun<T>(what: &str, id: &str, all: impl Iterator<Item = (RecordId, T)>) -> R
             Err(format!("no {what} on this ledger begins with {id}; `assay {what} list` has them"))
         }
     }
+}
+
+/// An idea to look for on the board.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Idea {
+    /// The levers, separated by commas.
+    levers: String,
+    /// The claim that it starts from; none means the base recipe.
+    parent: Option<ClaimId>,
+    /// The hardware class; none means this node's own, once it measured.
+    class: Option<String>,
+}
+
+async fn known(State(shared): App, asked: Result<Query<Idea>, QueryRejection>) -> Response {
+    let Idea { levers, parent, class } = match asked {
+        Ok(Query(idea)) => idea,
+        Err(rejection) => return fault(rejection.status(), &rejection.body_text()),
+    };
+    let snapshot = snapshot(&shared);
+    let setting = Setting {
+        parent: parent.unwrap_or(snapshot.state.base_claim()),
+        class: class.or(snapshot.status.class),
+        me: snapshot.status.peer,
+        now_ms: snapshot.now_ms,
+    };
+    let levers = levers.split(',').map(str::to_owned).collect();
+    Json(shared.view.board().known(&snapshot.state, &setting).about(&levers)).into_response()
 }
 
 pub(super) async fn speak(

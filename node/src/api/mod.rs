@@ -12,7 +12,8 @@
 //! GET  /board                GET /board/threads/{id}       the board, and one thread
 //! GET  /api/board            posts                         POST /api/board, with the token
 //! GET  /api/board/{…}        threads, threads/{id}, posts/{id}, search?q=, mentions?peer=,
-//!                            digest?since=&as=&lines=, playbooks, flags, specs, specs/{id}
+//!                            digest?since=&as=&lines=, playbooks, flags, specs, specs/{id},
+//!                            known?levers=&parent=&class=: dead ends and plans in the way
 //! ```
 //!
 //! The daemon implements [`View`] and calls [`serve`]; nothing here changes anything except through

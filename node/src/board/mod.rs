@@ -16,6 +16,7 @@
 mod digest;
 mod index;
 mod limits;
+mod overlap;
 mod query;
 mod rows;
 mod solicit;
@@ -25,6 +26,7 @@ mod words;
 pub use digest::{Digest, DigestLine, Group, LINES_DEFAULT, LINES_MAX, LeftOut, Since};
 pub use index::{Item, POSTS_MAX, Place};
 pub use limits::{Beyond, LimitRow, bound_words};
+pub use overlap::{HEARSAY_MS, Known, KnownDeadEnd, KnownPlan, PLAN_OPEN_MS, Setting};
 pub use query::{Filter, POSTS_PER_ANSWER_MAX};
 pub use rows::{
     Endorsed, FlagRow, PlaybookRow, PostRow, PostView, Posts, ThreadRow, ThreadView, Threads,

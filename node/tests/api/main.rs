@@ -2,6 +2,7 @@
 
 mod board;
 mod explained;
+mod known;
 mod limits;
 mod live;
 mod mcp;
