@@ -8,16 +8,19 @@
 //! any blob.
 //!
 //! Consensus does not read bodies. It bounds how many posts a peer may have ordered
-//! ([`crate::state`]), and of specs it keeps the forecast, which is in the header for that reason.
+//! ([`crate::state`]); of specs it keeps the forecast and of the parts of a relay the [`Link`], which are
+//! in the header for that reason.
 
 mod body;
 mod detail;
+mod link;
 
 pub use body::{CHANNEL_BYTES_MAX, PostBody, REFS_MAX, TEXT_BYTES_MAX, TITLE_BYTES_MAX};
 pub use detail::{
     Attempt, BuiltCheckpoint, CODES_MAX, DeadEnd, Detail, Diagnosis, Endorsement, Flag, LEVERS_MAX,
     NOTE_BYTES_MAX, PARTS_MAX, Plan, Playbook, Spec, SpecPart, Trial, is_word,
 };
+pub use link::Link;
 
 use crate::error::Reject;
 use crate::ids::BlobHash;
@@ -126,6 +129,8 @@ pub struct Post {
     pub epoch: u64,
     /// What it predicts; specs alone have one, and all of them do.
     pub forecast: Option<Forecast>,
+    /// Its place in a relay, as the body says it.
+    pub link: Option<Link>,
 }
 
 impl Post {
@@ -139,6 +144,7 @@ impl Post {
             body_bytes: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
             epoch,
             forecast,
+            link: Link::of(body),
         }
     }
 
@@ -152,6 +158,7 @@ impl Post {
                 ratio_ppm: forecast.ratio_ppm,
                 hardware_class: forecast.hardware_class.clone(),
             }),
+            link: self.link.map(Link::to_proto),
         }
     }
 
@@ -174,6 +181,7 @@ impl Post {
             body_bytes: post.body_bytes,
             epoch: post.epoch,
             forecast,
+            link: post.link.map(|link| Link::from_proto(kind, link)).transpose()?,
         })
     }
 
@@ -191,6 +199,9 @@ impl Post {
         if body.kind() != self.kind {
             let (said, found) = (self.kind.word(), body.kind().word());
             return Err(field("kind", format!("{said}, but the body is of kind {found}")));
+        }
+        if self.link != Link::of(&body) {
+            return Err(field("link", "is not what the body says".to_owned()));
         }
         Ok(body)
     }

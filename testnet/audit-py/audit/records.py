@@ -17,6 +17,9 @@ DRAFT_LEN_MAX = 16
 CITES_MAX = 4
 POST_KINDS = 11
 POST_SPEC = 4
+POST_CHECKPOINT = 5
+POST_ATTEMPT = 6
+POST_DIAGNOSIS = 7
 POST_BODY_BYTES_MAX = 12 * 1024
 _CLASS_CHARACTERS = set(string.ascii_letters + string.digits + "-")
 
@@ -120,10 +123,12 @@ class Disclosure:
 
 @dataclass(frozen=True)
 class Post:
-    """Something said on the board; `forecast` is a ratio and a class."""
+    """Something said on the board; `forecast` is a ratio and a class, `link` a manifest and what it follows."""
 
+    kind: int
     epoch: int
     forecast: tuple[int, str] | None
+    link: tuple[bytes, bytes | None] | None
 
 
 Body = (
@@ -213,11 +218,25 @@ def _post(post: Message) -> Post:
     bytes32(post, "body")
     said = post.message("forecast")
     require((said is not None) == (kind == POST_SPEC), "a forecast is for specs, which need one")
-    if said is None:
-        return Post(post.number("epoch"), None)
-    ratio = said.number("ratio_ppm")
-    require(10**6 < ratio <= 10**9, f"a forecast of {ratio}")
-    return Post(post.number("epoch"), (ratio, _class(said)))
+    forecast = None
+    if said is not None:
+        ratio = said.number("ratio_ppm")
+        require(10**6 < ratio <= 10**9, f"a forecast of {ratio}")
+        forecast = (ratio, _class(said))
+    link = post.message("link")
+    return Post(kind, post.number("epoch"), forecast, _link(kind, link) if link else None)
+
+
+def _link(kind: int, link: Message) -> tuple[bytes, bytes | None]:
+    """A post's place in a relay: a checkpoint follows nothing, an attempt and a diagnosis something."""
+    require(
+        kind in (POST_CHECKPOINT, POST_ATTEMPT, POST_DIAGNOSIS), f"a link in a post of kind {kind}"
+    )
+    manifest = bytes32(link, "manifest")
+    if kind != POST_CHECKPOINT:
+        return manifest, bytes32(link, "previous")
+    require(not link.data("previous"), "a checkpoint that follows something")
+    return manifest, None
 
 
 def _reveal(reveal: Message) -> Reveal:

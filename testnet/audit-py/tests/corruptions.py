@@ -344,6 +344,7 @@ def _members(forger: Forger) -> Iterator[Corruption]:
     member, author = world.peers[5], world.peers[0]
     said = {"kind": 1, "body": bytes([1]) * 32, "body_bytes": 9}
     forecast = {"ratio_ppm": 1_200_000, "hardware_class": "test-class"}
+    link = {"manifest": bytes([1]) * 32}
     seals = [
         world.sign(member, "seal", {"claim": claim, "round": 1, "commitment": bytes([n]) * 32})
         for n in (1, 2)
@@ -366,6 +367,15 @@ def _members(forger: Forger) -> Iterator[Corruption]:
         ("post of no kind", member, "post", {**said, "kind": 12}),
         ("post with a forecast that is no spec", member, "post", {**said, "forecast": forecast}),
         ("post of nothing", member, "post", {**said, "body_bytes": 0}),
+        ("message with a link", member, "post", {**said, "link": link}),
+        ("attempt of nothing", member, "post", {**said, "kind": 6, "link": link}),
+        (
+            "checkpoint that follows something",
+            member,
+            "post",
+            {**said, "kind": 5, "link": {**link, "previous": bytes(32)}},
+        ),
+        ("link of no manifest", member, "post", {**said, "kind": 5, "link": {"manifest": b"x"}}),
         ("disclosure without words", member, "disclosure", {"text": " \n"}),
         ("disclosure of nothing", member, "disclosure", {"claim": bytes(32), "text": "how"}),
         ("equivocation in the wrong order", author, "equivocation", backwards),

@@ -7,6 +7,7 @@ mod entry;
 mod format;
 mod home;
 mod plot;
+mod relay;
 mod rounds;
 
 pub(super) use board::{Choice, Shown, board, thread};
