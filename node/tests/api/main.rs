@@ -1,6 +1,8 @@
 //! The node's page and JSON API, asked as a browser or a program would.
 
 mod board;
+#[path = "../agent/corpus.rs"]
+mod corpus;
 mod explained;
 mod live;
 mod mcp;

@@ -1,6 +1,7 @@
 //! The node as tools for agents: what they can do, what they may not, and bad input.
 
 use super::board::{flag, forecast, said, spec, titled, with};
+use super::corpus::attempts;
 use super::samples::Truth;
 use super::world::{CLASS, Daemon, World};
 use assay_node::api::{Token, View, router};
@@ -8,7 +9,7 @@ use assay_node::home::{Home, HomeLock};
 use assay_node::mcp::permissions::{Grant, Permission};
 use assay_node::mcp::{MESSAGE_BYTES_MAX, Server};
 use assay_protocol::ids::ClaimId;
-use assay_protocol::post::{Attempt, Detail, Playbook};
+use assay_protocol::post::{Attempt, Detail, Playbook, PostBody};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -360,6 +361,24 @@ async fn what_strangers_write_stays_inside_the_quotation() {
     assert_eq!(quoted(&agent.call("board_digest", json!({})).await.unwrap()), first);
     let next = quoted(&agent.call("board_digest", json!({})).await.unwrap());
     assert_eq!((&next["since"], &next["groups"]), (&first["height"], &json!([])));
+}
+
+#[tokio::test]
+async fn attempts_to_be_obeyed_stay_inside_the_quotation() {
+    let mut world = World::new(1_000_000);
+    let playbook = || Some(Detail::Playbook(Playbook { revises: None }));
+    let mut posts = Vec::new();
+    for attempt in attempts() {
+        let body = titled(&attempt.id, &attempt.text());
+        let article = PostBody { detail: playbook(), ..body.clone() };
+        posts.extend([body, article].map(|body| (world.whisper(1, &body), body.text)));
+    }
+    let desk = Desk::open(world).await;
+    let mut agent = desk.agent(&[Permission::Read]).await;
+    for (id, text) in posts {
+        let shown = agent.call("board_thread", json!({ "id": id })).await.unwrap();
+        assert_eq!(quoted(&shown)["posts"][0]["text"], assay_node::text::paragraphs(&text));
+    }
 }
 
 #[tokio::test]
