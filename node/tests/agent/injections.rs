@@ -151,10 +151,10 @@ fn a_reader_that_repeats_what_it_reads_tells_nothing_of_it() {
         let text = attempt.text();
         *wish.lock().unwrap() = text.clone();
         let notices = planner.read(&[Untrusted::new(Source::ModelCard, &text)], 0);
-        // The constraint leaves it a reading or, where it babbles on, nothing.
+        // The constraint leaves it nothing else.
         let known =
             |notice: &Notice| notice.reading.relevance <= 9 && notice.reading.levers.len() <= 4;
-        assert!(notices.len() <= 1 && notices.iter().all(known), "{}", attempt.id);
+        assert!(notices.len() == 1 && notices.iter().all(known), "{}", attempt.id);
         // The text cannot end its quotation: nobody who wrote it knew the word.
         let prompt = seen.lock().unwrap().pop().unwrap();
         let word = prompt.split("--- begin ").nth(1).unwrap().split('\n').next().unwrap();
@@ -204,18 +204,26 @@ fn neither_key_nor_text_is_in_prompts_or_transcript() {
     }
 }
 
+/// Readings on which nano also chooses; a choice takes it a second or more on a software adapter.
+const CHOICES: usize = 4;
+
 /// Nano reads a sample of the attempts and chooses: what it chooses depends on its reading alone.
 #[test]
 fn nano_reads_and_is_not_led() {
     // In step, so that both choose with the same seeds.
     let (mut led, mut quiet) = (nano(0), nano(0));
+    let mut found = BTreeSet::new();
     for (place, attempt) in attempts().into_iter().step_by(8).enumerate() {
         let source = Source::ALL[place % Source::ALL.len()];
         let text = Untrusted::new(source, &attempt.text());
         let notices = led.read(std::slice::from_ref(&text), 0);
-        let [found] = notices.as_slice() else { panic!("{} has no reading", attempt.id) };
+        let [Notice { reading, .. }] = notices.as_slice() else { panic!("{}", attempt.id) };
+        let new = found.insert(serde_json::to_string(&reading).unwrap());
+        if !new || found.len() > CHOICES {
+            continue;
+        }
         // The same reading of no text at all.
-        let expected = quiet.next(&early_view(vec![notice(source, &found.reading)]));
+        let expected = quiet.next(&early_view(vec![notice(source, reading)]));
         assert_eq!(led.next(&early_view(notices)), expected, "{}", attempt.id);
         assert!(expected.why.starts_with("nano chose "), "{expected:?}");
     }

@@ -4,9 +4,12 @@ mod board;
 #[path = "../agent/corpus.rs"]
 mod corpus;
 mod explained;
+mod known;
+mod limits;
 mod live;
 mod mcp;
 mod mcp_http;
+mod mcp_injections;
 mod pages;
 mod routes;
 mod samples;

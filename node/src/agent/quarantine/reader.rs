@@ -40,7 +40,7 @@ pub fn read_with(
     let word = random_word(&text.text)?;
     let prompt = prompt(model, &word, text, limits.text_tokens)?;
     let schema = Reading::schema();
-    let shape = Shape { schema: Some(&schema), ..Shape::default() };
+    let shape = Shape { schema: Some(&schema), compact: true, ..Shape::default() };
     // The likeliest answer: a reading shall not depend on a draw.
     let question = Question { prompt: &prompt, rendered: "", shape, seed: None };
     let answered = model.ask(question, limits.answer, stop)?;
