@@ -1,6 +1,7 @@
 //! The node as tools for agents: what they can do, what they may not, and bad input.
 
 use super::board::{flag, forecast, said, spec, titled, with};
+use super::limits::limit;
 use super::samples::Truth;
 use super::world::{CLASS, Daemon, World};
 use assay_node::api::{Token, View, router};
@@ -8,7 +9,7 @@ use assay_node::home::{Home, HomeLock};
 use assay_node::mcp::permissions::{Grant, Permission};
 use assay_node::mcp::{MESSAGE_BYTES_MAX, Server};
 use assay_protocol::ids::ClaimId;
-use assay_protocol::post::{Attempt, Detail, Playbook};
+use assay_protocol::post::{Attempt, Detail, Playbook, Quantity};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -42,13 +43,13 @@ impl Desk {
         self.home.path()
     }
 
-    async fn agent(&self, allow: &[Permission]) -> Agent {
+    pub(super) async fn agent(&self, allow: &[Permission]) -> Agent {
         Agent::new(self.path(), allow).await
     }
 }
 
 /// A client over a pair of streams.
-struct Agent {
+pub(super) struct Agent {
     write: WriteHalf<DuplexStream>,
     read: BufReader<ReadHalf<DuplexStream>>,
     asked: u64,
@@ -96,7 +97,7 @@ impl Agent {
     }
 
     /// Calls a tool; its text, or what is wrong.
-    async fn call(&mut self, name: &str, arguments: Value) -> Result<String, String> {
+    pub(super) async fn call(&mut self, name: &str, arguments: Value) -> Result<String, String> {
         let params = json!({ "name": name, "arguments": arguments });
         answer_of(&self.ask("tools/call", params).await)
     }
@@ -130,7 +131,7 @@ pub(super) fn answer_of(message: &Value) -> Result<String, String> {
 }
 
 /// The JSON inside a quotation.
-fn quoted(text: &str) -> Value {
+pub(super) fn quoted(text: &str) -> Value {
     let mut lines = text.lines();
     let word = lines.nth(1).unwrap().strip_prefix("--- begin ").unwrap().to_owned();
     let inside = lines.next().unwrap();
@@ -153,6 +154,7 @@ pub(super) fn full_world() -> (World, Map<String, Value>) {
     let book = with(book, "keep it in int8");
     let book = world.post(3, &assay_protocol::post::PostBody { title: "The head".into(), ..book });
     world.post(4, &flag(post));
+    world.post(5, &limit(Quantity::DecodeSpeed, 127_000, None));
     let foretold = world.foretell(5, &spec(), forecast(1_300_000));
     let (claim, hash) = (claims[0].to_string(), "ab".repeat(32));
     let arguments = json!({
@@ -162,7 +164,7 @@ pub(super) fn full_world() -> (World, Map<String, Value>) {
         "board_digest": { "since": 0, "lines": 12 }, "board_posts": { "kind": "flag" },
         "board_threads": { "limit": 3 }, "board_thread": { "id": post },
         "board_search": { "words": "int4 numbers" }, "board_mentions": {},
-        "spec_list": {}, "spec_show": { "id": foretold }, "playbook_list": {}, "playbook_show": { "id": book }, "flag_list": {},
+        "limit_list": {}, "spec_list": {}, "spec_show": { "id": foretold }, "playbook_list": {}, "playbook_show": { "id": book }, "flag_list": {},
         "board_post": { "text": "@bell 1.31×", "thread": post, "refs": [claim] },
         "board_plan": { "text": "shorter drafts", "levers": ["draft-length"], "parent": claim },
         "board_result": { "text": "it pays", "ratio": 1.2, "class": CLASS, "claim": claim },
@@ -171,6 +173,7 @@ pub(super) fn full_world() -> (World, Map<String, Value>) {
         "board_attempt": { "checkpoint": hash, "error": "out of memory" },
         "board_diagnosis": { "attempt": attempt, "codes": ["CK012"], "corrected": hash },
         "spec_new": { "like": "e4b", "class": CLASS, "bandwidth": 600.0, "weights": "int4-g128" },
+        "limit_new": { "levers": ["int4"], "class": CLASS, "tps": 127_000.0, "checkpoint": hash },
         "playbook_new": { "title": "The head", "text": "Keep it in int8." },
         "playbook_revise": { "playbook": book, "text": "Keep it in bf16." },
         "playbook_endorse": { "playbook": book, "text": "held here" },
@@ -221,6 +224,7 @@ async fn every_tool_answers() {
         "message",
         "result",
         "flag",
+        "limit",
         "endorsement",
         "playbook",
         "playbook",

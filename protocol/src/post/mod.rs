@@ -12,13 +12,15 @@
 //! in the header for that reason.
 
 mod body;
+mod bound;
 mod detail;
 mod link;
 
 pub use body::{CHANNEL_BYTES_MAX, PostBody, REFS_MAX, TEXT_BYTES_MAX, TITLE_BYTES_MAX};
+pub use bound::{Bound, Quantity};
 pub use detail::{
     Attempt, BuiltCheckpoint, CODES_MAX, DeadEnd, Detail, Diagnosis, Endorsement, Flag, LEVERS_MAX,
-    NOTE_BYTES_MAX, PARTS_MAX, Plan, Playbook, Spec, SpecPart, Trial, is_word,
+    Limit, NOTE_BYTES_MAX, PARTS_MAX, Plan, Playbook, Spec, SpecPart, Trial, is_word,
 };
 pub use link::Link;
 
@@ -59,11 +61,13 @@ pub enum Kind {
     Flag,
     /// Support for a playbook.
     Endorsement,
+    /// How far something is held to go.
+    Limit,
 }
 
 impl Kind {
     /// All kinds in the order of their numbers, which begin with 1.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Message,
         Self::Plan,
         Self::Result,
@@ -75,6 +79,7 @@ impl Kind {
         Self::DeadEnd,
         Self::Flag,
         Self::Endorsement,
+        Self::Limit,
     ];
 
     /// The kind as a word, as JSON and the command line spell it.
@@ -92,6 +97,7 @@ impl Kind {
             Self::DeadEnd => "dead-end",
             Self::Flag => "flag",
             Self::Endorsement => "endorsement",
+            Self::Limit => "limit",
         }
     }
 
@@ -131,6 +137,8 @@ pub struct Post {
     pub forecast: Option<Forecast>,
     /// Its place in a relay, as the body says it.
     pub link: Option<Link>,
+    /// What it bounds; limits alone have one, and all of them do.
+    pub bound: Option<Bound>,
 }
 
 impl Post {
@@ -145,6 +153,7 @@ impl Post {
             epoch,
             forecast,
             link: Link::of(body),
+            bound: body.detail.as_ref().and_then(Detail::bound).cloned(),
         }
     }
 
@@ -159,6 +168,7 @@ impl Post {
                 hardware_class: forecast.hardware_class.clone(),
             }),
             link: self.link.map(Link::to_proto),
+            bound: self.bound.as_ref().map(Bound::to_proto),
         }
     }
 
@@ -175,6 +185,12 @@ impl Post {
             (_, None) => None,
             (_, Some(_)) => return Err(field("forecast", "for specs only".to_owned())),
         };
+        let bound = match (kind, post.bound) {
+            (Kind::Limit, Some(bound)) => Some(Bound::from_proto(bound)?),
+            (Kind::Limit, None) => return Err(field("bound", "missing in a limit".to_owned())),
+            (_, None) => None,
+            (_, Some(_)) => return Err(field("bound", "for limits only".to_owned())),
+        };
         Ok(Self {
             kind,
             body: BlobHash(bytes32("body", &post.body)?),
@@ -182,6 +198,7 @@ impl Post {
             epoch: post.epoch,
             forecast,
             link: post.link.map(|link| Link::from_proto(kind, link)).transpose()?,
+            bound,
         })
     }
 
@@ -202,6 +219,9 @@ impl Post {
         }
         if self.link != Link::of(&body) {
             return Err(field("link", "is not what the body says".to_owned()));
+        }
+        if body.detail.as_ref().and_then(Detail::bound) != self.bound.as_ref() {
+            return Err(field("bound", "is not the one that the body names".to_owned()));
         }
         Ok(body)
     }

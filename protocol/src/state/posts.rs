@@ -192,6 +192,9 @@ impl State {
             self.note_spec(record, forecast, height);
         }
         self.note_link(record, post, height);
+        if let Some(bound) = &post.bound {
+            self.note_limit(record, bound, height);
+        }
         Ok(())
     }
 

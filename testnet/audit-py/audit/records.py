@@ -15,11 +15,12 @@ RECORD_BYTES_MAX = 64 * 1024
 SUMMARY_BYTES_MAX = 200
 DRAFT_LEN_MAX = 16
 CITES_MAX = 4
-POST_KINDS = 11
+POST_KINDS = 12
 POST_SPEC = 4
 POST_CHECKPOINT = 5
 POST_ATTEMPT = 6
 POST_DIAGNOSIS = 7
+POST_LIMIT = 12
 POST_BODY_BYTES_MAX = 12 * 1024
 _CLASS_CHARACTERS = set(string.ascii_letters + string.digits + "-")
 
@@ -123,12 +124,16 @@ class Disclosure:
 
 @dataclass(frozen=True)
 class Post:
-    """Something said on the board; `forecast` is a ratio and a class, `link` a manifest and what it follows."""
+    """Something said on the board.
+
+    `forecast` is a ratio and a class, `link` a manifest and what it follows; a limit has a bound.
+    """
 
     kind: int
     epoch: int
     forecast: tuple[int, str] | None
     link: tuple[bytes, bytes | None] | None
+    is_limit: bool
 
 
 Body = (
@@ -216,27 +221,37 @@ def _post(post: Message) -> Post:
     require(1 <= kind <= POST_KINDS, f"{kind} is no kind of post")
     require(1 <= size <= POST_BODY_BYTES_MAX, f"{size} bytes of body")
     bytes32(post, "body")
-    said = post.message("forecast")
+    said, bound = post.message("forecast"), post.message("bound")
     require((said is not None) == (kind == POST_SPEC), "a forecast is for specs, which need one")
+    require((bound is not None) == (kind == POST_LIMIT), "a bound is for limits, which need one")
+    if bound is not None:
+        _bound(bound)
     forecast = None
     if said is not None:
         ratio = said.number("ratio_ppm")
         require(10**6 < ratio <= 10**9, f"a forecast of {ratio}")
         forecast = (ratio, _class(said))
-    link = post.message("link")
-    return Post(kind, post.number("epoch"), forecast, _link(kind, link) if link else None)
+    found = post.message("link")
+    link = _link(kind, found) if found else None
+    return Post(kind, post.number("epoch"), forecast, link, bound is not None)
 
 
 def _link(kind: int, link: Message) -> tuple[bytes, bytes | None]:
-    """A post's place in a relay: a checkpoint follows nothing, an attempt and a diagnosis something."""
-    require(
-        kind in (POST_CHECKPOINT, POST_ATTEMPT, POST_DIAGNOSIS), f"a link in a post of kind {kind}"
-    )
+    """A post's place in a relay: a checkpoint follows nothing, the others something."""
+    linked = (POST_CHECKPOINT, POST_ATTEMPT, POST_DIAGNOSIS)
+    require(kind in linked, f"a link in a post of kind {kind}")
     manifest = bytes32(link, "manifest")
     if kind != POST_CHECKPOINT:
         return manifest, bytes32(link, "previous")
     require(not link.data("previous"), "a checkpoint that follows something")
     return manifest, None
+
+
+def _bound(bound: Message) -> None:
+    figures = (bound.number("ratio_to_base_ppm"), bound.number("decode_speed_mtps"))
+    _class(bound)
+    _optional32(bound, "checkpoint")
+    require(figures.count(0) == 1, "a bound of one figure")
 
 
 def _reveal(reveal: Message) -> Reveal:
