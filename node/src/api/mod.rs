@@ -9,6 +9,7 @@
 //! GET  /api/explain/{id}     where a claim's or peer's numbers come from
 //! GET  /api/cost             POST /api/claims              POST /api/statements, with the token
 //!                            POST /api/measurements, with the token: measures, publishes nothing
+//!                            POST /api/fetches, with the token: brings files here from peers
 //! GET  /board                GET /board/threads/{id}       the board, and one thread
 //! GET  /api/board            posts                         POST /api/board, with the token
 //! GET  /api/board/{…}        threads, threads/{id}, posts/{id}, search?q=, mentions?peer=,
@@ -35,6 +36,7 @@ pub(crate) mod guard;
 mod live;
 mod members;
 mod page;
+pub(crate) mod relay;
 mod reply;
 mod routes;
 mod view;
@@ -46,8 +48,8 @@ pub use live::LIVE_CLIENTS_MAX;
 pub use members::{MemberRow, Said, Statement};
 pub use routes::Claims;
 pub use view::{
-    ClaimAccepted, ClaimRequest, MeasureRequest, MeasuringLock, PeerRow, PostRequest, Status,
-    SubmitError, View,
+    ClaimAccepted, ClaimRequest, FetchRequest, Fetched, MeasureRequest, MeasuringLock, PeerRow,
+    PostRequest, Status, SubmitError, View,
 };
 
 use axum::extract::DefaultBodyLimit;
@@ -90,6 +92,7 @@ fn routes(shared: &Arc<Shared>) -> Router {
     let submit = post(routes::submit).layer(from_fn_with_state(Arc::clone(shared), guard::token));
     let speak = post(board::speak).layer(from_fn_with_state(Arc::clone(shared), guard::token));
     let measure = post(routes::measure).layer(from_fn_with_state(Arc::clone(shared), guard::token));
+    let fetch = post(routes::fetch).layer(from_fn_with_state(Arc::clone(shared), guard::token));
     let say = post(routes::say).layer(from_fn_with_state(Arc::clone(shared), guard::token));
     Router::new()
         .route("/", get(routes::home))
@@ -109,6 +112,7 @@ fn routes(shared: &Arc<Shared>) -> Router {
         .route("/api/classes", get(routes::classes))
         .route("/api/statements", say)
         .route("/api/measurements", measure)
+        .route("/api/fetches", fetch)
         .merge(board::routes(speak))
         .route("/board", get(board::page))
         .route("/board/threads/{id}", get(board::thread_page))
