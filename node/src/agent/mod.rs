@@ -18,9 +18,29 @@
 //! are called by the first digits of their hash, never by the names that their authors gave them.
 
 mod action;
+mod budget;
+mod control;
+mod hands;
+mod journal;
+mod searcher;
+mod service;
+mod settings;
+mod start;
+#[cfg(test)]
+mod tests;
 mod view;
+mod workshop;
 
 pub use action::{Action, ClaimDraft, Decision, Experiment, Finding, PlanDraft, Policy, Refused};
+pub use budget::{Limits, Purse, Spent, Unpaid};
+pub use control::{AgentStatus, Control, Note, Order, OrderError};
+pub use hands::Hands;
+pub use journal::Journal;
+pub use searcher::{Searcher, TRIAL_SECONDS_MIN};
+pub use service::{Agent, AgentError, Attempt, Report, Sight, World};
+pub use settings::{PolicyKind, Settings};
+pub use start::start;
 pub use view::{
-    BudgetLeft, ClaimSeen, Knob, OpenPlan, Rules, Start, Trial, TrialResult, Variant, View,
+    BudgetLeft, ClaimSeen, Claimed, Knob, OpenPlan, Rules, Start, Trial, TrialResult, Variant, View,
 };
+pub use workshop::{MakeError, Workshop};

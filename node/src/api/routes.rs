@@ -88,8 +88,8 @@ pub(super) async fn not_found(State(shared): App, uri: Uri) -> Response {
 pub(super) async fn wrong_method() -> Response {
     fault(
         StatusCode::METHOD_NOT_ALLOWED,
-        "this address does not take this method; only /api/claims, /api/measurements, /api/statements \
-         and /api/board take POST, all others GET",
+        "this address does not take this method; only /api/claims, /api/measurements, /api/statements, \
+         /api/agent and /api/board take POST, all others GET",
     )
 }
 
