@@ -16,13 +16,14 @@ const URI_BYTES_MAX: usize = 200;
 const MIME_TYPE: &str = "text/plain";
 
 /// Resources without an id: address, what it is.
-const FIXED: [(&str, &str); 7] = [
+const FIXED: [(&str, &str); 8] = [
     ("status", "What this node is and does"),
     ("agent", "What the agent of this node does, what it spent, and what it did last"),
     ("members", "The members of the network"),
     ("ranking", "The ranked entries, the best first"),
     ("playbooks", "Knowledge articles, the best endorsed first"),
     ("specs", "Specs with how their forecasts fared"),
+    ("limits", "Limits with the entries that fell them"),
     ("genesis", "What the network started from, and its rules"),
 ];
 
@@ -74,7 +75,7 @@ pub(super) fn read(caller: &Caller, uri: &str) -> anyhow::Result<String> {
         return match path {
             "ranking" => ranked(caller),
             "status" | "agent" | "members" | "genesis" => caller.quoted(&format!("/api/{path}")),
-            "playbooks" | "specs" => caller.quoted(&format!("/api/board/{path}")),
+            "playbooks" | "specs" | "limits" => caller.quoted(&format!("/api/board/{path}")),
             _ => Err(nothing()),
         };
     };

@@ -3,6 +3,7 @@
 mod board;
 mod explained;
 mod known;
+mod limits;
 mod live;
 mod mcp;
 mod mcp_http;

@@ -11,12 +11,14 @@
 //! ([`crate::state`]), and of specs it keeps the forecast, which is in the header for that reason.
 
 mod body;
+mod bound;
 mod detail;
 
 pub use body::{CHANNEL_BYTES_MAX, PostBody, REFS_MAX, TEXT_BYTES_MAX, TITLE_BYTES_MAX};
+pub use bound::{Bound, Quantity};
 pub use detail::{
     Attempt, BuiltCheckpoint, CODES_MAX, DeadEnd, Detail, Diagnosis, Endorsement, Flag, LEVERS_MAX,
-    NOTE_BYTES_MAX, PARTS_MAX, Plan, Playbook, Spec, SpecPart, Trial, is_word,
+    Limit, NOTE_BYTES_MAX, PARTS_MAX, Plan, Playbook, Spec, SpecPart, Trial, is_word,
 };
 
 use crate::error::Reject;
@@ -56,11 +58,13 @@ pub enum Kind {
     Flag,
     /// Support for a playbook.
     Endorsement,
+    /// How far something is held to go.
+    Limit,
 }
 
 impl Kind {
     /// All kinds in the order of their numbers, which begin with 1.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Message,
         Self::Plan,
         Self::Result,
@@ -72,6 +76,7 @@ impl Kind {
         Self::DeadEnd,
         Self::Flag,
         Self::Endorsement,
+        Self::Limit,
     ];
 
     /// The kind as a word, as JSON and the command line spell it.
@@ -89,6 +94,7 @@ impl Kind {
             Self::DeadEnd => "dead-end",
             Self::Flag => "flag",
             Self::Endorsement => "endorsement",
+            Self::Limit => "limit",
         }
     }
 
@@ -126,6 +132,8 @@ pub struct Post {
     pub epoch: u64,
     /// What it predicts; specs alone have one, and all of them do.
     pub forecast: Option<Forecast>,
+    /// What it bounds; limits alone have one, and all of them do.
+    pub bound: Option<Bound>,
 }
 
 impl Post {
@@ -139,6 +147,7 @@ impl Post {
             body_bytes: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
             epoch,
             forecast,
+            bound: body.detail.as_ref().and_then(Detail::bound).cloned(),
         }
     }
 
@@ -152,6 +161,7 @@ impl Post {
                 ratio_ppm: forecast.ratio_ppm,
                 hardware_class: forecast.hardware_class.clone(),
             }),
+            bound: self.bound.as_ref().map(Bound::to_proto),
         }
     }
 
@@ -168,12 +178,19 @@ impl Post {
             (_, None) => None,
             (_, Some(_)) => return Err(field("forecast", "for specs only".to_owned())),
         };
+        let bound = match (kind, post.bound) {
+            (Kind::Limit, Some(bound)) => Some(Bound::from_proto(bound)?),
+            (Kind::Limit, None) => return Err(field("bound", "missing in a limit".to_owned())),
+            (_, None) => None,
+            (_, Some(_)) => return Err(field("bound", "for limits only".to_owned())),
+        };
         Ok(Self {
             kind,
             body: BlobHash(bytes32("body", &post.body)?),
             body_bytes: post.body_bytes,
             epoch: post.epoch,
             forecast,
+            bound,
         })
     }
 
@@ -191,6 +208,9 @@ impl Post {
         if body.kind() != self.kind {
             let (said, found) = (self.kind.word(), body.kind().word());
             return Err(field("kind", format!("{said}, but the body is of kind {found}")));
+        }
+        if body.detail.as_ref().and_then(Detail::bound) != self.bound.as_ref() {
+            return Err(field("bound", "is not the one that the body names".to_owned()));
         }
         Ok(body)
     }

@@ -5,6 +5,7 @@ mod claim;
 mod classes;
 mod disclosure;
 mod doubt;
+mod limits;
 mod membership;
 mod nulls;
 mod places;
@@ -21,6 +22,7 @@ pub use claim::ClaimState;
 pub use classes::{Classes, PENDING_ROUNDS_MAX};
 pub use disclosure::{DISCLOSURES_PER_CLAIM_MAX, Disclosed};
 pub use doubt::{CHALLENGER_STANDING_MIN, Debunked, ROUNDS_MAX};
+pub use limits::{LIMITS_PER_AUTHOR_MAX, LimitState};
 pub use membership::{Admission, MemberState, Membership, PendingVouch};
 pub use nulls::NullLot;
 pub use places::Cost;
@@ -65,6 +67,8 @@ pub struct State {
     pub(crate) disclosures: BTreeMap<RecordId, Arc<Disclosed>>,
     /// What is kept of posts.
     pub(crate) posts: posts::Posts,
+    /// Bounds that entries may go beyond. The history covers them.
+    pub(crate) limits: Arc<BTreeMap<RecordId, Arc<LimitState>>>,
     pub(crate) claims: BTreeMap<ClaimId, Arc<ClaimState>>,
     pub(crate) recipes: BTreeMap<RecipeId, ClaimId>,
     /// Claims with an open round, in the order these were opened.
@@ -101,6 +105,7 @@ impl State {
             vouches: BTreeMap::new(),
             disclosures: BTreeMap::new(),
             posts: posts::Posts::default(),
+            limits: Arc::default(),
             claims: BTreeMap::new(),
             recipes: BTreeMap::from([(genesis.challenge.base.id(), genesis.base_claim())]),
             docket: Vec::new(),

@@ -173,6 +173,9 @@ impl State {
         if let Some(forecast) = &post.forecast {
             self.note_spec(record, forecast, height);
         }
+        if let Some(bound) = &post.bound {
+            self.note_limit(record, bound, height);
+        }
         Ok(())
     }
 

@@ -92,6 +92,8 @@ def apply_post(state: State, record: Record, post: Post, height: int) -> None:
             del posts.specs[oldest]
         posts.specs[record.id] = Spec(author, height, *post.forecast)
         state.history = tagged("assay history v1", state.history, b"spec", record.id, le64(height))
+    if post.is_limit:
+        state.history = tagged("assay history v1", state.history, b"limit", record.id, le64(height))
 
 
 def check_citations(state: State, cites: list[bytes]) -> None:
