@@ -265,7 +265,7 @@ async fn a_search_goes_on_after_a_restart_as_if_there_had_been_none() {
 async fn no_budget_is_overdrawn() {
     for (limits, tries) in [
         (Limits { measuring_s: 30, ..Limits::default() }, 3),
-        (Limits { watts: 1_000, watt_hours: 10, ..Limits::default() }, 4),
+        (Limits { watts: 1_000, watt_hours: 10, ..Limits::default() }, 5),
         (Limits { messages: 0, ..Limits::default() }, 0),
         (Limits { measuring_s: 0, ..Limits::default() }, 0),
     ] {
