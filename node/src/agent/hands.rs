@@ -1,6 +1,7 @@
 //! The agent's hands in a running node: ledger, board, worker, and the node's own key.
 
 use super::action::{Experiment, Finding, PlanDraft};
+use super::quarantine::Untrusted;
 use super::service::{Attempt, Report, Sight, World};
 use super::view::{ClaimSeen, Knob, OpenPlan, Rules, Start, Trial, TrialResult, Variant};
 use super::workshop::{SHELF_MAX, Workshop};
@@ -27,6 +28,8 @@ use std::time::Duration;
 
 /// Most claims in a view.
 const CLAIMS_MAX: usize = 64;
+/// Posts of others that are offered to a reader.
+const TEXTS_MAX: usize = 16;
 /// Trials that a report lists.
 const LISTED_MAX: usize = 40;
 
@@ -75,6 +78,7 @@ impl Hands {
             open_plans: open_plans.collect(),
             dead_ends: dead_ends.map(|end| end.levers).collect(),
             claims: claims(&state, setting.me),
+            texts: self.texts(),
             rules: Rules {
                 gain_ppm: rules.significance.gain_ppm,
                 pairs: rules.measurement.pairs,
@@ -82,6 +86,12 @@ impl Hands {
             },
             knobs,
         })
+    }
+
+    /// What others said last, for a reader that has no tools.
+    fn texts(&self) -> Vec<Untrusted> {
+        let said = self.author.ledger.board().latest_of_others(self.me(), TEXTS_MAX);
+        said.iter().map(Untrusted::post).collect()
     }
 
     /// What may be turned from a start: looked up once for each, so that a search is not moved about by

@@ -14,6 +14,15 @@
 //! more. What other peers wrote is not in a view: it has what the node counted, measured or looked up by
 //! itself.
 //!
+//! | file | holds |
+//! |---|---|
+//! | `view`, `action` | what a policy sees and may ask for, and what of it passes |
+//! | `service`, `journal`, `budget` | the loop, where its search stands, what it spent |
+//! | `control`, `settings`, `start` | the operator's switch and decisions |
+//! | `hands`, `workshop` | acting in the node: posts, claims, trials; knobs, and recipes made of them |
+//! | `searcher`, [`planner`] | the policies: successive halving; the node's own model |
+//! | [`quarantine`] | reading what others wrote, by a call without tools |
+//!
 //! The words of a variant, its levers and their choices, are the node's own as well: kernels of others
 //! are called by the first digits of their hash, never by the names that their authors gave them.
 
@@ -22,6 +31,8 @@ mod budget;
 mod control;
 mod hands;
 mod journal;
+pub mod planner;
+pub mod quarantine;
 mod searcher;
 mod service;
 mod settings;

@@ -26,7 +26,7 @@ const FIRST_PAIRS: u32 = 4;
 /// Most variants in the first rung.
 const SINGLES_MAX: usize = 16;
 /// Most variants in the second.
-const COMBINED_MAX: usize = 6;
+const COMBINED_MAX: usize = 4;
 /// Best single settings that go on to it.
 const BEST_SINGLES: usize = 2;
 /// Seconds of measuring below which no trial is begun.

@@ -6,6 +6,8 @@ use super::action::{
 use super::budget::{Purse, Unpaid};
 use super::control::Control;
 use super::journal::Journal;
+use super::planner::{LocalModel, Planner, PlannerOptions, Transcript};
+use super::quarantine::Untrusted;
 use super::searcher::{Searcher, TRIAL_SECONDS_MIN};
 use super::settings::{PolicyKind, Settings};
 use super::view::{
@@ -48,6 +50,8 @@ pub struct Sight {
     pub open_plans: Vec<OpenPlan>,
     /// Claims, newest first.
     pub claims: Vec<ClaimSeen>,
+    /// What others said last, for policies that read.
+    pub texts: Vec<Untrusted>,
     /// What is worth claiming.
     pub rules: Rules,
 }
@@ -143,6 +147,7 @@ pub struct Agent<W> {
     purse: Purse,
     journal: Journal,
     journal_path: PathBuf,
+    folder: PathBuf,
     policy: Option<(PolicyKind, Box<dyn Policy>)>,
 }
 
@@ -176,6 +181,7 @@ impl<W: World> Agent<W> {
             journal: Journal::read(&journal_path).map_err(failed("journal.json"))?,
             control,
             journal_path,
+            folder: folder.to_owned(),
             policy: None,
         })
     }
@@ -201,7 +207,7 @@ impl<W: World> Agent<W> {
     }
 
     async fn step(&mut self, runs: watch::Receiver<bool>) -> Result<Next, AgentError> {
-        let sight = match self.world.look(self.journal.start).await {
+        let mut sight = match self.world.look(self.journal.start).await {
             Ok(sight) => sight,
             Err(reason) => {
                 self.tell("waiting", &reason);
@@ -216,8 +222,9 @@ impl<W: World> Agent<W> {
             self.note(format!("a search begins from {}", named(sight.frontier.claim, ratio)));
             return Ok(Next::Go);
         }
+        let texts = std::mem::take(&mut sight.texts);
         let view = self.view(sight, start);
-        let Some(Decision { action, why }) = self.decide(&view).await else {
+        let Some((view, Decision { action, why })) = self.decide(view, texts).await else {
             return Ok(Next::Pause);
         };
         if !*runs.borrow() {
@@ -262,35 +269,37 @@ impl<W: World> Agent<W> {
             claimed: journal.claimed.clone(),
             published: journal.published,
             claims,
+            notices: Vec::new(),
             budget: self.purse.left(now_ms),
             rules,
         }
     }
 
-    /// Asks the policy, which may think for long, off the node's own threads.
-    async fn decide(&mut self, view: &View) -> Option<Decision> {
+    /// Asks the policy, which may read and think for long, off the node's own threads.
+    async fn decide(&mut self, mut view: View, texts: Vec<Untrusted>) -> Option<(View, Decision)> {
         let settings = self.control.settings();
         let known = self.policy.take().filter(|(kind, _)| *kind == settings.policy);
-        let (kind, mut policy) = match known {
-            Some(known) => known,
-            None => (settings.policy, policy_of(&settings)?),
-        };
-        let view = view.clone();
+        let (kind, folder, runs) = (settings.policy, self.folder.clone(), self.control.runs());
         let thought = tokio::task::spawn_blocking(move || {
+            let mut policy = match known {
+                Some((_, policy)) => policy,
+                None => policy_of(&settings, &folder, runs)?,
+            };
+            view.notices = policy.read(&texts, view.now_ms);
             let decision = policy.next(&view);
-            (policy, decision)
+            Ok::<_, String>((policy, view, decision))
         });
-        match thought.await {
-            Ok((policy, decision)) => {
+        let reason = match thought.await {
+            Ok(Ok((policy, view, decision))) => {
                 self.policy = Some((kind, policy));
-                Some(decision)
+                return Some((view, decision));
             }
-            Err(error) => {
-                tracing::error!(%error, "the agent's policy failed");
-                self.tell("waiting", "its policy failed; it is made afresh");
-                None
-            }
-        }
+            Ok(Err(reason)) => reason,
+            Err(error) => format!("its policy failed and is made afresh: {error}"),
+        };
+        tracing::warn!("agent: {reason}");
+        self.tell("waiting", &reason);
+        None
     }
 
     async fn carry_out(
@@ -433,11 +442,31 @@ impl From<Unpaid> for Failed {
     }
 }
 
-/// The policy that the operator chose; none is off.
-fn policy_of(settings: &Settings) -> Option<Box<dyn Policy>> {
+/// The policy that the operator chose.
+///
+/// # Errors
+///
+/// Why there is none.
+fn policy_of(
+    settings: &Settings,
+    folder: &Path,
+    runs: watch::Receiver<bool>,
+) -> Result<Box<dyn Policy>, String> {
     match settings.policy {
-        PolicyKind::Off => None,
-        PolicyKind::Searcher => Some(Box::new(Searcher::new(settings.seed))),
+        PolicyKind::Off => Err("its policy is off".to_owned()),
+        PolicyKind::Searcher => Ok(Box::new(Searcher::new(settings.seed))),
+        PolicyKind::Planner => {
+            let model = LocalModel::open(settings.model.as_deref());
+            let model = model.map_err(|error| format!("the planner has no model: {error}"))?;
+            let options = PlannerOptions {
+                seed: settings.seed,
+                lock: Some(crate::measure::lock::default_path()),
+                stop: Arc::new(move || !*runs.borrow()),
+                ..PlannerOptions::default()
+            };
+            let transcript = folder.parent().map(Transcript::of);
+            Ok(Box::new(Planner::new(model, options, transcript)))
+        }
     }
 }
 

@@ -14,6 +14,8 @@ pub enum PolicyKind {
     Off,
     /// Successive halving over kernels, their constants, draft length and quantisation
     Searcher,
+    /// The node's own model, which chooses among calls that are allowed
+    Planner,
 }
 
 impl PolicyKind {
@@ -23,6 +25,7 @@ impl PolicyKind {
         match self {
             Self::Off => "off",
             Self::Searcher => "searcher",
+            Self::Planner => "planner",
         }
     }
 }
@@ -39,6 +42,8 @@ pub struct Settings {
     pub seed: u64,
     /// Folders of kernel bundles that a search may take kernels from, besides those on the ledger.
     pub bundles: Vec<PathBuf>,
+    /// Checkpoint that the planner asks; none means the embedded one.
+    pub model: Option<PathBuf>,
     /// What may be spent.
     pub limits: Limits,
 }

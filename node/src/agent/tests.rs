@@ -114,6 +114,7 @@ impl World for Machine {
             dead_ends: self.dead_ends.clone(),
             open_plans: self.open_plans.clone(),
             claims: if claimed { vec![claim] } else { Vec::new() },
+            texts: Vec::new(),
             rules: Rules { gain_ppm: 30_000, pairs: 12, pairs_max: 64 },
         };
         Box::pin(async move { Ok(sight) })

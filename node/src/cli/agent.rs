@@ -2,7 +2,9 @@
 
 use super::client::Client;
 use super::output::{Format, fields, print};
+use crate::agent::planner::{Entry, Transcript};
 use crate::agent::{AgentStatus, Limits, Order, PolicyKind, Settings};
+use crate::text::line;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,6 +26,9 @@ pub struct AgentArgs {
     /// for several
     #[arg(long, value_name = "DIR")]
     agent_bundles: Vec<PathBuf>,
+    /// Checkpoint that the planner asks: an instruct model; the embedded one, which has no skill, at first
+    #[arg(long, value_name = "DIR")]
+    agent_model: Option<PathBuf>,
     /// Where a search draws its lots from
     #[arg(long, value_name = "N")]
     agent_seed: Option<u64>,
@@ -61,6 +66,7 @@ impl AgentArgs {
                 true => before.bundles.clone(),
                 false => self.agent_bundles,
             },
+            model: self.agent_model.or_else(|| before.model.clone()),
             limits: Limits {
                 measuring_s: self.agent_minutes.map_or(kept.measuring_s, |m| m.saturating_mul(60)),
                 watts: self.agent_watts.unwrap_or(kept.watts),
@@ -92,6 +98,12 @@ pub enum AgentCommand {
     Stop,
     /// Print what it does and why, what it spent, and what it did last
     Status,
+    /// Print what the planner was asked, what it answered, and what came of it
+    Transcript {
+        /// How many of the latest lines
+        #[arg(long, default_value_t = 20)]
+        lines: usize,
+    },
     /// Let it act, and follow what it does until Ctrl-C
     #[command(after_help = "Example:
   assay agent run --policy searcher --once")]
@@ -111,6 +123,10 @@ pub enum AgentCommand {
 ///
 /// When no node runs in the home folder, or it refuses.
 pub fn run(home: &Path, command: AgentCommand, format: Format) -> anyhow::Result<()> {
+    if let AgentCommand::Transcript { lines } = command {
+        // The file is there whether the node runs or not.
+        return print(format, &Transcript::of(home).latest(lines)?, |entries| told(entries));
+    }
     let client = Client::find(home, TIMEOUT)?;
     let order = |order: Order| -> anyhow::Result<()> {
         let status: AgentStatus = client.post("/api/agent", &order)?;
@@ -123,8 +139,22 @@ pub fn run(home: &Path, command: AgentCommand, format: Format) -> anyhow::Result
             let status: AgentStatus = client.get("/api/agent")?;
             print(format, &status, shown)
         }
+        AgentCommand::Transcript { .. } => Ok(()),
         AgentCommand::Run { policy, once } => follow(&client, policy, once, format),
     }
+}
+
+/// The transcript in lines. The model's words are shown as they are, but cannot command a terminal.
+fn told(entries: &[Entry]) -> String {
+    let lines = entries.iter().map(|entry| match entry {
+        Entry::Chosen(choice) => format!("chose    {}", line(&choice.why)),
+        Entry::Outcome { outcome, .. } => format!("outcome  {}", line(outcome)),
+        Entry::Read { text, reading, fault, .. } => match (reading, fault) {
+            (_, Some(fault)) => format!("read     {}: {}", &text[..8.min(text.len())], line(fault)),
+            (reading, None) => format!("read     {}: {reading:?}", &text[..8.min(text.len())]),
+        },
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Starts the agent and prints what it does as it does it.
