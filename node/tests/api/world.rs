@@ -1,6 +1,7 @@
 //! A ledger made to order, and a daemon that shows it.
 
 use super::samples::{Truth, measurement};
+use assay_node::agent::{AgentStatus, Order, PolicyKind};
 use assay_node::api::{
     ClaimAccepted, ClaimRequest, FetchRequest, Fetched, MeasureRequest, MeasuringLock, PeerRow,
     PostRequest, Said, Statement, Status, SubmitError, View,
@@ -416,6 +417,7 @@ impl View for Daemon {
             standing: Some(14),
             doing: "Idle.".to_owned(),
             reason: "No claim on the docket needs a seat of this node.".to_owned(),
+            agent: "searcher, stopped".to_owned(),
             measuring_lock: MeasuringLock::Elsewhere,
             null_claims: true,
             disk_bytes: 36_201_472,
@@ -487,6 +489,15 @@ impl View for Daemon {
             Statement::Leave => Ok(Said { record: RecordId([6; 32]) }),
             _ => Err(SubmitError::Refused("the network cannot spare it".to_owned())),
         }
+    }
+
+    fn agent(&self) -> AgentStatus {
+        AgentStatus { policy: PolicyKind::Searcher, ..AgentStatus::default() }
+    }
+
+    fn order_agent(&self, order: Order) -> Result<AgentStatus, SubmitError> {
+        let running = matches!(order, Order::Start { .. });
+        Ok(AgentStatus { running, ..self.agent() })
     }
 
     fn export(&self) -> BoxStream<'static, io::Result<Bytes>> {
