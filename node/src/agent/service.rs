@@ -241,7 +241,10 @@ impl<W: World> Agent<W> {
             Err(failed) => {
                 let said = failed.to_string();
                 self.tell("waiting", &said);
-                self.note(format!("{}: {said}", doing(&action)));
+                // It shows in the status for as long as it lasts, and would fill the notes.
+                if !matches!(failed, Failed::Exhausted(_)) {
+                    self.note(format!("{}: {said}", doing(&action)));
+                }
                 (Next::Rest, said)
             }
         };
@@ -349,26 +352,18 @@ impl<W: World> Agent<W> {
         experiment: &Experiment,
         mut runs: watch::Receiver<bool>,
     ) -> Result<String, Failed> {
-        let bytes = self.world.bytes_of(start, &experiment.variant);
-        let (least, most) = (TRIAL_SECONDS_MIN, TRIAL_SECONDS_MAX);
-        let paid = self.purse.pay_measuring(now_ms, least, most)?;
-        let disk = self.purse.pay_disk(now_ms, bytes);
-        let attempt = match &disk {
-            Ok(()) => {
-                let stop = Box::pin(async move {
-                    // A switch that is gone is as good a reason to stop.
-                    let _ = runs.wait_for(|runs| !*runs).await;
-                });
-                let within = Duration::from_secs(paid);
-                self.world.attempt(start, experiment, within, stop).await
-            }
-            // A variant that does not fit is as good as one that cannot be made.
-            Err(unpaid) => Attempt {
-                result: Some(TrialResult::Failed),
-                worked: Duration::ZERO,
-                said: unpaid.to_string(),
-            },
-        };
+        // What was measured before is on disk already.
+        if self.journal.last(&experiment.variant).is_none() {
+            let bytes = self.world.bytes_of(start, &experiment.variant);
+            self.purse.pay_disk(now_ms, bytes)?;
+        }
+        let paid = self.purse.pay_measuring(now_ms, TRIAL_SECONDS_MIN, TRIAL_SECONDS_MAX)?;
+        let stop = Box::pin(async move {
+            // A switch that is gone is as good a reason to stop.
+            let _ = runs.wait_for(|runs| !*runs).await;
+        });
+        let within = Duration::from_secs(paid);
+        let attempt = self.world.attempt(start, experiment, within, stop).await;
         self.purse.settle_measuring(paid, attempt.worked)?;
         if let Some(result) = attempt.result {
             let Experiment { variant, pairs } = experiment.clone();

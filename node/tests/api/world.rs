@@ -227,14 +227,13 @@ impl World {
     ) -> ClaimId {
         let parent = parent.unwrap_or_else(|| self.state.base_claim());
         let result_seal = opening_seal(peer(author), recipe.id(), &[7; 32], own_ppm, false);
-        let summary = summary.to_owned();
         let record = self.sign(
             author,
             Body::Claim(Claim {
                 recipe,
                 parent,
                 result_seal,
-                summary,
+                summary: summary.to_owned(),
                 hardware_class: CLASS.to_owned(),
                 cites: self.cites.clone(),
             }),
@@ -371,10 +370,8 @@ impl World {
 }
 
 fn post_body(record: &Record) -> Option<BlobHash> {
-    match &record.body {
-        Body::Post(post) => Some(post.body),
-        _ => None,
-    }
+    let Body::Post(post) = &record.body else { return None };
+    Some(post.body)
 }
 
 /// The daemon's side of the pages, over a fixed ledger.
@@ -496,8 +493,7 @@ impl View for Daemon {
     }
 
     fn order_agent(&self, order: Order) -> Result<AgentStatus, SubmitError> {
-        let running = matches!(order, Order::Start { .. });
-        Ok(AgentStatus { running, ..self.agent() })
+        Ok(AgentStatus { running: order != Order::Stop, ..self.agent() })
     }
 
     fn export(&self) -> BoxStream<'static, io::Result<Bytes>> {
