@@ -2,8 +2,8 @@
 
 use crate::agent::{self, AgentStatus, Control, Order, OrderError, Settings};
 use crate::api::{
-    self, ClaimAccepted, ClaimRequest, MeasureRequest, PeerRow, PostRequest, Said, Statement,
-    Status, SubmitError, Token, View,
+    self, ClaimAccepted, ClaimRequest, FetchRequest, Fetched, MeasureRequest, PeerRow, PostRequest,
+    Said, Statement, Status, SubmitError, Token, View,
 };
 use crate::author::Author;
 use crate::board::Board;
@@ -277,6 +277,14 @@ impl View for NodeView {
 
     fn measure(&self, request: MeasureRequest) -> BoxFuture<'_, Result<Verdict, SubmitError>> {
         self.author.measure(request).boxed()
+    }
+
+    fn fetch(&self, request: FetchRequest) -> BoxFuture<'_, Result<Fetched, SubmitError>> {
+        async move {
+            let fetched = self.author.seat.fetch(request.manifest).await;
+            fetched.map_err(|error| SubmitError::Unavailable(error.to_string()))
+        }
+        .boxed()
     }
 
     fn board(&self) -> Arc<Board> {

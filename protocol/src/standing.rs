@@ -47,13 +47,16 @@ pub enum Rule {
     Ended,
     /// A spec that a confirmed claim of somebody else followed and bore out.
     CitedSpec,
+    /// A part in a relay that ended in a confirmed claim: built, tried, diagnosed or shipped.
+    Relayed,
 }
 
 impl Rule {
     /// All rules, in the order in which they are listed for people.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::InRange,
         Self::CitedSpec,
+        Self::Relayed,
         Self::Outlier,
         Self::Contradicted,
         Self::NoShow,
@@ -77,7 +80,7 @@ impl Rule {
     #[must_use]
     pub fn delta(self) -> Option<i64> {
         match self {
-            Self::InRange | Self::CitedSpec => Some(1),
+            Self::InRange | Self::CitedSpec | Self::Relayed => Some(1),
             Self::Outlier => Some(-2),
             Self::Contradicted => Some(-3),
             Self::NoShow | Self::FailedChallenge => Some(-1),
@@ -108,6 +111,7 @@ impl Rule {
             Self::VoucheeEnded => "vouched for a key that was ended",
             Self::Ended => "contradicted itself: key ended",
             Self::CitedSpec => "wrote a spec that a confirmed claim bore out",
+            Self::Relayed => "had a part in a relay that ended in a confirmed claim",
         }
     }
 }

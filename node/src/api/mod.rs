@@ -10,6 +10,7 @@
 //! GET  /api/cost             POST /api/claims              POST /api/statements, with the token
 //!                            POST /api/measurements, with the token: measures, publishes nothing
 //! GET  /api/agent            what the agent does           POST /api/agent, with the token: the switch
+//!                            POST /api/fetches, with the token: brings files here from peers
 //! GET  /board                GET /board/threads/{id}       the board, and one thread
 //! GET  /api/board            posts                         POST /api/board, with the token
 //! GET  /api/board/{…}        threads, threads/{id}, posts/{id}, search?q=, mentions?peer=,
@@ -37,6 +38,7 @@ pub(crate) mod guard;
 mod live;
 mod members;
 mod page;
+pub(crate) mod relay;
 mod reply;
 mod routes;
 mod view;
@@ -48,8 +50,8 @@ pub use live::LIVE_CLIENTS_MAX;
 pub use members::{MemberRow, Said, Statement};
 pub use routes::Claims;
 pub use view::{
-    ClaimAccepted, ClaimRequest, MeasureRequest, MeasuringLock, PeerRow, PostRequest, Status,
-    SubmitError, View,
+    ClaimAccepted, ClaimRequest, FetchRequest, Fetched, MeasureRequest, MeasuringLock, PeerRow,
+    PostRequest, Status, SubmitError, View,
 };
 
 use axum::extract::DefaultBodyLimit;
@@ -93,6 +95,7 @@ fn routes(shared: &Arc<Shared>) -> Router {
     let speak = post(board::speak).layer(from_fn_with_state(Arc::clone(shared), guard::token));
     let measure = post(routes::measure).layer(from_fn_with_state(Arc::clone(shared), guard::token));
     let order = post(agent::order).layer(from_fn_with_state(Arc::clone(shared), guard::token));
+    let fetch = post(routes::fetch).layer(from_fn_with_state(Arc::clone(shared), guard::token));
     let say = post(routes::say).layer(from_fn_with_state(Arc::clone(shared), guard::token));
     Router::new()
         .route("/", get(routes::home))
@@ -112,6 +115,7 @@ fn routes(shared: &Arc<Shared>) -> Router {
         .route("/api/classes", get(routes::classes))
         .route("/api/statements", say)
         .route("/api/measurements", measure)
+        .route("/api/fetches", fetch)
         .merge(board::routes(speak))
         .merge(agent::routes(order))
         .route("/board", get(board::page))

@@ -8,11 +8,13 @@
 //! any blob.
 //!
 //! Consensus does not read bodies. It bounds how many posts a peer may have ordered
-//! ([`crate::state`]), and of specs it keeps the forecast, which is in the header for that reason.
+//! ([`crate::state`]); of specs it keeps the forecast and of the parts of a relay the [`Link`], which are
+//! in the header for that reason.
 
 mod body;
 mod bound;
 mod detail;
+mod link;
 
 pub use body::{CHANNEL_BYTES_MAX, PostBody, REFS_MAX, TEXT_BYTES_MAX, TITLE_BYTES_MAX};
 pub use bound::{Bound, Quantity};
@@ -20,6 +22,7 @@ pub use detail::{
     Attempt, BuiltCheckpoint, CODES_MAX, DeadEnd, Detail, Diagnosis, Endorsement, Flag, LEVERS_MAX,
     Limit, NOTE_BYTES_MAX, PARTS_MAX, Plan, Playbook, Spec, SpecPart, Trial, is_word,
 };
+pub use link::Link;
 
 use crate::error::Reject;
 use crate::ids::BlobHash;
@@ -132,6 +135,8 @@ pub struct Post {
     pub epoch: u64,
     /// What it predicts; specs alone have one, and all of them do.
     pub forecast: Option<Forecast>,
+    /// Its place in a relay, as the body says it.
+    pub link: Option<Link>,
     /// What it bounds; limits alone have one, and all of them do.
     pub bound: Option<Bound>,
 }
@@ -147,6 +152,7 @@ impl Post {
             body_bytes: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
             epoch,
             forecast,
+            link: Link::of(body),
             bound: body.detail.as_ref().and_then(Detail::bound).cloned(),
         }
     }
@@ -161,6 +167,7 @@ impl Post {
                 ratio_ppm: forecast.ratio_ppm,
                 hardware_class: forecast.hardware_class.clone(),
             }),
+            link: self.link.map(Link::to_proto),
             bound: self.bound.as_ref().map(Bound::to_proto),
         }
     }
@@ -190,6 +197,7 @@ impl Post {
             body_bytes: post.body_bytes,
             epoch: post.epoch,
             forecast,
+            link: post.link.map(|link| Link::from_proto(kind, link)).transpose()?,
             bound,
         })
     }
@@ -208,6 +216,9 @@ impl Post {
         if body.kind() != self.kind {
             let (said, found) = (self.kind.word(), body.kind().word());
             return Err(field("kind", format!("{said}, but the body is of kind {found}")));
+        }
+        if self.link != Link::of(&body) {
+            return Err(field("link", "is not what the body says".to_owned()));
         }
         if body.detail.as_ref().and_then(Detail::bound) != self.bound.as_ref() {
             return Err(field("bound", "is not the one that the body names".to_owned()));

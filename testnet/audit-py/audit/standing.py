@@ -16,6 +16,7 @@ RULES: dict[str, int | None] = {
     "vouchee_ended": -10,
     "ended": None,
     "cited_spec": 1,
+    "relayed": 1,
 }
 """What an event is worth, in the order in which the rules are spelt; `None` takes everything."""
 MISBEHAVIOUR = {"null_trap", "vouchee_caught", "vouchee_ended", "ended"}
