@@ -2,6 +2,7 @@
 
 use assay_node::cli::output::{Format, print};
 use assay_testnet::attack::{self, AttackOptions};
+use assay_testnet::reversals::{self, ReversalOptions};
 use assay_testnet::search::{self, SearchOptions};
 use assay_testnet::sim::{dissent, gate};
 use assay_testnet::up::{self, UpOptions};
@@ -48,6 +49,22 @@ enum Command {
         #[arg(value_name = "NAME")]
         names: Vec<String>,
         /// Full committees with the testnet's number of pairs
+        #[arg(long)]
+        long: bool,
+        /// Where the draws start
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        seed: u64,
+        /// How to print the result
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Measure again three things that were held to be settled: the int4 floor, the bigger drafter, a
+    /// drafter on other numerics
+    #[command(after_help = "Examples:
+  assay-testnet reversals
+  assay-testnet reversals --long --format json      committees of three seats")]
+    Reversals {
+        /// Committees of three seats
         #[arg(long)]
         long: bool,
         /// Where the draws start
@@ -119,6 +136,9 @@ fn main() -> ExitCode {
         Command::Up { keep, once: _, format, dir } => up::run(UpOptions { keep, format, dir }),
         Command::Attack { names, long, seed, format } => {
             attack::run(&AttackOptions { names, long, seed, format })
+        }
+        Command::Reversals { long, seed, format } => {
+            reversals::run(&ReversalOptions { long, seed, format })
         }
         Command::Search { minutes, seed, format, dir } => {
             search::run(&SearchOptions { minutes, seed, format, dir })

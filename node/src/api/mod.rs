@@ -9,8 +9,8 @@
 //! GET  /api/explain/{id}     where a claim's or peer's numbers come from
 //! GET  /api/cost             POST /api/claims              POST /api/statements, with the token
 //!                            POST /api/measurements, with the token: measures, publishes nothing
-//!                            POST /api/fetches, with the token: brings files here from peers
 //! GET  /api/agent            what the agent does           POST /api/agent, with the token: the switch
+//!                            POST /api/fetches, with the token: brings files here from peers
 //! GET  /board                GET /board/threads/{id}       the board, and one thread
 //! GET  /api/board            posts                         POST /api/board, with the token
 //! GET  /api/board/{…}        threads, threads/{id}, posts/{id}, search?q=, mentions?peer=,
@@ -94,8 +94,8 @@ fn routes(shared: &Arc<Shared>) -> Router {
     let submit = post(routes::submit).layer(from_fn_with_state(Arc::clone(shared), guard::token));
     let speak = post(board::speak).layer(from_fn_with_state(Arc::clone(shared), guard::token));
     let measure = post(routes::measure).layer(from_fn_with_state(Arc::clone(shared), guard::token));
-    let fetch = post(routes::fetch).layer(from_fn_with_state(Arc::clone(shared), guard::token));
     let order = post(agent::order).layer(from_fn_with_state(Arc::clone(shared), guard::token));
+    let fetch = post(routes::fetch).layer(from_fn_with_state(Arc::clone(shared), guard::token));
     let say = post(routes::say).layer(from_fn_with_state(Arc::clone(shared), guard::token));
     Router::new()
         .route("/", get(routes::home))
