@@ -84,7 +84,8 @@ fn a_stop_ends_a_choice_at_the_next_token() {
     let options = PlannerOptions { stop: Arc::new(stop), ..options() };
     let (mut planner, _) = planner_of(|_| CLAIM.to_owned(), options, None);
     let decision = planner.next(&view(Vec::new()));
-    assert_eq!((decision.action, looked.load(Ordering::SeqCst)), (Action::Wait, 5));
+    // Five tokens; and once more, because a stopped agent does not remember that it waits.
+    assert_eq!((decision.action, looked.load(Ordering::SeqCst)), (Action::Wait, 6));
     assert!(decision.why.ends_with("stopped"), "{}", decision.why);
 }
 
