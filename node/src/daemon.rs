@@ -11,11 +11,13 @@ use crate::driver::{Driver, PeerBook};
 use crate::embedded::Embedded;
 use crate::fetch::Fetcher;
 use crate::home::{Home, HomeLock, NetworkFile};
+use crate::host;
 use crate::ledger::Ledger;
 use crate::measure;
 use crate::net::{self, NetConfig, NetHandle};
 use crate::nulls::Nulls;
 use crate::ordering::Ordering;
+use crate::roles::{Facts, roles};
 use crate::seat::{FETCH_PATIENCE, Measuring, Seat};
 use crate::storage::{Blobs, Store};
 use anyhow::Context;
@@ -120,7 +122,8 @@ impl Node {
         let author = Author { ledger: Arc::clone(&ledger), seat, key: home.key().clone() };
         let nulls = nulls.map(|(fetcher, blobs)| Nulls::new(author.clone(), fetcher, blobs));
         let null_claims = nulls.is_some();
-        let view = Arc::new(NodeView { author, net: net.clone(), blobs, book, null_claims });
+        let disk = home.path().to_owned();
+        let view = Arc::new(NodeView { author, net: net.clone(), blobs, book, null_claims, disk });
 
         let token = home.new_token()?;
         let url = format!("http://{}", listener.local_addr()?);
@@ -205,11 +208,29 @@ struct NodeView {
     blobs: Blobs,
     book: Arc<PeerBook>,
     null_claims: bool,
+    /// The home folder.
+    disk: PathBuf,
 }
 
 impl NodeView {
     fn ledger(&self) -> &Arc<Ledger> {
         &self.author.ledger
+    }
+
+    /// What the node knows of itself.
+    fn facts(&self, state: &State) -> Facts {
+        let me = self.ledger().with(|peer| peer.me());
+        let class = self.author.seat.class();
+        let own = state.classes().of(me);
+        let base = self.blobs.manifest(state.genesis().challenge.base.checkpoint);
+        Facts {
+            is_member: state.members().get(&me).is_some_and(|member| member.is_active()),
+            times_its_class: own.is_none() || own == class.as_deref(),
+            class,
+            memory_bytes: host::memory_bytes(),
+            disk_bytes: host::free_bytes(&self.disk),
+            base_bytes: base.ok().map(|manifest| manifest.bytes()),
+        }
     }
 }
 
@@ -237,6 +258,7 @@ impl View for NodeView {
             peers: self.book.connected(),
             class: self.author.seat.class(),
             standing: member.filter(|m| m.is_active()).map(|member| member.standing),
+            roles: roles(&self.facts(&state)),
             doing,
             reason,
             measuring_lock: self.author.seat.lock(),

@@ -13,5 +13,6 @@ pub mod attack;
 pub mod claims;
 pub mod layout;
 pub mod nodes;
+pub mod scenario;
 pub mod sim;
 pub mod up;

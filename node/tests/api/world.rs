@@ -412,6 +412,7 @@ impl View for Daemon {
             height: state.height(),
             head: state.head(),
             peers: 3,
+            roles: Vec::new(),
             class: Some("cpu-llvmpipe-20".to_owned()),
             standing: Some(14),
             doing: "Idle.".to_owned(),
