@@ -2,6 +2,7 @@
 
 use assay_node::cli::output::{Format, print};
 use assay_testnet::attack::{self, AttackOptions};
+use assay_testnet::reversals::{self, ReversalOptions};
 use assay_testnet::scenario::Scenario;
 use assay_testnet::sim::{dissent, gate};
 use assay_testnet::up::{self, UpOptions};
@@ -61,6 +62,22 @@ enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+    /// Measure again three things that were held to be settled: the int4 floor, the bigger drafter, a
+    /// drafter on other numerics
+    #[command(after_help = "Examples:
+  assay-testnet reversals
+  assay-testnet reversals --long --format json      committees of three seats")]
+    Reversals {
+        /// Committees of three seats
+        #[arg(long)]
+        long: bool,
+        /// Where the draws start
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        seed: u64,
+        /// How to print the result
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
     /// Simulate the rules over many claims from one seed
     #[command(subcommand)]
     Sim(Sim),
@@ -107,6 +124,9 @@ fn main() -> ExitCode {
         }
         Command::Attack { names, long, seed, format } => {
             attack::run(&AttackOptions { names, long, seed, format })
+        }
+        Command::Reversals { long, seed, format } => {
+            reversals::run(&ReversalOptions { long, seed, format })
         }
         Command::Sim(Sim::Dissent { claims, seed, format }) => {
             let report = dissent::run(dissent::config(claims), seed, |step| eprintln!("{step}"));
