@@ -9,6 +9,7 @@
 //! | [`reversals`] | three things held to be settled, measured again |
 //! | [`sim`] | what the rules let pass and miss, over many simulated claims |
 //! | [`scenario`] | the relay, the debunking, the ruling and the outside agent |
+//! | [`search`] | a node's agent finds, claims and gets ledgered what a poor baseline leaves |
 //! | [`up`] | `assay-testnet up`, from an empty folder to an audited ledger |
 
 pub mod attack;
@@ -17,5 +18,6 @@ pub mod layout;
 pub mod nodes;
 pub mod reversals;
 pub mod scenario;
+pub mod search;
 pub mod sim;
 pub mod up;
