@@ -12,11 +12,13 @@ use crate::driver::{Driver, PeerBook};
 use crate::embedded::Embedded;
 use crate::fetch::Fetcher;
 use crate::home::{Home, HomeLock, NetworkFile};
+use crate::host;
 use crate::ledger::Ledger;
 use crate::measure;
 use crate::net::{self, NetConfig, NetHandle};
 use crate::nulls::Nulls;
 use crate::ordering::Ordering;
+use crate::roles::{Facts, roles};
 use crate::seat::{FETCH_PATIENCE, Measuring, Seat};
 use crate::storage::{Blobs, Store};
 use anyhow::Context;
@@ -126,8 +128,9 @@ impl Node {
         let null_claims = nulls.is_some();
         let (agent, acting) =
             agent::start(home.path().join("agent"), options.agent, author.clone(), for_agent)?;
-        let net_of_view = net.clone();
-        let view = Arc::new(NodeView { author, net: net_of_view, blobs, book, null_claims, agent });
+        let (net_of_view, disk) = (net.clone(), home.path().to_owned());
+        let view =
+            Arc::new(NodeView { author, net: net_of_view, blobs, book, null_claims, agent, disk });
 
         let token = home.new_token()?;
         let url = format!("http://{}", listener.local_addr()?);
@@ -214,11 +217,29 @@ struct NodeView {
     book: Arc<PeerBook>,
     null_claims: bool,
     agent: Arc<Control>,
+    /// The home folder.
+    disk: PathBuf,
 }
 
 impl NodeView {
     fn ledger(&self) -> &Arc<Ledger> {
         &self.author.ledger
+    }
+
+    /// What the node knows of itself.
+    fn facts(&self, state: &State) -> Facts {
+        let me = self.ledger().with(|peer| peer.me());
+        let class = self.author.seat.class();
+        let own = state.classes().of(me);
+        let base = self.blobs.manifest(state.genesis().challenge.base.checkpoint);
+        Facts {
+            is_member: state.members().get(&me).is_some_and(|member| member.is_active()),
+            times_its_class: own.is_none() || own == class.as_deref(),
+            class,
+            memory_bytes: host::memory_bytes(),
+            disk_bytes: host::free_bytes(&self.disk),
+            base_bytes: base.ok().map(|manifest| manifest.bytes()),
+        }
     }
 }
 
@@ -246,6 +267,7 @@ impl View for NodeView {
             peers: self.book.connected(),
             class: self.author.seat.class(),
             standing: member.filter(|m| m.is_active()).map(|member| member.standing),
+            roles: roles(&self.facts(&state)),
             doing,
             reason,
             agent: self.agent.status().line(),
