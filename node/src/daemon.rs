@@ -1,5 +1,6 @@
 //! A running node: start-up order, supervised tasks, clean shutdown.
 
+use crate::agent::{self, AgentStatus, Control, Order, OrderError, Settings};
 use crate::api::{
     self, ClaimAccepted, ClaimRequest, FetchRequest, Fetched, MeasureRequest, PeerRow, PostRequest,
     Said, Statement, Status, SubmitError, Token, View,
@@ -11,11 +12,13 @@ use crate::driver::{Driver, PeerBook};
 use crate::embedded::Embedded;
 use crate::fetch::Fetcher;
 use crate::home::{Home, HomeLock, NetworkFile};
+use crate::host;
 use crate::ledger::Ledger;
 use crate::measure;
 use crate::net::{self, NetConfig, NetHandle};
 use crate::nulls::Nulls;
 use crate::ordering::Ordering;
+use crate::roles::{Facts, roles};
 use crate::seat::{FETCH_PATIENCE, Measuring, Seat};
 use crate::storage::{Blobs, Store};
 use anyhow::Context;
@@ -58,6 +61,8 @@ pub struct RunOptions {
     pub quota_bytes: u64,
     /// Whether it makes null claims by lot.
     pub null_claims: bool,
+    /// What the operator decided about the agent.
+    pub agent: Settings,
 }
 
 /// A node that runs until [`Node::stop`].
@@ -101,7 +106,8 @@ impl Node {
         let ordering = consensus::start(config, application, outbound)?;
 
         let fetcher = Fetcher::new(net.clone(), blobs.clone(), FETCH_PATIENCE);
-        let nulls = options.null_claims.then(|| (fetcher.clone(), blobs.clone()));
+        let for_nulls = options.null_claims.then(|| (fetcher.clone(), blobs.clone()));
+        let for_agent = (fetcher.clone(), blobs.clone());
         let deadline = Duration::from_millis(network.genesis.committee.seal_ms);
         let measuring =
             Measuring { options: measure::Options::new(deadline)?, adapter: options.adapter };
@@ -118,9 +124,13 @@ impl Node {
             fetching: Arc::default(),
         };
         let author = Author { ledger: Arc::clone(&ledger), seat, key: home.key().clone() };
-        let nulls = nulls.map(|(fetcher, blobs)| Nulls::new(author.clone(), fetcher, blobs));
+        let nulls = for_nulls.map(|(fetcher, blobs)| Nulls::new(author.clone(), fetcher, blobs));
         let null_claims = nulls.is_some();
-        let view = Arc::new(NodeView { author, net: net.clone(), blobs, book, null_claims });
+        let (agent, acting) =
+            agent::start(home.path().join("agent"), options.agent, author.clone(), for_agent)?;
+        let (net_of_view, disk) = (net.clone(), home.path().to_owned());
+        let view =
+            Arc::new(NodeView { author, net: net_of_view, blobs, book, null_claims, agent, disk });
 
         let token = home.new_token()?;
         let url = format!("http://{}", listener.local_addr()?);
@@ -142,6 +152,7 @@ impl Node {
         if let Some(nulls) = nulls {
             tasks.spawn(nulls.serve().map(Ok));
         }
+        tasks.spawn(acting.map(Ok));
         tasks.spawn(async move { net_task.await.context("network") });
         home.write_address(&url)?;
         Ok(Self { url, view, ordering, net, tasks, stop, _lock: lock })
@@ -205,11 +216,30 @@ struct NodeView {
     blobs: Blobs,
     book: Arc<PeerBook>,
     null_claims: bool,
+    agent: Arc<Control>,
+    /// The home folder.
+    disk: PathBuf,
 }
 
 impl NodeView {
     fn ledger(&self) -> &Arc<Ledger> {
         &self.author.ledger
+    }
+
+    /// What the node knows of itself.
+    fn facts(&self, state: &State) -> Facts {
+        let me = self.ledger().with(|peer| peer.me());
+        let class = self.author.seat.class();
+        let own = state.classes().of(me);
+        let base = self.blobs.manifest(state.genesis().challenge.base.checkpoint);
+        Facts {
+            is_member: state.members().get(&me).is_some_and(|member| member.is_active()),
+            times_its_class: own.is_none() || own == class.as_deref(),
+            class,
+            memory_bytes: host::memory_bytes(),
+            disk_bytes: host::free_bytes(&self.disk),
+            base_bytes: base.ok().map(|manifest| manifest.bytes()),
+        }
     }
 }
 
@@ -237,8 +267,10 @@ impl View for NodeView {
             peers: self.book.connected(),
             class: self.author.seat.class(),
             standing: member.filter(|m| m.is_active()).map(|member| member.standing),
+            roles: roles(&self.facts(&state)),
             doing,
             reason,
+            agent: self.agent.status().line(),
             measuring_lock: self.author.seat.lock(),
             null_claims: self.null_claims,
             disk_bytes: self.blobs.used_bytes(),
@@ -287,6 +319,19 @@ impl View for NodeView {
 
     fn say(&self, statement: Statement) -> Result<Said, SubmitError> {
         self.author.say(statement)
+    }
+
+    fn agent(&self) -> AgentStatus {
+        self.agent.status()
+    }
+
+    fn order_agent(&self, order: Order) -> Result<AgentStatus, SubmitError> {
+        let status = self.agent.order(order).map_err(|error| match error {
+            OrderError::NoPolicy => SubmitError::Refused(error.to_string()),
+            OrderError::Home(_) => SubmitError::Unavailable(error.to_string()),
+        });
+        self.ledger().touch();
+        status
     }
 
     fn export(&self) -> BoxStream<'static, io::Result<Bytes>> {

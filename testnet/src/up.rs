@@ -1,12 +1,14 @@
 //! `assay-testnet up`: from an empty folder to an audited ledger.
 
-use crate::claims::{SCENARIOS, Scenario, make, write_bundles};
+use crate::claims::{DemoClaim, SCENARIOS, make, write_bundles};
 use crate::layout::{self, Layout};
 use crate::nodes::{self, Node, assay_program};
+use crate::scenario::{Check, Desk, Play, Scenario, checks_table};
 use anyhow::{Context, bail};
 use assay_node::api::{ClaimRow, Claims, Status};
 use assay_node::cli::claims_table;
 use assay_node::cli::output::Format;
+use assay_protocol::genesis::{Genesis, Member};
 use assay_protocol::ids::ClaimId;
 use assay_protocol::state::Phase;
 use assay_protocol::verdict::Outcome;
@@ -22,12 +24,16 @@ const SETTLE_TIMEOUT: Duration = Duration::from_secs(1_200);
 /// Longest time for every node to reach the same head after the last verdict.
 const CONVERGE_TIMEOUT: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(500);
+/// Lines of news that wait to be said.
+const NEWS_MAX: usize = 64;
 
 /// How the demonstration runs.
 #[derive(Debug, Clone)]
 pub struct UpOptions {
     /// Leave the network running until Ctrl-C.
     pub keep: bool,
+    /// What it shows.
+    pub scenario: Scenario,
     /// How to print the result.
     pub format: Format,
     /// Folder for everything; a fresh one in the system's temporary folder without this.
@@ -40,20 +46,10 @@ pub struct UpOptions {
 ///
 /// When a node, a claim or a command fails, or on Ctrl-C.
 pub fn run(options: UpOptions) -> anyhow::Result<bool> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst)).context("Ctrl-C handler")?;
-
-    let program = assay_program()?;
-    let root = options.dir.clone().unwrap_or_else(fresh_folder);
-    let layout = layout::create(&root, layout::genesis)?;
-    let mut run = Run { started: Instant::now(), stop, layout, program, nodes: Vec::new() };
+    let scenario = options.scenario;
+    let mut run = Run::new(options.dir.clone(), |members| scenario.genesis(members))?;
     let done = run.demonstrate(&options);
-    match &done {
-        Ok(_) => run.tidy(),
-        Err(_) => eprintln!("logs are in {}", root.display()),
-    }
-    done
+    run.end(done)
 }
 
 fn fresh_folder() -> PathBuf {
@@ -61,16 +57,39 @@ fn fresh_folder() -> PathBuf {
     std::env::temp_dir().join(format!("assay-testnet-{}-{stamp}", std::process::id()))
 }
 
-struct Run {
-    started: Instant,
+/// A local network for a command that ends.
+pub(crate) struct Run {
+    pub(crate) started: Instant,
     stop: Arc<AtomicBool>,
-    layout: Layout,
-    program: PathBuf,
-    nodes: Vec<Node>,
+    pub(crate) layout: Layout,
+    pub(crate) program: PathBuf,
+    pub(crate) nodes: Vec<Node>,
 }
 
 impl Run {
-    fn say(&self, what: impl std::fmt::Display) {
+    /// Folders and keys in `dir`, or in a fresh folder, of a network with this genesis. Ctrl-C ends it.
+    pub(crate) fn new(
+        dir: Option<PathBuf>,
+        genesis: impl FnOnce(Vec<Member>) -> Genesis,
+    ) -> anyhow::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&stop);
+        ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst)).context("Ctrl-C handler")?;
+        let program = assay_program()?;
+        let layout = layout::create(&dir.unwrap_or_else(fresh_folder), genesis)?;
+        Ok(Self { started: Instant::now(), stop, layout, program, nodes: Vec::new() })
+    }
+
+    /// Cleans up after `done`, or says where the logs are.
+    pub(crate) fn end(&self, done: anyhow::Result<bool>) -> anyhow::Result<bool> {
+        match &done {
+            Ok(_) => self.tidy(),
+            Err(_) => eprintln!("logs are in {}", self.layout.root.display()),
+        }
+        done
+    }
+
+    pub(crate) fn say(&self, what: impl std::fmt::Display) {
         eprintln!("[{:>4} s] {what}", self.started.elapsed().as_secs());
     }
 
@@ -81,19 +100,39 @@ impl Run {
         let page = self.nodes[0].client()?.url().to_owned();
         self.say(format!("all nodes are connected; page of {}: {page}", self.nodes[0].name));
 
-        let made = self.make_and_settle()?;
-        self.converge()?;
+        let (as_deserved, checks) = match options.scenario {
+            Scenario::Claims => {
+                let made = self.make_and_settle()?;
+                self.converge()?;
+                (self.compare(&made, &self.rows()?), Vec::new())
+            }
+            Scenario::Relay => {
+                let checks = self.play()?;
+                self.converge()?;
+                (checks.iter().all(|check| check.ok), checks)
+            }
+        };
         let rows = self.rows()?;
         let export = self.layout.root.join("ledger.assay");
         let home = self.nodes[0].home.clone();
         let exported = self.command(&["ledger", "export", "--out"], &export, "--home", &home)?;
         let audit = self.command(&["audit"], &export, "--genesis", &self.layout.network)?;
 
-        let as_deserved = self.compare(&made, &rows);
         let ok = as_deserved && audit["ok"] == json!(true);
         match options.format {
-            Format::Json => println!("{}", self.summary(&rows, &exported, &audit, &export, &page)),
-            Format::Table => self.report(&rows, &export, &page)?,
+            Format::Json => {
+                let mut summary = self.summary(&rows, &exported, &audit, &export, &page);
+                if options.scenario == Scenario::Relay {
+                    summary["checks"] = json!(checks);
+                }
+                println!("{summary}");
+            }
+            Format::Table => {
+                if options.scenario == Scenario::Relay {
+                    println!("\n{}", checks_table(&checks));
+                }
+                self.report(&rows, &export, &page)?;
+            }
         }
         if options.keep {
             self.keep(&page)?;
@@ -104,7 +143,7 @@ impl Run {
         Ok(ok)
     }
 
-    fn wait_for_peers(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn wait_for_peers(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + CONVERGE_TIMEOUT;
         loop {
             self.check()?;
@@ -124,7 +163,7 @@ impl Run {
     }
 
     /// Makes every scenario's claim at once, as different people would, and waits for verdicts.
-    fn make_and_settle(&mut self) -> anyhow::Result<Vec<(Scenario, ClaimId)>> {
+    fn make_and_settle(&mut self) -> anyhow::Result<Vec<(DemoClaim, ClaimId)>> {
         let bundles = write_bundles(&self.layout.root)?;
         let makers: Vec<_> = SCENARIOS
             .iter()
@@ -164,15 +203,38 @@ impl Run {
             if let Some(line) = self.doing(&mut seen)? {
                 self.say(line);
             }
-            let over =
-                |row: &ClaimRow| row.phase == Phase::Settled && row.author_ratio_ppm.is_some();
-            if made.len() == SCENARIOS.len() && rows.len() == made.len() && rows.iter().all(over) {
+            if made.len() == SCENARIOS.len() && rows.len() == made.len() && rows.iter().all(is_over)
+            {
                 return Ok(made);
             }
-            if Instant::now() > deadline {
-                bail!("no verdict on every claim after {} s", SETTLE_TIMEOUT.as_secs());
+            pause(deadline)?;
+        }
+    }
+
+    /// Lets the peers of the relay scenario work until every claim is settled, and looks what came of it.
+    fn play(&mut self) -> anyhow::Result<Vec<Check>> {
+        let bundles = write_bundles(&self.layout.root)?;
+        let desk = |node: &Node| Desk {
+            program: self.program.clone(),
+            home: node.home.clone(),
+            name: node.name.clone(),
+        };
+        let desks = self.nodes.iter().map(desk).collect();
+        let (told, news) = std::sync::mpsc::sync_channel(NEWS_MAX);
+        let mut play = Play::begin(desks, &self.layout.root, &bundles, &told)?;
+        let mut seen = Seen::default();
+        let deadline = Instant::now() + SETTLE_TIMEOUT;
+        loop {
+            self.check()?;
+            let rows = self.rows()?;
+            let all_made = play.advance(&rows, &told)?;
+            for line in news.try_iter().chain(seen.news(&rows)) {
+                self.say(line);
             }
-            std::thread::sleep(POLL);
+            if all_made && rows.iter().all(is_over) {
+                return play.checks(&rows);
+            }
+            pause(deadline)?;
         }
     }
 
@@ -189,14 +251,14 @@ impl Run {
         Ok(None)
     }
 
-    fn rows(&self) -> anyhow::Result<Vec<ClaimRow>> {
+    pub(crate) fn rows(&self) -> anyhow::Result<Vec<ClaimRow>> {
         let mut rows = self.nodes[0].client()?.get::<Claims>("/api/claims")?.claims;
         rows.sort_by_key(|row| (row.settled_at, row.docketed_at));
         Ok(rows)
     }
 
     /// Waits until every node has the same head.
-    fn converge(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn converge(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + CONVERGE_TIMEOUT;
         loop {
             self.check()?;
@@ -218,7 +280,7 @@ impl Run {
         }
     }
 
-    fn check(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn check(&mut self) -> anyhow::Result<()> {
         if self.stop.load(Ordering::SeqCst) {
             bail!("stopped");
         }
@@ -226,7 +288,7 @@ impl Run {
     }
 
     /// Runs an `assay` command on a file and reads the JSON that it prints, whatever its exit code.
-    fn command(
+    pub(crate) fn command(
         &self,
         words: &[&str],
         file: &Path,
@@ -242,7 +304,7 @@ impl Run {
     }
 
     /// Whether every claim got the verdict that it deserves.
-    fn compare(&self, made: &[(Scenario, ClaimId)], rows: &[ClaimRow]) -> bool {
+    fn compare(&self, made: &[(DemoClaim, ClaimId)], rows: &[ClaimRow]) -> bool {
         made.iter().all(|(scenario, claim)| {
             let row = rows.iter().find(|row| row.id == *claim);
             let outcome = row.and_then(|row| row.outcome);
@@ -286,7 +348,12 @@ impl Run {
         })
     }
 
-    fn report(&self, rows: &[ClaimRow], export: &Path, page: &str) -> anyhow::Result<()> {
+    pub(crate) fn report(
+        &self,
+        rows: &[ClaimRow],
+        export: &Path,
+        page: &str,
+    ) -> anyhow::Result<()> {
         println!("\n{}\n", claims_table(rows));
         println!("page     {page}");
         println!("ledger   {}\n", export.display());
@@ -330,7 +397,21 @@ impl Run {
     }
 }
 
-fn claim_json(row: &ClaimRow) -> Value {
+/// Whether nothing more is due to a claim.
+fn is_over(row: &ClaimRow) -> bool {
+    row.phase == Phase::Settled && row.author_ratio_ppm.is_some()
+}
+
+/// Waits a little, unless claims have taken too long.
+fn pause(deadline: Instant) -> anyhow::Result<()> {
+    if Instant::now() > deadline {
+        bail!("no verdict on every claim after {} s", SETTLE_TIMEOUT.as_secs());
+    }
+    std::thread::sleep(POLL);
+    Ok(())
+}
+
+pub(crate) fn claim_json(row: &ClaimRow) -> Value {
     let ratio = row.ratio.map(|ratio| ratio.ppm as f64 / 1e6);
     let interval = row.ratio.map(|r| [r.low_ppm as f64 / 1e6, r.high_ppm as f64 / 1e6]);
     let ppl = |ppm: Option<u64>| ppm.map(|ppm| ppm as f64 / 1e6);
@@ -364,14 +445,14 @@ fn claim_json(row: &ClaimRow) -> Value {
 
 /// What was already told about the claims.
 #[derive(Default)]
-struct Seen {
+pub(crate) struct Seen {
     told: std::collections::BTreeSet<(ClaimId, String)>,
     measuring: Option<(String, String)>,
 }
 
 impl Seen {
     /// Lines about what changed since the last look.
-    fn news(&mut self, rows: &[ClaimRow]) -> Vec<String> {
+    pub(crate) fn news(&mut self, rows: &[ClaimRow]) -> Vec<String> {
         let mut lines = Vec::new();
         for row in rows {
             let claim = match row.rounds.last() {

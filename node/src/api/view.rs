@@ -1,7 +1,9 @@
 //! What the HTTP side asks of the daemon, and the words they share.
 
 use super::members::{Said, Statement};
+use crate::agent::{AgentStatus, Order};
 use crate::board::Board;
+use crate::roles::Duty;
 use assay_protocol::ids::{BlobHash, BlockHash, ClaimId, NetworkId, PeerId, RecordId};
 use assay_protocol::post::{Forecast, PostBody};
 use assay_protocol::record::{DRAFT_LEN_MAX, Recipe, SUMMARY_BYTES_MAX};
@@ -75,6 +77,16 @@ pub trait View: Send + Sync + 'static {
     /// [`SubmitError`], whose message goes to the caller as it is.
     fn say(&self, statement: Statement) -> Result<Said, SubmitError>;
 
+    /// What the agent is and does.
+    fn agent(&self) -> AgentStatus;
+
+    /// Starts or stops the agent.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError`], whose message goes to the caller as it is.
+    fn order_agent(&self, order: Order) -> Result<AgentStatus, SubmitError>;
+
     /// The bytes of the ledger's export file, header first, in chunks of the daemon's choosing, so
     /// that memory stays bounded however long the ledger is. An error cuts the transfer off.
     fn export(&self) -> BoxStream<'static, io::Result<Bytes>>;
@@ -101,10 +113,15 @@ pub struct Status {
     pub class: Option<String>,
     /// Standing on the ledger; none when this node is not a member.
     pub standing: Option<u64>,
+    /// What it is good for, by what it measured about itself.
+    #[serde(default)]
+    pub roles: Vec<Duty>,
     /// What it is doing, in a few words.
     pub doing: String,
     /// Why it is doing that, in one sentence.
     pub reason: String,
+    /// What its agent does and why, in one line.
+    pub agent: String,
     /// Who holds this host's measuring lock.
     pub measuring_lock: MeasuringLock,
     /// Whether it makes null claims by lot. Which claims these are stays in its log until they are

@@ -151,12 +151,18 @@ pub(crate) fn view(notices: Vec<Notice>) -> View {
             levers: ["attention".to_owned()].into(),
         }],
         plan: None,
+        claimed: None,
         published: false,
         claims: Vec::new(),
         notices,
         budget: BudgetLeft { measuring_s: 300, disk_bytes: 1 << 30, messages: 10 },
         rules: Rules { gain_ppm: 30_000, pairs: 12, pairs_max: 64 },
     }
+}
+
+/// A view so much later that a planner which chose to wait is asked again.
+pub(crate) fn later(view: View, hours: u64) -> View {
+    View { now_ms: view.now_ms + hours * 3_600_000, ..view }
 }
 
 /// A search that has not begun: a prompt that is short for nano.
