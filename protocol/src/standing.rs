@@ -47,19 +47,37 @@ pub enum Rule {
     Ended,
     /// A spec that a confirmed claim of somebody else followed and bore out.
     CitedSpec,
+    /// A drawn seat found about a flag what the quorum found.
+    Judged,
+    /// A drawn seat found about a flag the opposite of what stands.
+    Misjudged,
+    /// What this peer said or claimed breaks a rule, as a committee found.
+    RuledAgainst,
+    /// A flag that a committee dismissed.
+    FalseFlag,
+    /// An appeal against a ruling that stood.
+    VainAppeal,
+    /// Points that an appeal gave back.
+    RulingReversed,
 }
 
 impl Rule {
     /// All rules, in the order in which they are listed for people.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 17] = [
         Self::InRange,
         Self::CitedSpec,
+        Self::Judged,
+        Self::RulingReversed,
         Self::Outlier,
         Self::Contradicted,
         Self::NoShow,
         Self::NullTrap,
         Self::FailedChallenge,
         Self::Debunked,
+        Self::Misjudged,
+        Self::RuledAgainst,
+        Self::FalseFlag,
+        Self::VainAppeal,
         Self::VoucheeCaught,
         Self::VoucheeEnded,
         Self::Ended,
@@ -73,13 +91,16 @@ impl Rule {
     /// any epoch brings; whoever vouched answers with half of it, and with all of it when the key
     /// had to be ended. A failed challenge costs the measurements it took a little. An
     /// entry that turns out to be another recipe than it was accepted for costs what an epoch brings and
-    /// more, unless its author was the first to say so.
+    /// more, unless its author was the first to say so. A ruling costs the side that lost it somewhat less
+    /// than that, and a seat that judged against what stands as much as an outlier; what an appeal gives
+    /// back is what was taken, see [`Account::give_back`].
     #[must_use]
     pub fn delta(self) -> Option<i64> {
         match self {
-            Self::InRange | Self::CitedSpec => Some(1),
-            Self::Outlier => Some(-2),
-            Self::Contradicted => Some(-3),
+            Self::RulingReversed => Some(0),
+            Self::InRange | Self::CitedSpec | Self::Judged => Some(1),
+            Self::Outlier | Self::Misjudged | Self::FalseFlag | Self::VainAppeal => Some(-2),
+            Self::Contradicted | Self::RuledAgainst => Some(-3),
             Self::NoShow | Self::FailedChallenge => Some(-1),
             Self::NullTrap | Self::VoucheeEnded => Some(-10),
             Self::VoucheeCaught | Self::Debunked => Some(-5),
@@ -108,6 +129,12 @@ impl Rule {
             Self::VoucheeEnded => "vouched for a key that was ended",
             Self::Ended => "contradicted itself: key ended",
             Self::CitedSpec => "wrote a spec that a confirmed claim bore out",
+            Self::Judged => "judged a flag as its quorum did",
+            Self::Misjudged => "judged a flag otherwise than was decided",
+            Self::RuledAgainst => "a committee upheld a flag against it",
+            Self::FalseFlag => "raised a flag that a committee dismissed",
+            Self::VainAppeal => "appealed against a ruling that stood",
+            Self::RulingReversed => "was given back what a reversed ruling took",
         }
     }
 }
@@ -332,6 +359,17 @@ impl Account {
             }
         }
         self.ended |= rule == Rule::Ended;
+        self.note(rule, delta, occasion);
+        delta
+    }
+
+    /// Gives back what a ruling took that was reversed; no gain in the sense of the bound on gains.
+    pub fn give_back(&mut self, points: u64, occasion: Occasion) {
+        let points = if self.ended { 0 } else { points };
+        self.note(Rule::RulingReversed, i64::try_from(points).unwrap_or(i64::MAX), occasion);
+    }
+
+    fn note(&mut self, rule: Rule, delta: i64, occasion: Occasion) {
         let tally = self.tallies.entry(rule).or_default();
         tally.count = tally.count.saturating_add(1);
         tally.points = tally.points.saturating_add(delta);
@@ -339,7 +377,6 @@ impl Account {
             self.recent.pop_front();
         }
         self.recent.push_back(StandingEvent { occasion, rule, delta });
-        delta
     }
 }
 

@@ -8,7 +8,8 @@
 //! any blob.
 //!
 //! Consensus does not read bodies. It bounds how many posts a peer may have ordered
-//! ([`crate::state`]), and of specs it keeps the forecast, which is in the header for that reason.
+//! ([`crate::state`]), and of specs it keeps the forecast, of flags the charge, which are in the header
+//! for that reason.
 
 mod body;
 mod detail;
@@ -22,6 +23,7 @@ pub use detail::{
 use crate::error::Reject;
 use crate::ids::BlobHash;
 use crate::record::is_class_name;
+use crate::ruling::Charge;
 use crate::wire::{bytes32, field};
 use assay_proto::{limits, v1};
 use prost::Message;
@@ -126,6 +128,8 @@ pub struct Post {
     pub epoch: u64,
     /// What it predicts; specs alone have one, and all of them do.
     pub forecast: Option<Forecast>,
+    /// What it accuses somebody of; flags alone have one, and all do under a rule that a committee decides.
+    pub charge: Option<Charge>,
 }
 
 impl Post {
@@ -139,6 +143,7 @@ impl Post {
             body_bytes: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
             epoch,
             forecast,
+            charge: charge_of(body),
         }
     }
 
@@ -152,6 +157,7 @@ impl Post {
                 ratio_ppm: forecast.ratio_ppm,
                 hardware_class: forecast.hardware_class.clone(),
             }),
+            charge: self.charge.map(Charge::to_proto),
         }
     }
 
@@ -168,12 +174,18 @@ impl Post {
             (_, None) => None,
             (_, Some(_)) => return Err(field("forecast", "for specs only".to_owned())),
         };
+        let charge = match (kind, post.charge) {
+            (_, None) => None,
+            (Kind::Flag, Some(charge)) => Some(Charge::from_proto(&charge)?),
+            (_, Some(_)) => return Err(field("charge", "for flags only".to_owned())),
+        };
         Ok(Self {
             kind,
             body: BlobHash(bytes32("body", &post.body)?),
             body_bytes: post.body_bytes,
             epoch: post.epoch,
             forecast,
+            charge,
         })
     }
 
@@ -192,7 +204,18 @@ impl Post {
             let (said, found) = (self.kind.word(), body.kind().word());
             return Err(field("kind", format!("{said}, but the body is of kind {found}")));
         }
+        if charge_of(&body) != self.charge {
+            return Err(field("charge", "is not what the body accuses of".to_owned()));
+        }
         Ok(body)
+    }
+}
+
+/// The charge that a body makes, if it is a flag under a rule that a committee decides.
+fn charge_of(body: &PostBody) -> Option<Charge> {
+    match &body.detail {
+        Some(Detail::Flag(flag)) => Charge::of(flag),
+        _ => None,
     }
 }
 

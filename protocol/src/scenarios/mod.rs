@@ -11,6 +11,7 @@ mod hostile;
 mod life;
 mod membership;
 mod posts;
+mod rulings;
 mod silence;
 mod steering;
 mod trap;

@@ -13,6 +13,7 @@ mod probation;
 mod ranking;
 mod records;
 mod round;
+mod rulings;
 mod silence;
 mod standing;
 mod trap;
@@ -31,6 +32,7 @@ pub use posts::{
 pub use probation::{SHADOWS_MAX, Shadow};
 pub use ranking::FRONTIER_ROUNDS_MAX;
 pub use round::{Finding, Phase, Purpose, Round};
+pub use rulings::{APPEAL_BLOCKS, CHARGES_PER_EPOCH_MAX, RULINGS_OPEN_MAX};
 pub use silence::Turns;
 
 use crate::draw::Candidate;
@@ -65,6 +67,8 @@ pub struct State {
     pub(crate) disclosures: BTreeMap<RecordId, Arc<Disclosed>>,
     /// What is kept of posts.
     pub(crate) posts: posts::Posts,
+    /// Charges and what was decided about them.
+    pub(crate) rulings: rulings::Rulings,
     pub(crate) claims: BTreeMap<ClaimId, Arc<ClaimState>>,
     pub(crate) recipes: BTreeMap<RecipeId, ClaimId>,
     /// Claims with an open round, in the order these were opened.
@@ -101,6 +105,7 @@ impl State {
             vouches: BTreeMap::new(),
             disclosures: BTreeMap::new(),
             posts: posts::Posts::default(),
+            rulings: rulings::Rulings::default(),
             claims: BTreeMap::new(),
             recipes: BTreeMap::from([(genesis.challenge.base.id(), genesis.base_claim())]),
             docket: Vec::new(),
@@ -228,7 +233,7 @@ impl State {
     /// awaited or a deadline has passed.
     #[must_use]
     pub fn wants_block(&self, now_ms: u64) -> bool {
-        self.open_rounds().any(|(_, round)| match round.phase {
+        let rounds = self.open_rounds().any(|(_, round)| match round.phase {
             Phase::Docketed => round.called_at.is_some() && round.beacon.is_none(),
             Phase::Sealing { reserves_at_ms, until_ms } => {
                 let calls = round.reserves_called == 0 && !round.committee.reserves.is_empty();
@@ -236,7 +241,8 @@ impl State {
             }
             Phase::Revealing { until_ms } => now_ms >= until_ms,
             Phase::Settled => false,
-        })
+        });
+        rounds || self.rulings_want_block(now_ms)
     }
 
     /// Hash of the validator set of the next height.
@@ -269,6 +275,7 @@ impl State {
                 &pending,
                 &self.classes.digest(),
                 &self.posts.digest(),
+                &self.rulings.digest(),
                 &shares,
                 &self.turns.digest(),
                 &self.history,
