@@ -16,6 +16,7 @@ use crate::measure;
 use crate::net::{self, NetConfig, NetHandle};
 use crate::nulls::Nulls;
 use crate::ordering::Ordering;
+use crate::rulings::{Judge, Watch};
 use crate::seat::{FETCH_PATIENCE, Measuring, Seat};
 use crate::storage::{Blobs, Store};
 use anyhow::Context;
@@ -101,6 +102,7 @@ impl Node {
         let ordering = consensus::start(config, application, outbound)?;
 
         let fetcher = Fetcher::new(net.clone(), blobs.clone(), FETCH_PATIENCE);
+        let judge = Judge::new(Arc::clone(&ledger), fetcher.clone(), blobs.clone());
         let nulls = options.null_claims.then(|| (fetcher.clone(), blobs.clone()));
         let deadline = Duration::from_millis(network.genesis.committee.seal_ms);
         let measuring =
@@ -114,12 +116,14 @@ impl Node {
             ordering: ordering.sender(),
             blobs: blobs.clone(),
             seat: Arc::clone(&seat),
+            judge: Arc::new(judge),
             key: home.key().clone(),
             fetching: Arc::default(),
         };
         let author = Author { ledger: Arc::clone(&ledger), seat, key: home.key().clone() };
         let nulls = nulls.map(|(fetcher, blobs)| Nulls::new(author.clone(), fetcher, blobs));
         let null_claims = nulls.is_some();
+        let watch = Watch::new(author.clone());
         let view = Arc::new(NodeView { author, net: net.clone(), blobs, book, null_claims });
 
         let token = home.new_token()?;
@@ -139,6 +143,7 @@ impl Node {
         tasks.spawn(driver.clone().serve_ordering(outbound_requests).map(Ok));
         tasks.spawn(driver.clone().serve_effects().map(|end| end.context("ledger")));
         tasks.spawn(driver.serve_clock().map(Ok));
+        tasks.spawn(watch.serve().map(Ok));
         if let Some(nulls) = nulls {
             tasks.spawn(nulls.serve().map(Ok));
         }

@@ -92,7 +92,15 @@ fn shortened(mut text: String) -> String {
     text
 }
 
-fn files_of(blobs: &Blobs, bundle: BlobHash) -> Result<BTreeMap<String, Vec<u8>>, BlobError> {
+/// The files of a bundle that is in the store.
+///
+/// # Errors
+///
+/// [`BlobError`] when a part of it is not.
+pub(crate) fn files_of(
+    blobs: &Blobs,
+    bundle: BlobHash,
+) -> Result<BTreeMap<String, Vec<u8>>, BlobError> {
     let mut files = BTreeMap::new();
     for file in blobs.manifest(bundle)?.files {
         let chunks = file.chunks.iter().map(|chunk| blobs.get(*chunk));

@@ -9,6 +9,7 @@
 //! GET  /api/explain/{id}     where a claim's or peer's numbers come from
 //! GET  /api/cost             POST /api/claims              POST /api/statements, with the token
 //!                            POST /api/measurements, with the token: measures, publishes nothing
+//! GET  /api/rulings          GET /api/rulings/{id}         what committees said about flags
 //! GET  /board                GET /board/threads/{id}       the board, and one thread
 //! GET  /api/board            posts                         POST /api/board, with the token
 //! GET  /api/board/{…}        threads, threads/{id}, posts/{id}, search?q=, mentions?peer=,
@@ -36,6 +37,7 @@ mod members;
 mod page;
 mod reply;
 mod routes;
+mod rulings;
 mod view;
 
 pub(crate) use board::escaped;
@@ -44,6 +46,7 @@ pub use guard::{TOKEN_CHARS_MIN, Token, TokenError};
 pub use live::LIVE_CLIENTS_MAX;
 pub use members::{MemberRow, Said, Statement};
 pub use routes::Claims;
+pub use rulings::{HearingRow, RulingRow, SeatRow};
 pub use view::{
     ClaimAccepted, ClaimRequest, MeasureRequest, MeasuringLock, PeerRow, PostRequest, Status,
     SubmitError, View,
@@ -106,6 +109,8 @@ fn routes(shared: &Arc<Shared>) -> Router {
         .route("/api/explain/{id}", get(routes::explain))
         .route("/api/members", get(routes::members))
         .route("/api/statements", say)
+        .route("/api/rulings", get(rulings::list))
+        .route("/api/rulings/{id}", get(rulings::one))
         .route("/api/measurements", measure)
         .merge(board::routes(speak))
         .route("/board", get(board::page))

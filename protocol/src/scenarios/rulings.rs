@@ -253,6 +253,15 @@ fn a_duplicate_names_an_older_claim_of_somebody_else_that_is_no_ancestor() {
         let refused = refusal(&world, 5, &body(subject, earlier));
         assert!(matches!(refused, Some(Reject::Unchargeable(_))), "{refused:?}");
     }
+    let null = world.submit(world.state().base_claim(), 6, fixtures::child_recipe(4), true);
+    let early = refusal(&world, 5, &body(null, Some(first)));
+    world.settle_effects();
+    world.order_block();
+    let early = early.or_else(|| refusal(&world, 5, &body(null, Some(first))));
+    assert!(matches!(early, Some(Reject::Phase { .. } | Reject::UnknownClaim(_))), "{early:?}");
+    world.run(40);
+    let refused = refusal(&world, 5, &body(null, Some(first)));
+    assert!(matches!(refused, Some(Reject::Unchargeable(_))), "{refused:?}");
     let nothing = ClaimId([9; 32]);
     let unknown = refusal(&world, 5, &body(copy, Some(nothing)));
     assert_eq!(unknown, Some(Reject::UnknownClaim(nothing)));

@@ -21,6 +21,10 @@ pub const RULINGS_OPEN_MAX: usize = 64;
 /// Blocks after a decision in which the side that lost may appeal.
 pub const APPEAL_BLOCKS: u64 = 100;
 
+/// Blocks after a verdict in which a claim that its author has not opened is not compared with others: it
+/// may be a null claim, which its author opens at once.
+const OPENING_BLOCKS: u64 = 32;
+
 /// Everything that the ledger keeps of rulings. What grows is shared by all copies of a state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Rulings {
@@ -96,7 +100,7 @@ impl State {
         }
         let accused = match charge.rule {
             Offence::OffChannel => self.poster(charge.subject)?,
-            Offence::Duplicate => self.check_duplicate(charge)?,
+            Offence::Duplicate => self.check_duplicate(charge, height)?,
         };
         if self.operator(accused) == self.operator(by) {
             return Err(Reject::Unchargeable("the subject is of the flagger's own operator"));
@@ -119,7 +123,7 @@ impl State {
     }
 
     /// The author of a claim said to be a duplicate, if the charge names two claims that can be compared.
-    fn check_duplicate(&self, charge: &Charge) -> Result<PeerId, Reject> {
+    fn check_duplicate(&self, charge: &Charge, height: u64) -> Result<PeerId, Reject> {
         let refuse = |reason| Err(Reject::Unchargeable(reason));
         let Some(evidence) = charge.evidence else {
             return refuse("a duplicate needs the earlier claim as its evidence");
@@ -127,6 +131,16 @@ impl State {
         let (subject, earlier) = (ClaimId(charge.subject.0), ClaimId(evidence.0));
         let claim = self.claim(subject).ok_or(Reject::UnknownClaim(subject))?;
         let original = self.claim(earlier).ok_or(Reject::UnknownClaim(earlier))?;
+        for one in [claim, original] {
+            let opened = one.opening.as_ref();
+            if opened.is_some_and(|opening| opening.null) {
+                return refuse("null claims are their parents in other words");
+            }
+            let settled = one.settled_at.map(|at| at.saturating_add(OPENING_BLOCKS));
+            if opened.is_none() && settled.is_none_or(|until| height <= until) {
+                return Err(Reject::Phase { claim: one.id, what: "charge" });
+            }
+        }
         if original.docketed_at >= claim.docketed_at {
             return refuse("the claim that it is said to repeat is no older");
         }

@@ -17,6 +17,9 @@ DRAFT_LEN_MAX = 16
 CITES_MAX = 4
 POST_KINDS = 11
 POST_SPEC = 4
+POST_FLAG = 10
+OFFENCES = ("off-channel", "duplicate")
+FINDINGS = ("upheld", "dismissed", "unable")
 POST_BODY_BYTES_MAX = 12 * 1024
 _CLASS_CHARACTERS = set(string.ascii_letters + string.digits + "-")
 
@@ -119,11 +122,38 @@ class Disclosure:
 
 
 @dataclass(frozen=True)
+class Charge:
+    """Who is accused of what, in the order in which it is spelt."""
+
+    rule: str
+    subject: bytes
+    evidence: bytes | None
+
+
+@dataclass(frozen=True)
 class Post:
     """Something said on the board; `forecast` is a ratio and a class."""
 
     epoch: int
     forecast: tuple[int, str] | None
+    charge: Charge | None = None
+
+
+@dataclass(frozen=True)
+class Ballot:
+    """What a drawn seat found about a charge."""
+
+    charge: bytes
+    hearing: int
+    finding: str
+    digest: bytes
+
+
+@dataclass(frozen=True)
+class Appeal:
+    """The losing side's wish that others look."""
+
+    charge: bytes
 
 
 Body = (
@@ -139,6 +169,8 @@ Body = (
     | Proof
     | Disclosure
     | Post
+    | Ballot
+    | Appeal
 )
 
 
@@ -213,11 +245,29 @@ def _post(post: Message) -> Post:
     bytes32(post, "body")
     said = post.message("forecast")
     require((said is not None) == (kind == POST_SPEC), "a forecast is for specs, which need one")
+    accuses = post.message("charge")
+    require(accuses is None or kind == POST_FLAG, "a charge is for flags")
     if said is None:
-        return Post(post.number("epoch"), None)
+        charge = None if accuses is None else _charge(accuses)
+        return Post(post.number("epoch"), None, charge)
     ratio = said.number("ratio_ppm")
     require(10**6 < ratio <= 10**9, f"a forecast of {ratio}")
     return Post(post.number("epoch"), (ratio, _class(said)))
+
+
+def _charge(charge: Message) -> Charge:
+    rule = charge.number("rule")
+    require(1 <= rule <= len(OFFENCES), f"a charge of the rule {rule}")
+    evidence = _optional32(charge, "evidence")
+    return Charge(OFFENCES[rule - 1], bytes32(charge, "subject"), evidence)
+
+
+def _ballot(ballot: Message) -> Ballot:
+    hearing, finding = ballot.number("hearing"), ballot.number("finding")
+    require(1 <= hearing <= 2, f"hearing {hearing}")
+    require(1 <= finding <= len(FINDINGS), f"finding {finding}")
+    word = FINDINGS[finding - 1]
+    return Ballot(bytes32(ballot, "charge"), hearing, word, bytes32(ballot, "digest"))
 
 
 def _reveal(reveal: Message) -> Reveal:
@@ -342,6 +392,10 @@ def _body(network: bytes, record: Message) -> Body:
             return _disclosure(part)
         case "post":
             return _post(part)
+        case "ruling_ballot":
+            return _ballot(part)
+        case "appeal":
+            return Appeal(bytes32(part, "charge"))
         case _:
             raise Reject(f"a record of the kind {kind}")
 
