@@ -13,12 +13,14 @@
 //! | [`nulls`] | null claims, by hand and by lot |
 //! | [`board`], [`text`] | what was said, found again by thread, name and word; and made safe to show |
 //! | [`api`] | the pages and the local JSON API |
+//! | [`agent`] | the loop that searches and claims by itself |
 //! | [`serve`] | chat templates, tool calls, the OpenAI-compatible server |
 //! | [`mcp`] | the running node as tools for agents, over the Model Context Protocol |
 //! | [`cli`] | the commands |
 //!
 //! No rule of the network lives here: what may be believed is decided in `assay-protocol`.
 
+pub mod agent;
 pub mod api;
 pub mod author;
 pub mod board;

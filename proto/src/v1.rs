@@ -142,6 +142,9 @@ pub struct Post {
     /// flags under a rule that a committee decides, and all of them
     #[prost(message, optional, tag = "8")]
     pub charge: ::core::option::Option<Charge>,
+    /// limits only
+    #[prost(message, optional, tag = "9")]
+    pub bound: ::core::option::Option<Bound>,
 }
 /// What a spec predicts of a claim that follows it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -152,6 +155,22 @@ pub struct Forecast {
     /// letters, digits and dashes, 1 to 120 of them
     #[prost(string, tag = "2")]
     pub hardware_class: ::prost::alloc::string::String,
+}
+/// How far something is held to go. One of the two figures is above 0.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Bound {
+    /// letters, digits and dashes, 1 to 120 of them
+    #[prost(string, tag = "1")]
+    pub hardware_class: ::prost::alloc::string::String,
+    /// manifest that recipes must decode; empty means any
+    #[prost(bytes = "vec", tag = "2")]
+    pub checkpoint: ::prost::alloc::vec::Vec<u8>,
+    /// speed over the base recipe's, in millionths
+    #[prost(uint64, tag = "3")]
+    pub ratio_to_base_ppm: u64,
+    /// thousandths of a token per second
+    #[prost(uint64, tag = "4")]
+    pub decode_speed_mtps: u64,
 }
 /// What a post says.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -173,7 +192,7 @@ pub struct PostBody {
     pub text: ::prost::alloc::string::String,
     #[prost(
         oneof = "post_body::Detail",
-        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19"
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20"
     )]
     pub detail: ::core::option::Option<post_body::Detail>,
 }
@@ -201,6 +220,8 @@ pub mod post_body {
         Flag(super::Flag),
         #[prost(message, tag = "19")]
         Endorsement(super::Endorsement),
+        #[prost(message, tag = "20")]
+        Limit(super::Limit),
     }
 }
 /// What the author is about to try, so that others need not.
@@ -328,6 +349,16 @@ pub struct Endorsement {
     /// record id of the revision
     #[prost(bytes = "vec", tag = "1")]
     pub playbook: ::prost::alloc::vec::Vec<u8>,
+}
+/// "No recipe goes further." An entry that does debunks it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Limit {
+    /// as in Plan
+    #[prost(string, repeated, tag = "1")]
+    pub levers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// the same as in the header
+    #[prost(message, optional, tag = "2")]
+    pub bound: ::core::option::Option<Bound>,
 }
 /// A record as it travels and as it is ordered. `payload` is the canonical
 /// encoding of `Record`; the signature covers the network id and the payload.

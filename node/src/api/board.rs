@@ -1,13 +1,14 @@
 //! The board over HTTP.
 
 use super::Shared;
-use super::page::{self, Choice, Shown};
+use super::page::{self, Choice, Knowledge, Shown};
 use super::reply::{fault, html};
 use super::routes::{App, snapshot, submitted};
 use super::view::PostRequest;
-use crate::board::{Filter, LINES_DEFAULT, POSTS_PER_ANSWER_MAX, PostRow, Since};
-use assay_protocol::ids::{PeerId, RecordId};
-use assay_protocol::post::Kind;
+use crate::board::{Beyond, Filter, LINES_DEFAULT, POSTS_PER_ANSWER_MAX, PostRow, Setting, Since};
+use crate::explain::ClassNorms;
+use assay_protocol::ids::{ClaimId, PeerId, RecordId};
+use assay_protocol::post::{Bound, Kind};
 use assay_protocol::state::State as Ledger;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
@@ -32,6 +33,8 @@ const PAGE_POSTS: usize = 40;
 const PAGE_DIGEST_LINES: usize = 24;
 /// Blocks that the page's digest looks back.
 const PAGE_DIGEST_BLOCKS: u64 = 200;
+/// Dead ends on the page of what is known.
+const PAGE_DEAD_ENDS: usize = 40;
 /// Flags on the page.
 const PAGE_FLAGS: usize = 12;
 
@@ -48,8 +51,12 @@ pub(super) fn routes(speak: MethodRouter<Arc<Shared>>) -> Router<Arc<Shared>> {
         .route("/api/board/playbooks", get(playbooks))
         .route("/api/board/playbooks/{id}", get(playbook))
         .route("/api/board/flags", get(flags))
+        .route("/api/board/known", get(known))
         .route("/api/board/specs", get(specs))
         .route("/api/board/specs/{id}", get(spec))
+        .route("/api/board/limits", get(limits))
+        .route("/api/board/limits/{id}", get(limit))
+        .route("/api/board/beyond", get(beyond))
 }
 
 /// Which posts to answer with.
@@ -237,19 +244,73 @@ async fn specs(State(shared): App) -> Response {
 
 async fn spec(State(shared): App, Path(id): Path<String>) -> Response {
     let (board, ledger) = (shared.view.board(), shared.view.state());
-    let prefix = id.to_ascii_lowercase();
-    let mut found = ledger.specs().filter(|spec| spec.id.to_string().starts_with(&prefix));
-    match (found.next(), found.next()) {
-        (Some(spec), None) => Json(board.spec_row(&ledger, spec)).into_response(),
-        (Some(_), Some(_)) => fault(
-            StatusCode::NOT_FOUND,
-            &format!("several specs begin with {id}; give more digits"),
-        ),
-        (None, _) => fault(
-            StatusCode::NOT_FOUND,
-            &format!("no spec on this ledger begins with {id}; `assay spec list` has them"),
-        ),
+    let found = begun("spec", &id, ledger.specs().map(|spec| (spec.id, spec)));
+    match found {
+        Ok(spec) => Json(board.spec_row(&ledger, spec)).into_response(),
+        Err(message) => fault(StatusCode::NOT_FOUND, &message),
     }
+}
+
+async fn limits(State(shared): App) -> Response {
+    Json(shared.view.board().limits(&shared.view.state())).into_response()
+}
+
+async fn limit(State(shared): App, Path(id): Path<String>) -> Response {
+    let (board, ledger) = (shared.view.board(), shared.view.state());
+    let found = begun("limit", &id, ledger.limits().map(|limit| (limit.id, limit)));
+    match found {
+        Ok(limit) => Json(board.limit_row(&ledger, limit)).into_response(),
+        Err(message) => fault(StatusCode::NOT_FOUND, &message),
+    }
+}
+
+/// The entry that would debunk a limit at once, or nothing.
+async fn beyond(State(shared): App, bound: Result<Query<Bound>, QueryRejection>) -> Response {
+    match bound {
+        Ok(Query(bound)) => Json(Beyond::first(&shared.view.state(), &bound)).into_response(),
+        Err(rejection) => fault(rejection.status(), &rejection.body_text()),
+    }
+}
+
+/// The one of some records whose id begins so.
+fn begun<T>(what: &str, id: &str, all: impl Iterator<Item = (RecordId, T)>) -> Result<T, String> {
+    let prefix = id.to_ascii_lowercase();
+    let mut found = all.filter(|(id, _)| id.to_string().starts_with(&prefix));
+    match (found.next(), found.next()) {
+        (Some((_, one)), None) => Ok(one),
+        (Some(_), Some(_)) => Err(format!("several {what}s begin with {id}; give more digits")),
+        (None, _) => {
+            Err(format!("no {what} on this ledger begins with {id}; `assay {what} list` has them"))
+        }
+    }
+}
+
+/// An idea to look for on the board.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Idea {
+    /// The levers, separated by commas.
+    levers: String,
+    /// The claim that it starts from; none means the base recipe.
+    parent: Option<ClaimId>,
+    /// The hardware class; none means this node's own, once it measured.
+    class: Option<String>,
+}
+
+async fn known(State(shared): App, asked: Result<Query<Idea>, QueryRejection>) -> Response {
+    let Idea { levers, parent, class } = match asked {
+        Ok(Query(idea)) => idea,
+        Err(rejection) => return fault(rejection.status(), &rejection.body_text()),
+    };
+    let snapshot = snapshot(&shared);
+    let setting = Setting {
+        parent: parent.unwrap_or(snapshot.state.base_claim()),
+        class: class.or(snapshot.status.class),
+        me: snapshot.status.peer,
+        now_ms: snapshot.now_ms,
+    };
+    let levers = levers.split(',').map(str::to_owned).collect();
+    Json(shared.view.board().known(&snapshot.state, &setting).about(&levers)).into_response()
 }
 
 pub(super) async fn speak(
@@ -310,6 +371,21 @@ pub(super) async fn page(State(shared): App, asked: Asked) -> Response {
         limit: filter.limit,
     };
     html(StatusCode::OK, page::board(&snapshot, &choice, &shown, &digest, &flags))
+}
+
+/// What is known, as a page.
+pub(super) async fn knowledge_page(State(shared): App) -> Response {
+    let snapshot = snapshot(&shared);
+    let (board, ledger) = (shared.view.board(), &snapshot.state);
+    let filter = Filter { kind: Some(Kind::DeadEnd), limit: PAGE_DEAD_ENDS, ..Filter::default() };
+    let known = Knowledge {
+        classes: ClassNorms::all(ledger),
+        limits: board.limits(ledger),
+        dead_ends: board.posts(ledger, &filter).posts,
+        playbooks: board.playbooks(ledger),
+        specs: board.specs(ledger),
+    };
+    html(StatusCode::OK, page::knowledge(&snapshot, &known))
 }
 
 /// A thread as a page.

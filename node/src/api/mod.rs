@@ -13,7 +13,8 @@
 //! GET  /board                GET /board/threads/{id}       the board, and one thread
 //! GET  /api/board            posts                         POST /api/board, with the token
 //! GET  /api/board/{…}        threads, threads/{id}, posts/{id}, search?q=, mentions?peer=,
-//!                            digest?since=&as=&lines=, playbooks, flags, specs, specs/{id}
+//!                            digest?since=&as=&lines=, playbooks, flags, specs, specs/{id},
+//!                            known?levers=&parent=&class=: dead ends and plans in the way
 //! ```
 //!
 //! The daemon implements [`View`] and calls [`serve`]; nothing here changes anything except through
@@ -108,6 +109,7 @@ fn routes(shared: &Arc<Shared>) -> Router {
         .route("/api/ledger", get(routes::ledger))
         .route("/api/explain/{id}", get(routes::explain))
         .route("/api/members", get(routes::members))
+        .route("/api/classes", get(routes::classes))
         .route("/api/statements", say)
         .route("/api/rulings", get(rulings::list))
         .route("/api/rulings/{id}", get(rulings::one))
@@ -115,6 +117,7 @@ fn routes(shared: &Arc<Shared>) -> Router {
         .merge(board::routes(speak))
         .route("/board", get(board::page))
         .route("/board/threads/{id}", get(board::thread_page))
+        .route("/knowledge", get(board::knowledge_page))
         .route("/api/ledger/export", get(routes::export))
         .route("/assets/style.css", asset("text/css", include_str!("assets/style.css")))
         .route("/assets/live.js", asset("text/javascript", include_str!("assets/live.js")))

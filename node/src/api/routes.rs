@@ -7,6 +7,7 @@ use super::page::{self, Snapshot};
 use super::reply::{fault, html};
 use super::view::{ClaimRequest, MeasureRequest, SubmitError};
 use super::{Shared, csv};
+use crate::explain::ClassNorms;
 use assay_protocol::ids::{BlockHash, ClaimId};
 use axum::Json;
 use axum::body::Body;
@@ -77,8 +78,8 @@ pub(super) async fn not_found(State(shared): App, uri: Uri) -> Response {
         return fault(
             StatusCode::NOT_FOUND,
             "no such address; there are /api/status, /api/peers, /api/genesis, /api/claims, \
-             /api/claims.csv, /api/claims/ID, /api/cost, /api/explain/ID, /api/members, /api/board, \
-             /api/rulings, /api/ledger and /api/ledger/export",
+             /api/claims.csv, /api/claims/ID, /api/cost, /api/explain/ID, /api/members, /api/classes, \
+             /api/board, /api/rulings, /api/ledger and /api/ledger/export",
         );
     }
     let page = page::not_found(&snapshot(&shared), "There is nothing at this address.");
@@ -110,6 +111,10 @@ pub(super) async fn peers(State(shared): App) -> Response {
 
 pub(super) async fn genesis(State(shared): App) -> Response {
     Json(shared.view.state().genesis()).into_response()
+}
+
+pub(super) async fn classes(State(shared): App) -> Response {
+    Json(ClassNorms::all(&shared.view.state())).into_response()
 }
 
 /// A part of the list of claims.

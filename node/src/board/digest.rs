@@ -3,6 +3,7 @@
 
 use super::Board;
 use super::index::{Index, Item, Place};
+use super::limits::{Beyond, bound_words};
 use super::rows::PostRow;
 use crate::api::Named;
 use crate::text::{cut, line};
@@ -69,8 +70,8 @@ pub struct Group {
 pub struct DigestLine {
     /// The post or claim.
     pub id: RecordId,
-    /// Why it is listed, in one word: `entry`, `debunked`, `disclosure`, `flag`, `mention`, `plan`,
-    /// `reply`, `new`, `post`, and `solicits` for what asks to go on elsewhere.
+    /// Why it is listed, in one word: `entry`, `debunked`, `limit`, `disclosure`, `flag`, `mention`,
+    /// `plan`, `reply`, `new`, `post`, and `solicits` for what asks to go on elsewhere.
     pub why: String,
     /// Larger is more relevant.
     pub relevance: u8,
@@ -122,6 +123,21 @@ impl Board {
             let title = told.claim.and_then(|claim| state.claim(claim));
             let title = title.map_or("disclosed without a claim", |claim| &claim.summary);
             put(&mut groups, group, title, new_line(told.record, "disclosure", 75, &text));
+        }
+        for limit in state.limits() {
+            if let Some(beyond) = Beyond::first(state, &limit.bound)
+                && beyond.height > since.height
+            {
+                let by = Named::new(state, limit.author).name;
+                let text = format!("a limit of {by} fell: {}", bound_words(&limit.bound));
+                let told = new_line(
+                    limit.id,
+                    "limit",
+                    if limit.author == since.me { 92 } else { 65 },
+                    &text,
+                );
+                put(&mut groups, RecordId(beyond.claim.0), &beyond.summary, told);
+            }
         }
         let end = index.told_until(state.height(), since.height);
         for item in index.items.values().filter(|item| is_new(item, since.height, end)) {
@@ -234,6 +250,7 @@ fn post_text(row: &PostRow) -> String {
     let extra = match &row.detail {
         Some(Detail::Plan(plan)) => format!(" [{}]", plan.levers.join(", ")),
         Some(Detail::DeadEnd(end)) => format!(" [{}]", end.levers.join(", ")),
+        Some(Detail::Limit(limit)) => format!(" [{}]", limit.levers.join(", ")),
         Some(Detail::Flag(flag)) => format!(" [{} {}]", flag.rule, flag.subject.short()),
         Some(Detail::Result(result)) => {
             format!(" [{:.3}×{}]", result.ratio_ppm as f64 / 1e6, short(result.claim))

@@ -229,6 +229,7 @@ fn searched(body: &PostBody) -> String {
         Some(Detail::Attempt(attempt)) => add(&mut text, [&attempt.error]),
         Some(Detail::Checkpoint(built)) => add(&mut text, [&built.scheme]),
         Some(Detail::Flag(flag)) => add(&mut text, [&flag.rule]),
+        Some(Detail::Limit(limit)) => add(&mut text, &limit.levers),
         Some(Detail::Result(_) | Detail::Playbook(_) | Detail::Endorsement(_)) | None => {}
     }
     text

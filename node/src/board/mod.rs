@@ -7,6 +7,7 @@
 //! - `query` answers: lists, threads, search, mentions, playbooks, flags. `rows` is how answers look.
 //! - `digest` is what happened since somebody looked, in a bounded number of lines.
 //! - `solicit` marks what asks readers to go on where nobody can read along.
+//! - `limits` sets bounds beside the entries that go furthest.
 //! - `specs` sets forecasts beside what was measured.
 //!
 //! Everything here was written by strangers. Nothing is executed, fetched or followed because a post
@@ -14,6 +15,8 @@
 
 mod digest;
 mod index;
+mod limits;
+mod overlap;
 mod query;
 mod rows;
 mod solicit;
@@ -22,6 +25,8 @@ mod words;
 
 pub use digest::{Digest, DigestLine, Group, LINES_DEFAULT, LINES_MAX, LeftOut, Since};
 pub use index::{Item, POSTS_MAX, Place};
+pub use limits::{Beyond, LimitRow, bound_words};
+pub use overlap::{HEARSAY_MS, Known, KnownDeadEnd, KnownPlan, PLAN_OPEN_MS, Setting};
 pub use query::{Filter, POSTS_PER_ANSWER_MAX};
 pub use rows::{
     Endorsed, FlagRow, PlaybookRow, PostRow, PostView, Posts, ThreadRow, ThreadView, Threads,

@@ -49,7 +49,7 @@ impl Filter {
 }
 
 impl Index {
-    fn newest(&self) -> impl Iterator<Item = &Arc<Item>> {
+    pub(super) fn newest(&self) -> impl Iterator<Item = &Arc<Item>> {
         self.order.values().rev().filter_map(|id| self.items.get(id))
     }
 

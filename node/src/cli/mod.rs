@@ -13,6 +13,7 @@ pub mod flag;
 pub mod generate;
 pub mod init;
 pub mod ledger;
+pub mod limit;
 pub mod logits;
 pub mod mcp;
 pub mod member;
@@ -93,6 +94,9 @@ enum Command {
     /// Write, endorse and read knowledge articles
     #[command(subcommand)]
     Playbook(playbook::PlaybookCommand),
+    /// Say how far recipes go, and see which limits fell
+    #[command(subcommand)]
+    Limit(limit::LimitCommand),
     /// Accuse, with evidence, and see who is accused
     #[command(subcommand)]
     Flag(flag::FlagCommand),
@@ -165,6 +169,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<bool> {
         Command::Claim(command) => claim::run(&home()?, command, format)?,
         Command::Board(command) => board::run(&home()?, command, format)?,
         Command::Spec(command) => spec::run(&home()?, command, format)?,
+        Command::Limit(command) => limit::run(&home()?, command, format)?,
         Command::Playbook(command) => playbook::run(&home()?, command, format)?,
         Command::Flag(command) => flag::run(&home()?, command, format)?,
         Command::Ruling(command) => ruling::run(&home()?, command, format)?,

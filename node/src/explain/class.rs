@@ -1,6 +1,6 @@
 //! What the ledger has learned about a hardware class, and what follows from it.
 
-use super::{Explanation, Step, name_of};
+use super::{ClassNorms, Explanation, Step, name_of};
 use assay_protocol::calibration::Effort;
 use assay_protocol::gates::PPM;
 use assay_protocol::genesis::Quorum;
@@ -26,7 +26,7 @@ pub(super) fn explain(state: &State, class: &str) -> Explanation {
     let Effort { size: Quorum { seats, quorum }, pairs } = state.planned_effort(class);
     let share = |ppm: u64| ppm as f64 / PPM;
     let sigma = known.sigma();
-    let noise = vec![
+    let mut noise = vec![
         match sigma {
             Some(sigma) => format!("sigma = {sigma:.5}, of a pair's log ratio within a seat"),
             None => "no round has shown how much pairs scatter within a seat".to_owned(),
@@ -47,9 +47,19 @@ pub(super) fn explain(state: &State, class: &str) -> Explanation {
             share(rules.gain_ppm)
         ),
     ];
+    let norms = ClassNorms::of(state, class);
+    if let Some(counts_from) = norms.counts_from {
+        let found = norms.found_from.map_or_else(
+            || "and even three times the speed may be missed".to_owned(),
+            |found| format!("and a true ratio from {found:.4} is found in nine of ten claims"),
+        );
+        noise.push(format!(
+            "so a pooled ratio counts from {counts_from:.4}, where its lower bound is above a tie, {found}"
+        ));
+    }
     let noise_values = json!({
         "sigma": sigma, "tau": between.tau, "tau_df": between.df, "seats": seats,
-        "pairs": pairs,
+        "pairs": pairs, "counts_from": norms.counts_from, "found_from": norms.found_from,
     });
     let result = json!({
         "sigma": sigma, "tau": between.tau, "pairs": pairs, "base_tps": known.base_tps(),

@@ -6,7 +6,10 @@
 mod claim;
 mod class;
 mod dissent;
+mod norms;
 mod peer;
+
+pub use norms::ClassNorms;
 
 use assay_protocol::ids::{ClaimId, PeerId};
 use assay_protocol::state::State;

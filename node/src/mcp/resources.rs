@@ -16,12 +16,13 @@ const URI_BYTES_MAX: usize = 200;
 const MIME_TYPE: &str = "text/plain";
 
 /// Resources without an id: address, what it is.
-const FIXED: [(&str, &str); 6] = [
+const FIXED: [(&str, &str); 7] = [
     ("status", "What this node is and does"),
     ("members", "The members of the network"),
     ("ranking", "The ranked entries, the best first"),
     ("playbooks", "Knowledge articles, the best endorsed first"),
     ("specs", "Specs with how their forecasts fared"),
+    ("limits", "Limits with the entries that fell them"),
     ("genesis", "What the network started from, and its rules"),
 ];
 
@@ -73,7 +74,7 @@ pub(super) fn read(caller: &Caller, uri: &str) -> anyhow::Result<String> {
         return match path {
             "ranking" => ranked(caller),
             "status" | "members" | "genesis" => caller.quoted(&format!("/api/{path}")),
-            "playbooks" | "specs" => caller.quoted(&format!("/api/board/{path}")),
+            "playbooks" | "specs" | "limits" => caller.quoted(&format!("/api/board/{path}")),
             _ => Err(nothing()),
         };
     };

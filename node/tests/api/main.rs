@@ -2,6 +2,8 @@
 
 mod board;
 mod explained;
+mod known;
+mod limits;
 mod live;
 mod mcp;
 mod mcp_http;

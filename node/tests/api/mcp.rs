@@ -1,6 +1,7 @@
 //! The node as tools for agents: what they can do, what they may not, and bad input.
 
 use super::board::{flag, forecast, said, spec, titled, with};
+use super::limits::limit;
 use super::samples::Truth;
 use super::world::{CLASS, Daemon, World};
 use assay_node::api::{Token, View, router};
@@ -8,7 +9,7 @@ use assay_node::home::{Home, HomeLock};
 use assay_node::mcp::permissions::{Grant, Permission};
 use assay_node::mcp::{MESSAGE_BYTES_MAX, Server};
 use assay_protocol::ids::ClaimId;
-use assay_protocol::post::{Attempt, Detail, Playbook};
+use assay_protocol::post::{Attempt, Detail, Playbook, Quantity};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -152,6 +153,7 @@ pub(super) fn full_world() -> (World, Map<String, Value>) {
     let book = with(book, "keep it in int8");
     let book = world.post(3, &assay_protocol::post::PostBody { title: "The head".into(), ..book });
     world.post(4, &flag(post));
+    world.post(5, &limit(Quantity::DecodeSpeed, 127_000, None));
     let foretold = world.foretell(5, &spec(), forecast(1_300_000));
     let (claim, hash) = (claims[0].to_string(), "ab".repeat(32));
     let arguments = json!({
@@ -161,7 +163,7 @@ pub(super) fn full_world() -> (World, Map<String, Value>) {
         "board_digest": { "since": 0, "lines": 12 }, "board_posts": { "kind": "flag" },
         "board_threads": { "limit": 3 }, "board_thread": { "id": post },
         "board_search": { "words": "int4 numbers" }, "board_mentions": {},
-        "spec_list": {}, "spec_show": { "id": foretold }, "playbook_list": {}, "playbook_show": { "id": book }, "flag_list": {},
+        "limit_list": {}, "spec_list": {}, "spec_show": { "id": foretold }, "playbook_list": {}, "playbook_show": { "id": book }, "flag_list": {},
         "board_post": { "text": "@bell 1.31×", "thread": post, "refs": [claim] },
         "board_plan": { "text": "shorter drafts", "levers": ["draft-length"], "parent": claim },
         "board_result": { "text": "it pays", "ratio": 1.2, "class": CLASS, "claim": claim },
@@ -170,6 +172,7 @@ pub(super) fn full_world() -> (World, Map<String, Value>) {
         "board_attempt": { "checkpoint": hash, "error": "out of memory" },
         "board_diagnosis": { "attempt": attempt, "codes": ["CK012"], "corrected": hash },
         "spec_new": { "like": "e4b", "class": CLASS, "bandwidth": 600.0, "weights": "int4-g128" },
+        "limit_new": { "levers": ["int4"], "class": CLASS, "tps": 127_000.0, "checkpoint": hash },
         "playbook_new": { "title": "The head", "text": "Keep it in int8." },
         "playbook_revise": { "playbook": book, "text": "Keep it in bf16." },
         "playbook_endorse": { "playbook": book, "text": "held here" },
@@ -220,6 +223,7 @@ async fn every_tool_answers() {
         "message",
         "result",
         "flag",
+        "limit",
         "endorsement",
         "playbook",
         "playbook",

@@ -1,7 +1,7 @@
 //! What posts say for programs, by kind.
 
 use super::body::line;
-use super::{CHANNEL_BYTES_MAX, Kind, RATIO_PPM_MAX, TITLE_BYTES_MAX};
+use super::{Bound, CHANNEL_BYTES_MAX, Kind, RATIO_PPM_MAX, TITLE_BYTES_MAX};
 use crate::error::Reject;
 use crate::ids::{BlobHash, ClaimId, RecordId};
 use crate::record::is_class_name;
@@ -52,6 +52,8 @@ pub enum Detail {
     Flag(Flag),
     /// See [`Kind::Endorsement`].
     Endorsement(Endorsement),
+    /// See [`Kind::Limit`].
+    Limit(Limit),
 }
 
 /// What the author is about to try.
@@ -196,7 +198,26 @@ pub struct Endorsement {
     pub playbook: RecordId,
 }
 
+/// How far something is held to go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limit {
+    /// What cannot be turned further, in words.
+    pub levers: Vec<String>,
+    /// The predicate; the header repeats it, so that the ledger has it.
+    pub bound: Bound,
+}
+
 impl Detail {
+    /// The predicate, where there is one.
+    #[must_use]
+    pub fn bound(&self) -> Option<&Bound> {
+        match self {
+            Self::Limit(limit) => Some(&limit.bound),
+            _ => None,
+        }
+    }
+
     /// The kind of post that has it.
     #[must_use]
     pub fn kind(&self) -> Kind {
@@ -211,6 +232,7 @@ impl Detail {
             Self::DeadEnd(_) => Kind::DeadEnd,
             Self::Flag(_) => Kind::Flag,
             Self::Endorsement(_) => Kind::Endorsement,
+            Self::Limit(_) => Kind::Limit,
         }
     }
 
@@ -228,6 +250,7 @@ impl Detail {
             Self::DeadEnd(end) => [end.claim.map(|id| id.0), None],
             Self::Flag(flag) => [Some(flag.subject.0), flag.evidence.map(|id| id.0)],
             Self::Endorsement(endorsement) => [Some(endorsement.playbook.0), None],
+            Self::Limit(limit) => [limit.bound.checkpoint.map(|id| id.0), None],
         };
         list.into_iter().flatten().collect()
     }
@@ -275,6 +298,10 @@ impl Detail {
             Self::Endorsement(endorsement) => {
                 Wire::Endorsement(v1::Endorsement { playbook: endorsement.playbook.to_vec() })
             }
+            Self::Limit(limit) => Wire::Limit(v1::Limit {
+                levers: limit.levers.clone(),
+                bound: Some(limit.bound.to_proto()),
+            }),
         }
     }
 
@@ -320,6 +347,13 @@ impl Detail {
             }),
             Wire::Endorsement(endorsement) => Self::Endorsement(Endorsement {
                 playbook: RecordId(bytes32("endorsement.playbook", &endorsement.playbook)?),
+            }),
+            Wire::Limit(limit) => Self::Limit(Limit {
+                levers: words("limit.levers", limit.levers)?,
+                bound: match limit.bound {
+                    Some(bound) => Bound::from_proto(bound)?,
+                    None => return Err(field("limit.bound", "missing".to_owned())),
+                },
             }),
         })
     }

@@ -12,12 +12,14 @@
 //! for that reason.
 
 mod body;
+mod bound;
 mod detail;
 
 pub use body::{CHANNEL_BYTES_MAX, PostBody, REFS_MAX, TEXT_BYTES_MAX, TITLE_BYTES_MAX};
+pub use bound::{Bound, Quantity};
 pub use detail::{
     Attempt, BuiltCheckpoint, CODES_MAX, DeadEnd, Detail, Diagnosis, Endorsement, Flag, LEVERS_MAX,
-    NOTE_BYTES_MAX, PARTS_MAX, Plan, Playbook, Spec, SpecPart, Trial, is_word,
+    Limit, NOTE_BYTES_MAX, PARTS_MAX, Plan, Playbook, Spec, SpecPart, Trial, is_word,
 };
 
 use crate::error::Reject;
@@ -58,11 +60,13 @@ pub enum Kind {
     Flag,
     /// Support for a playbook.
     Endorsement,
+    /// How far something is held to go.
+    Limit,
 }
 
 impl Kind {
     /// All kinds in the order of their numbers, which begin with 1.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Message,
         Self::Plan,
         Self::Result,
@@ -74,6 +78,7 @@ impl Kind {
         Self::DeadEnd,
         Self::Flag,
         Self::Endorsement,
+        Self::Limit,
     ];
 
     /// The kind as a word, as JSON and the command line spell it.
@@ -91,6 +96,7 @@ impl Kind {
             Self::DeadEnd => "dead-end",
             Self::Flag => "flag",
             Self::Endorsement => "endorsement",
+            Self::Limit => "limit",
         }
     }
 
@@ -130,6 +136,8 @@ pub struct Post {
     pub forecast: Option<Forecast>,
     /// What it accuses somebody of; flags alone have one, and all do under a rule that a committee decides.
     pub charge: Option<Charge>,
+    /// What it bounds; limits alone have one, and all of them do.
+    pub bound: Option<Bound>,
 }
 
 impl Post {
@@ -144,6 +152,7 @@ impl Post {
             epoch,
             forecast,
             charge: charge_of(body),
+            bound: body.detail.as_ref().and_then(Detail::bound).cloned(),
         }
     }
 
@@ -158,6 +167,7 @@ impl Post {
                 hardware_class: forecast.hardware_class.clone(),
             }),
             charge: self.charge.map(Charge::to_proto),
+            bound: self.bound.as_ref().map(Bound::to_proto),
         }
     }
 
@@ -179,6 +189,12 @@ impl Post {
             (Kind::Flag, Some(charge)) => Some(Charge::from_proto(&charge)?),
             (_, Some(_)) => return Err(field("charge", "for flags only".to_owned())),
         };
+        let bound = match (kind, post.bound) {
+            (Kind::Limit, Some(bound)) => Some(Bound::from_proto(bound)?),
+            (Kind::Limit, None) => return Err(field("bound", "missing in a limit".to_owned())),
+            (_, None) => None,
+            (_, Some(_)) => return Err(field("bound", "for limits only".to_owned())),
+        };
         Ok(Self {
             kind,
             body: BlobHash(bytes32("body", &post.body)?),
@@ -186,6 +202,7 @@ impl Post {
             epoch: post.epoch,
             forecast,
             charge,
+            bound,
         })
     }
 
@@ -206,6 +223,9 @@ impl Post {
         }
         if charge_of(&body) != self.charge {
             return Err(field("charge", "is not what the body accuses of".to_owned()));
+        }
+        if body.detail.as_ref().and_then(Detail::bound) != self.bound.as_ref() {
+            return Err(field("bound", "is not the one that the body names".to_owned()));
         }
         Ok(body)
     }

@@ -9,6 +9,7 @@ mod doubt;
 mod frontier;
 mod hostile;
 mod life;
+mod limits;
 mod membership;
 mod posts;
 mod rulings;

@@ -254,7 +254,10 @@ fn every_kind_reads_back() {
     let (hash, claim) = (BlobHash([8; 32]), ClaimId([9; 32]));
     let levers = || vec!["draft-length".to_owned(), "int4".to_owned()];
     let class = "gpu-a10g".to_owned();
-    use crate::post::{Attempt, BuiltCheckpoint, DeadEnd, Diagnosis, Endorsement, Playbook, Trial};
+    use crate::post::{
+        Attempt, Bound, BuiltCheckpoint, DeadEnd, Diagnosis, Endorsement, Limit, Playbook,
+        Quantity, Trial,
+    };
     let details = [
         Detail::Plan(Plan { parent: Some(claim), levers: levers() }),
         Detail::Result(Trial { claim: None, ratio_ppm: 990_000, hardware_class: class }),
@@ -274,6 +277,15 @@ fn every_kind_reads_back() {
         Detail::DeadEnd(DeadEnd { levers: levers(), claim: Some(claim) }),
         Detail::Flag(Flag { rule: "off-channel".to_owned(), subject: id, evidence: None }),
         Detail::Endorsement(Endorsement { playbook: id }),
+        Detail::Limit(Limit {
+            levers: levers(),
+            bound: Bound {
+                hardware_class: "gpu-a10g".to_owned(),
+                checkpoint: Some(hash),
+                quantity: Quantity::DecodeSpeed,
+                most: 127_000,
+            },
+        }),
     ];
     for detail in details {
         let body = PostBody {

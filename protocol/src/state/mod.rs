@@ -5,6 +5,7 @@ mod claim;
 mod classes;
 mod disclosure;
 mod doubt;
+mod limits;
 mod membership;
 mod nulls;
 mod places;
@@ -22,6 +23,7 @@ pub use claim::ClaimState;
 pub use classes::{Classes, PENDING_ROUNDS_MAX};
 pub use disclosure::{DISCLOSURES_PER_CLAIM_MAX, Disclosed};
 pub use doubt::{CHALLENGER_STANDING_MIN, Debunked, ROUNDS_MAX};
+pub use limits::{LIMITS_PER_AUTHOR_MAX, LimitState};
 pub use membership::{Admission, MemberState, Membership, PendingVouch};
 pub use nulls::NullLot;
 pub use places::Cost;
@@ -69,6 +71,8 @@ pub struct State {
     pub(crate) posts: posts::Posts,
     /// Charges and what was decided about them.
     pub(crate) rulings: rulings::Rulings,
+    /// Bounds that entries may go beyond. The history covers them.
+    pub(crate) limits: Arc<BTreeMap<RecordId, Arc<LimitState>>>,
     pub(crate) claims: BTreeMap<ClaimId, Arc<ClaimState>>,
     pub(crate) recipes: BTreeMap<RecipeId, ClaimId>,
     /// Claims with an open round, in the order these were opened.
@@ -106,6 +110,7 @@ impl State {
             disclosures: BTreeMap::new(),
             posts: posts::Posts::default(),
             rulings: rulings::Rulings::default(),
+            limits: Arc::default(),
             claims: BTreeMap::new(),
             recipes: BTreeMap::from([(genesis.challenge.base.id(), genesis.base_claim())]),
             docket: Vec::new(),

@@ -192,6 +192,9 @@ impl State {
         if let Some((charge, accused)) = charged {
             self.open_ruling(record.id, record.author, charge, accused);
         }
+        if let Some(bound) = &post.bound {
+            self.note_limit(record, bound, height);
+        }
         Ok(())
     }
 

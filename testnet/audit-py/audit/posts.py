@@ -97,6 +97,8 @@ def apply_post(state: State, record: Record, post: Post, height: int) -> None:
         state.history = tagged("assay history v1", state.history, b"spec", record.id, le64(height))
     if charge is not None and accused is not None:
         open_ruling(state, record.id, author, charge, accused)
+    if post.is_limit:
+        state.history = tagged("assay history v1", state.history, b"limit", record.id, le64(height))
 
 
 def check_citations(state: State, cites: list[bytes]) -> None:

@@ -15,11 +15,12 @@ RECORD_BYTES_MAX = 64 * 1024
 SUMMARY_BYTES_MAX = 200
 DRAFT_LEN_MAX = 16
 CITES_MAX = 4
-POST_KINDS = 11
+POST_KINDS = 12
 POST_SPEC = 4
 POST_FLAG = 10
 OFFENCES = ("off-channel", "duplicate")
 FINDINGS = ("upheld", "dismissed", "unable")
+POST_LIMIT = 12
 POST_BODY_BYTES_MAX = 12 * 1024
 _CLASS_CHARACTERS = set(string.ascii_letters + string.digits + "-")
 
@@ -132,10 +133,11 @@ class Charge:
 
 @dataclass(frozen=True)
 class Post:
-    """Something said on the board; `forecast` is a ratio and a class."""
+    """Something said on the board; `forecast` is a ratio and a class, a limit has a bound."""
 
     epoch: int
     forecast: tuple[int, str] | None
+    is_limit: bool
     charge: Charge | None = None
 
 
@@ -243,16 +245,26 @@ def _post(post: Message) -> Post:
     require(1 <= kind <= POST_KINDS, f"{kind} is no kind of post")
     require(1 <= size <= POST_BODY_BYTES_MAX, f"{size} bytes of body")
     bytes32(post, "body")
-    said = post.message("forecast")
+    said, bound = post.message("forecast"), post.message("bound")
     require((said is not None) == (kind == POST_SPEC), "a forecast is for specs, which need one")
     accuses = post.message("charge")
     require(accuses is None or kind == POST_FLAG, "a charge is for flags")
+    require((bound is not None) == (kind == POST_LIMIT), "a bound is for limits, which need one")
+    if bound is not None:
+        _bound(bound)
     if said is None:
         charge = None if accuses is None else _charge(accuses)
-        return Post(post.number("epoch"), None, charge)
+        return Post(post.number("epoch"), None, bound is not None, charge)
     ratio = said.number("ratio_ppm")
     require(10**6 < ratio <= 10**9, f"a forecast of {ratio}")
-    return Post(post.number("epoch"), (ratio, _class(said)))
+    return Post(post.number("epoch"), (ratio, _class(said)), False)
+
+
+def _bound(bound: Message) -> None:
+    figures = (bound.number("ratio_to_base_ppm"), bound.number("decode_speed_mtps"))
+    _class(bound)
+    _optional32(bound, "checkpoint")
+    require(figures.count(0) == 1, "a bound of one figure")
 
 
 def _charge(charge: Message) -> Charge:

@@ -83,6 +83,8 @@ class Chaos:
         said: dict[str, Any] = {"kind": 1, "body": self.draw.randbytes(32), "body_bytes": 5}
         if self.draw.random() < 0.3:
             said |= {"kind": 4, "forecast": {"ratio_ppm": 1_200_000, "hardware_class": CLASS}}
+        elif self.draw.random() < 0.2:
+            said |= {"kind": 12, "bound": {"hardware_class": CLASS, "decode_speed_mtps": 127_000}}
         return self._anybody(), "post", {**said, "epoch": max(0, epoch - self.draw.randrange(3))}
 
     def _flag(self) -> Said:

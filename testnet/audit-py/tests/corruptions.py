@@ -344,6 +344,9 @@ def _members(forger: Forger) -> Iterator[Corruption]:
     member, author = world.peers[5], world.peers[0]
     said = {"kind": 1, "body": bytes([1]) * 32, "body_bytes": 9}
     forecast = {"ratio_ppm": 1_200_000, "hardware_class": "test-class"}
+    neither = {"hardware_class": "test-class"}
+    one = {**neither, "ratio_to_base_ppm": 1_200_000}
+    both = {**one, "decode_speed_mtps": 127_000}
     seals = [
         world.sign(member, "seal", {"claim": claim, "round": 1, "commitment": bytes([n]) * 32})
         for n in (1, 2)
@@ -363,8 +366,12 @@ def _members(forger: Forger) -> Iterator[Corruption]:
         ("challenge by the author", author, "challenge", {"claim": claim}),
         ("challenge of nothing", member, "challenge", {"claim": bytes(32)}),
         ("post of a later epoch", member, "post", {**said, "epoch": 7}),
-        ("post of no kind", member, "post", {**said, "kind": 12}),
+        ("post of no kind", member, "post", {**said, "kind": 13}),
         ("post with a forecast that is no spec", member, "post", {**said, "forecast": forecast}),
+        ("limit without a bound", member, "post", {**said, "kind": 12}),
+        ("limit of both figures", member, "post", {**said, "kind": 12, "bound": both}),
+        ("limit of no figure", member, "post", {**said, "kind": 12, "bound": neither}),
+        ("post with a bound that is no limit", member, "post", {**said, "bound": one}),
         ("post of nothing", member, "post", {**said, "body_bytes": 0}),
         ("disclosure without words", member, "disclosure", {"text": " \n"}),
         ("disclosure of nothing", member, "disclosure", {"claim": bytes(32), "text": "how"}),

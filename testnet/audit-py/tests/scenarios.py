@@ -412,7 +412,11 @@ def posts() -> World:
 
     forecast = {"ratio_ppm": 1_250_000, "hardware_class": CLASS}
     spec = post(forecaster, 90, kind=4, forecast=forecast)
-    world.block([post(speaker, n) for n in range(4)] + [spec])
+    limits = [
+        post(forecaster, 92, kind=12, bound={"hardware_class": CLASS, **figure})
+        for figure in ({"ratio_to_base_ppm": 1_200_000}, {"decode_speed_mtps": 127_000})
+    ]
+    world.block([post(speaker, n) for n in range(4)] + [spec, *limits])
     cites = [open_signed(world.state.network, spec).id]
     leader = world.claim(world.peers[0], 1.3, cites=cites)
     world.run(40)

@@ -3,7 +3,7 @@
 use super::format::{count, moment, quoted};
 use super::{Snapshot, document};
 use crate::api::escaped;
-use crate::board::{Digest, FlagRow, PostRow, PostView, Posts, ThreadView, Threads};
+use crate::board::{Digest, FlagRow, PostRow, PostView, Posts, ThreadView, Threads, bound_words};
 use crate::text::{cut, line, paragraphs};
 use assay_protocol::ids::RecordId;
 use assay_protocol::post::{Detail, Kind};
@@ -427,6 +427,9 @@ fn fact(post: &PostRow, detail: &Detail) -> Markup {
                     "accuses " code title=(flag.subject) { (flag.subject.short()) } " of " (flag.rule)
                 },
                 Detail::Endorsement(said) => { "endorses " code { (said.playbook.short()) } },
+                Detail::Limit(limit) => {
+                    (limit.levers.join(", ")) " go no further: " (bound_words(&limit.bound))
+                },
             }
         }
     }

@@ -6,12 +6,14 @@ mod dissent;
 mod entry;
 mod format;
 mod home;
+mod knowledge;
 mod plot;
 mod rounds;
 
 pub(super) use board::{Choice, Shown, board, thread};
 pub(super) use entry::entry;
 pub(super) use home::home;
+pub(super) use knowledge::{Knowledge, knowledge};
 
 use super::view::Status;
 use assay_protocol::state::State;
@@ -69,6 +71,7 @@ fn header(snapshot: &Snapshot) -> Markup {
                 nav.site aria-label="Pages" {
                     a href="/" { "Claims" }
                     a href="/board" { "Board" }
+                    a href="/knowledge" { "Knowledge" }
                 }
                 p.link-state role="status" {
                     span.when-off { "reload to update" }

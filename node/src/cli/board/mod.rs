@@ -5,7 +5,7 @@ mod show;
 
 pub use post::Words;
 pub(super) use post::publish;
-pub(crate) use post::{posted, send};
+pub(crate) use post::{known, posted, send};
 pub(super) use show::{body_lines, heading};
 
 use super::client::Client;

@@ -2,10 +2,11 @@
 //! own.
 
 use super::{TIMEOUT, checked_id};
-use crate::api::{PostRequest, Said};
-use crate::board::PostView;
+use crate::api::{PostRequest, Said, escaped};
+use crate::board::{Known, PostView};
 use crate::cli::client::Client;
 use crate::cli::output::{Format, fields, print};
+use crate::text::line;
 use anyhow::Context;
 use assay_protocol::gates::to_ppm;
 use assay_protocol::ids::{BlobHash, ClaimId, RecordId};
@@ -13,6 +14,7 @@ use assay_protocol::post::{
     Attempt, BuiltCheckpoint, DeadEnd, Detail, Diagnosis, Forecast, Plan, PostBody, TEXT_BYTES_MAX,
     Trial,
 };
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 
@@ -50,8 +52,13 @@ pub struct PostArgs {
 
 /// Arguments of `assay board plan`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  assay board plan --lever draft-length --parent 3fa9c0d1… 'draft 3 instead of 5 tokens'")]
+#[command(
+    after_help = "Plans of others that turn the same levers are told of. Where the same levers are known to
+be a dead end from the same parent, the plan is refused unless --anyway is given.
+
+Example:
+  assay board plan --lever draft-length --parent 3fa9c0d1… 'draft 3 instead of 5 tokens'"
+)]
 pub struct PlanArgs {
     #[command(flatten)]
     words: Words,
@@ -61,6 +68,9 @@ pub struct PlanArgs {
     /// The claim that you start from; the base recipe without this
     #[arg(long, value_name = "CLAIM")]
     parent: Option<ClaimId>,
+    /// Announce it although it is known to be a dead end
+    #[arg(long)]
+    anyway: bool,
 }
 
 /// Arguments of `assay board result`.
@@ -261,8 +271,52 @@ pub(super) fn post(home: &Path, args: PostArgs, format: Format) -> anyhow::Resul
 }
 
 pub(super) fn plan(home: &Path, args: PlanArgs, format: Format) -> anyhow::Result<()> {
-    let detail = Detail::Plan(Plan { parent: args.parent, levers: args.levers });
-    say(home, args.words, "plans", Some(detail), format)
+    let client = Client::find(home, TIMEOUT)?;
+    let PlanArgs { words, levers, parent, anyway } = args;
+    let known = known(&client, &levers, parent)?;
+    for line in known_lines(&known) {
+        eprintln!("{line}");
+    }
+    anyhow::ensure!(
+        known.dead_ends.is_empty() || anyway,
+        "these levers are a dead end from there; turn others, or announce the plan with --anyway"
+    );
+    let body = words.body(&client, "plans", Some(Detail::Plan(Plan { parent, levers })))?;
+    publish(&client, body, None, format)
+}
+
+/// What the board knows of levers before they are turned.
+///
+/// # Errors
+///
+/// When the node does not answer.
+pub(crate) fn known(
+    client: &Client,
+    levers: &[String],
+    parent: Option<ClaimId>,
+) -> anyhow::Result<Known> {
+    let parent = parent.map(|parent| format!("&parent={parent}")).unwrap_or_default();
+    client.get(&format!("/api/board/known?levers={}{parent}", escaped(&levers.join(","))))
+}
+
+/// The same for people, a line each.
+fn known_lines(known: &Known) -> Vec<String> {
+    let listed = |levers: &BTreeSet<String>| {
+        levers.iter().map(|lever| line(lever)).collect::<Vec<_>>().join(", ")
+    };
+    let ends = known.dead_ends.iter().map(|end| {
+        let why = match end.shown_by {
+            Some(claim) => format!("claim {} was refuted", claim.short()),
+            None => "no claim shows it".to_owned(),
+        };
+        let (levers, author) = (listed(&end.levers), line(&end.author.name));
+        format!("dead end: {levers}, says {author} in {} ({why})", end.post.short())
+    });
+    let plans = known.plans.iter().map(|plan| {
+        let (levers, author) = (listed(&plan.levers), line(&plan.author.name));
+        format!("planned:  {levers}, by {author} in {}", plan.post.short())
+    });
+    ends.chain(plans).collect()
 }
 
 pub(super) fn result(home: &Path, args: ResultArgs, format: Format) -> anyhow::Result<()> {

@@ -1,6 +1,6 @@
 //! The board in a terminal. Strangers wrote it: all of it goes through [`crate::text`].
 
-use crate::board::{Digest, PostRow, Posts, ThreadView, Threads};
+use crate::board::{Digest, PostRow, Posts, ThreadView, Threads, bound_words};
 use crate::cli::output::table;
 use crate::text::{cut, line, paragraphs};
 use assay_protocol::post::Detail;
@@ -134,6 +134,9 @@ fn detail_lines(detail: &Detail) -> Vec<String> {
         Detail::DeadEnd(end) => format!("does not pay: {}", end.levers.join(", ")),
         Detail::Flag(flag) => format!("flags {} under rule {}", flag.subject.short(), flag.rule),
         Detail::Endorsement(said) => format!("endorses {}", said.playbook.short()),
+        Detail::Limit(limit) => {
+            format!("{} go no further: {}", limit.levers.join(", "), bound_words(&limit.bound))
+        }
     };
     vec![format!("  · {}", line(&said))]
 }

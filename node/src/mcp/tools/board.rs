@@ -157,6 +157,13 @@ fn known() -> Vec<Definition> {
         ),
         Definition::new(
             Read,
+            "limit_list",
+            "Limits: how far recipes were held to go on a hardware class, and which entries went \
+             further.",
+            |caller, Nothing {}| caller.quoted("/api/board/limits"),
+        ),
+        Definition::new(
+            Read,
             "playbook_list",
             "Knowledge articles, the best endorsed first.",
             |caller, Nothing {}| caller.quoted("/api/board/playbooks"),

@@ -4,7 +4,7 @@ use super::post::{Text, publish};
 use super::{Caller, Definition};
 use crate::api::{Said, Statement};
 use crate::cli::board::posted;
-use crate::cli::{flag, playbook, ruling, spec};
+use crate::cli::{flag, limit, playbook, ruling, spec};
 use crate::mcp::permissions::Permission::{self, Flag, Post};
 use anyhow::Context;
 use assay_protocol::post::{self, Detail, Endorsement, Playbook};
@@ -42,6 +42,22 @@ struct SpecArguments {
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
+struct LimitArguments {
+    #[serde(flatten)]
+    text: Text,
+    /// What goes no further: 1 to 8 words of lower-case letters, digits and dashes.
+    levers: Vec<String>,
+    /// The hardware class that it holds for, as ledger_status names it.
+    class: String,
+    /// Largest speed over the base recipe's; either this or tps.
+    ratio: Option<f64>,
+    /// Most tokens per second that the class decodes; either this or ratio.
+    tps: Option<f64>,
+    /// Manifest of the checkpoint that it is about, 64 hexadecimal digits; any without it.
+    checkpoint: Option<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
 struct OfPlaybook {
     #[serde(flatten)]
     text: Text,
@@ -76,6 +92,13 @@ pub(super) fn tools() -> Vec<Definition> {
              and bandwidth, and publish it as a spec. Needs no fast machine. A claim that follows \
              it cites it, and credits this node if the forecast is borne out.",
             spec_new,
+        ),
+        Definition::new(
+            Post,
+            "limit_new",
+            "Say how far recipes go on a hardware class, as a ratio to the base or as tokens per \
+             second. The first entry that goes further debunks it; neither costs standing.",
+            limit_new,
         ),
         Definition::new(
             Post,
@@ -171,6 +194,18 @@ fn spec_new(caller: &Caller, arguments: SpecArguments) -> anyhow::Result<String>
     let body = args.words.said(&caller.node()?, "specs", Some(Detail::Spec(spec.clone())))?;
     let said = publish(caller, spec::entitled(body, &spec), Some(forecast))?;
     Ok(format!("{said}\n{computed}"))
+}
+
+fn limit_new(caller: &Caller, arguments: LimitArguments) -> anyhow::Result<String> {
+    let LimitArguments { text, levers, class, ratio, tps, checkpoint } = arguments;
+    let checkpoint =
+        checkpoint.map(|hash| hash.parse().ok().context("checkpoint: 64 hexadecimal digits"));
+    let checkpoint = checkpoint.transpose()?;
+    let node = caller.node()?;
+    let args = limit::NewArgs { levers, class, ratio, tps, checkpoint, words: text.words() };
+    let limit = limit::composed(&node, &args)?;
+    let body = args.words.said(&node, "knowledge", Some(Detail::Limit(limit.clone())))?;
+    publish(caller, limit::entitled(body, &limit), None)
 }
 
 fn flag_new(caller: &Caller, arguments: FlagArguments) -> anyhow::Result<String> {

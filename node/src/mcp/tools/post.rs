@@ -1,7 +1,7 @@
 //! Saying something on the board in this node's name.
 
 use super::{Caller, Definition};
-use crate::cli::board::{Words, posted, send};
+use crate::cli::board::{Words, known, posted, send};
 use crate::mcp::permissions::Permission::Post;
 use anyhow::Context;
 use assay_protocol::gates::to_ppm;
@@ -44,6 +44,9 @@ struct PlanArguments {
     levers: Vec<String>,
     /// The claim that you start from, by its id or the first digits; the base recipe without it.
     parent: Option<String>,
+    /// Announce it although it is known to be a dead end.
+    #[serde(default)]
+    anyway: bool,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -115,11 +118,10 @@ pub(super) fn tools() -> Vec<Definition> {
         Definition::new(
             Post,
             "board_plan",
-            "Propose: announce what you are about to try, so that nobody does it beside you.",
-            |caller, PlanArguments { text, levers, parent }| {
-                let parent = caller.optional_claim(parent.as_ref())?;
-                say(caller, text, "plans", Some(Detail::Plan(Plan { parent, levers })))
-            },
+            "Propose: announce what you are about to try, so that nobody does it beside you. \
+             Refused where these levers are a dead end from there, unless you say anyway; the \
+             answer names the plans of others that turn one of them.",
+            plan,
         ),
         Definition::new(
             Post,
@@ -173,6 +175,22 @@ pub(super) fn tools() -> Vec<Definition> {
             },
         ),
     ]
+}
+
+fn plan(caller: &Caller, arguments: PlanArguments) -> anyhow::Result<String> {
+    let PlanArguments { text, levers, parent, anyway } = arguments;
+    let parent = caller.optional_claim(parent.as_ref())?;
+    let node = caller.node()?;
+    let known = known(&node, &levers, parent)?;
+    let ends: Vec<String> = known.dead_ends.iter().map(|end| end.post.to_string()).collect();
+    anyhow::ensure!(
+        ends.is_empty() || anyway,
+        "these levers are a dead end from there, says post {}; turn others, or say anyway",
+        ends.join(", ")
+    );
+    let detail = Detail::Plan(Plan { parent, levers });
+    let said = send(&node, text.words().said(&node, "plans", Some(detail))?, None)?;
+    Ok(json!({ "published": "plan", "id": said.record, "known": known }).to_string())
 }
 
 fn result(caller: &Caller, arguments: ResultArguments) -> anyhow::Result<String> {
