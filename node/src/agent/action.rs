@@ -1,5 +1,6 @@
 //! What a policy may ask for, and what of that the loop lets pass.
 
+use super::quarantine::{Notice, Untrusted};
 use super::view::{Variant, View};
 use assay_protocol::post::LEVERS_MAX;
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,12 @@ use std::collections::BTreeSet;
 pub trait Policy: Send {
     /// The next action, given all that the node knows.
     fn next(&mut self, view: &View) -> Decision;
+
+    /// Reads what others wrote, as far as this policy reads at all: of each text it tells what a call
+    /// without tools found in it.
+    fn read(&mut self, _texts: &[Untrusted], _now_ms: u64) -> Vec<Notice> {
+        Vec::new()
+    }
 
     /// Hears what became of the action that it chose last, in one line of the node's own words.
     fn heard(&mut self, _outcome: &str) {}
@@ -207,6 +214,7 @@ mod tests {
             plan: None,
             published: false,
             claims: Vec::new(),
+            notices: Vec::new(),
             budget: BudgetLeft { measuring_s: 60, disk_bytes: 1, messages: 1 },
             rules: Rules { gain_ppm: 30_000, pairs: 12, pairs_max: 64 },
         }

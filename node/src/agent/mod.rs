@@ -18,6 +18,8 @@
 //! are called by the first digits of their hash, never by the names that their authors gave them.
 
 mod action;
+pub mod planner;
+pub mod quarantine;
 mod view;
 
 pub use action::{Action, ClaimDraft, Decision, Experiment, Finding, PlanDraft, Policy, Refused};

@@ -1,5 +1,6 @@
 //! What a policy sees: numbers, enumerations and ids, no text of other peers.
 
+use super::quarantine::Notice;
 use assay_protocol::gates::Gate;
 use assay_protocol::ids::{ClaimId, RecordId};
 use assay_protocol::verdict::{Estimate, Outcome};
@@ -158,6 +159,8 @@ pub struct View {
     pub published: bool,
     /// Claims on the ledger, newest first, at most 64.
     pub claims: Vec<ClaimSeen>,
+    /// What a reader found in what others wrote: words from fixed lists, never text.
+    pub notices: Vec<Notice>,
     /// What is left of the budget.
     pub budget: BudgetLeft,
     /// What is worth claiming.

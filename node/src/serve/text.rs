@@ -85,6 +85,28 @@ impl Vocabulary {
         }
         Ok(tokens)
     }
+
+    /// Token ids of a text none of which is a marker, whatever the text spells: what spells one is cut
+    /// until it is read as characters. A character that is a marker by itself is left out.
+    ///
+    /// # Errors
+    ///
+    /// When the tokenizer refuses the text.
+    pub fn encode_plain(&self, text: &str) -> Result<Vec<u32>> {
+        let tokens = self.encode(text)?;
+        if !tokens.iter().any(|token| self.is_special(*token)) {
+            return Ok(tokens);
+        }
+        let chars = text.chars().count();
+        if chars < 2 {
+            return Ok(Vec::new());
+        }
+        let middle = text.char_indices().nth(chars / 2).map_or(0, |(at, _)| at);
+        let (left, right) = text.split_at(middle);
+        let mut tokens = self.encode_plain(left)?;
+        tokens.extend(self.encode_plain(right)?);
+        Ok(tokens)
+    }
 }
 
 /// Text from bytes that may stop in the middle of a character.

@@ -1,12 +1,15 @@
 //! The node's page and JSON API, asked as a browser or a program would.
 
 mod board;
+#[path = "../agent/corpus.rs"]
+mod corpus;
 mod explained;
 mod known;
 mod limits;
 mod live;
 mod mcp;
 mod mcp_http;
+mod mcp_injections;
 mod pages;
 mod routes;
 mod samples;

@@ -43,13 +43,13 @@ impl Desk {
         self.home.path()
     }
 
-    async fn agent(&self, allow: &[Permission]) -> Agent {
+    pub(super) async fn agent(&self, allow: &[Permission]) -> Agent {
         Agent::new(self.path(), allow).await
     }
 }
 
 /// A client over a pair of streams.
-struct Agent {
+pub(super) struct Agent {
     write: WriteHalf<DuplexStream>,
     read: BufReader<ReadHalf<DuplexStream>>,
     asked: u64,
@@ -97,7 +97,7 @@ impl Agent {
     }
 
     /// Calls a tool; its text, or what is wrong.
-    async fn call(&mut self, name: &str, arguments: Value) -> Result<String, String> {
+    pub(super) async fn call(&mut self, name: &str, arguments: Value) -> Result<String, String> {
         let params = json!({ "name": name, "arguments": arguments });
         answer_of(&self.ask("tools/call", params).await)
     }
@@ -131,7 +131,7 @@ pub(super) fn answer_of(message: &Value) -> Result<String, String> {
 }
 
 /// The JSON inside a quotation.
-fn quoted(text: &str) -> Value {
+pub(super) fn quoted(text: &str) -> Value {
     let mut lines = text.lines();
     let word = lines.nth(1).unwrap().strip_prefix("--- begin ").unwrap().to_owned();
     let inside = lines.next().unwrap();

@@ -27,6 +27,8 @@ const ANY: &str = r"/(.|\n)*/";
 pub struct Shape<'a> {
     /// JSON schema of the answer.
     pub schema: Option<&'a Value>,
+    /// Whether the answer has no white space between its parts.
+    pub compact: bool,
     /// Tools of which one must be called, unless there is a schema as well.
     pub tools: &'a [Tool],
     /// Whether several calls may follow one another.
@@ -98,7 +100,11 @@ impl Grammars {
             let Value::Object(mut schema) = schema.clone() else {
                 return Err("the schema must be an object".into());
             };
-            schema.insert("x-guidance".into(), json!({"whitespace_pattern": JSON_SPACE}));
+            let space = match shape.compact {
+                true => json!({"whitespace_flexible": false}),
+                false => json!({"whitespace_pattern": JSON_SPACE}),
+            };
+            schema.insert("x-guidance".into(), space);
             rules.push_str(&format!("answer: %json {}\n", Value::Object(schema)));
             choices.push("answer");
         }

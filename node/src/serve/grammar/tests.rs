@@ -48,6 +48,12 @@ fn json_follows_its_schema() {
     ] {
         assert_eq!(accepts(json_schema(&schema).unwrap(), text), expected, "{text}");
     }
+    let compact = |text: &str| {
+        let shape = Shape { schema: Some(&schema), compact: true, ..Shape::default() };
+        accepts(grammars().0.grammar(&shape).unwrap(), text)
+    };
+    assert!(compact(r#"{"name":"Ruth","age":30}"#));
+    assert!(!compact(r#"{"name": "Ruth", "age": 30}"#));
     let any = json!({"type": "object"});
     assert!(accepts(json_schema(&any).unwrap(), r#"{"a": [1, {"b": null}]}"#));
     assert!(!accepts(json_schema(&any).unwrap(), "[1]"));

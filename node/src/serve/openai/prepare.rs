@@ -289,7 +289,7 @@ fn grammar(
     thinking: bool,
 ) -> Result<Option<Grammar>, ApiError> {
     if let Choice::Required(tools) = choice {
-        let shape = Shape { schema: None, tools, parallel_calls, thinking };
+        let shape = Shape { tools, parallel_calls, thinking, ..Shape::default() };
         let made = service.grammars.grammar(&shape);
         return made.map(Some).map_err(|e| ApiError::field("tools", format!("tools: {e}")));
     }
@@ -310,7 +310,8 @@ fn grammar(
             return Err(ApiError::field("response_format.type", message));
         }
     };
-    let shape = Shape { schema: Some(schema), tools: known, parallel_calls, thinking };
+    let shape =
+        Shape { schema: Some(schema), tools: known, parallel_calls, thinking, compact: false };
     service
         .grammars
         .grammar(&shape)
