@@ -262,3 +262,28 @@ proptest! {
         prop_assert!(Checkpoint::from_files(files).is_err());
     }
 }
+
+#[test]
+fn a_head_that_the_configuration_would_leave_unread_is_refused() {
+    let tied = |tied: bool| move |config: &mut Value| config["tie_word_embeddings"] = json!(tied);
+    let options = quantize::Options {
+        scheme: "int4-g32".parse().unwrap(),
+        head: Some("int4-g32".parse().unwrap()),
+        per_layer_projections: false,
+        keep: Vec::new(),
+    };
+    let folder = tempfile::tempdir().unwrap();
+    quantize::write(&Checkpoint::embedded().unwrap(), &options, folder.path(), &mut |_| ())
+        .unwrap();
+    let files: Files = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| {
+            (path.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read(&path).unwrap())
+        })
+        .collect();
+    assert!(!Checkpoint::from_files(files.clone()).unwrap().config().tied_head);
+    let error = refusal(with_config(files.clone(), tied(true)));
+    assert!(error.contains("tie_word_embeddings") && error.contains("model check"), "{error}");
+    assert!(Checkpoint::from_files(with_config(files, tied(false))).is_ok());
+}

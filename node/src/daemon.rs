@@ -1,8 +1,8 @@
 //! A running node: start-up order, supervised tasks, clean shutdown.
 
 use crate::api::{
-    self, ClaimAccepted, ClaimRequest, MeasureRequest, PeerRow, PostRequest, Said, Statement,
-    Status, SubmitError, Token, View,
+    self, ClaimAccepted, ClaimRequest, FetchRequest, Fetched, MeasureRequest, PeerRow, PostRequest,
+    Said, Statement, Status, SubmitError, Token, View,
 };
 use crate::author::Author;
 use crate::board::Board;
@@ -272,6 +272,14 @@ impl View for NodeView {
 
     fn measure(&self, request: MeasureRequest) -> BoxFuture<'_, Result<Verdict, SubmitError>> {
         self.author.measure(request).boxed()
+    }
+
+    fn fetch(&self, request: FetchRequest) -> BoxFuture<'_, Result<Fetched, SubmitError>> {
+        async move {
+            let fetched = self.author.seat.fetch(request.manifest).await;
+            fetched.map_err(|error| SubmitError::Unavailable(error.to_string()))
+        }
+        .boxed()
     }
 
     fn board(&self) -> Arc<Board> {

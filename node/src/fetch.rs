@@ -83,14 +83,23 @@ impl Fetcher {
         }
     }
 
+    /// Makes sure that a manifest is here.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError`] when it is not to be had, or the blob is no manifest.
+    pub async fn manifest(&self, hash: BlobHash) -> Result<Manifest, FetchError> {
+        let bytes = self.blob(hash).await?;
+        Ok(Manifest::read(hash, &bytes).map_err(BlobError::from)?)
+    }
+
     /// Makes sure that all files of a manifest are here and returns the folder that holds them.
     ///
     /// # Errors
     ///
     /// [`FetchError`]; what was fetched already stays, so that a later try goes on from there.
     pub async fn files(&self, hash: BlobHash, kind: Kind) -> Result<PathBuf, FetchError> {
-        let bytes = self.blob(hash).await?;
-        let manifest = Manifest::read(hash, &bytes).map_err(BlobError::from)?;
+        let manifest = self.manifest(hash).await?;
         if manifest.kind != kind {
             let (expected, found) = (kind.name(), manifest.kind.name());
             return Err(FetchError::Kind { hash, expected, found });

@@ -1,6 +1,6 @@
 //! A seat's measurement from plan to raw data: fetch what the recipes name, then measure it.
 
-use crate::api::MeasuringLock;
+use crate::api::{Fetched, MeasuringLock};
 use crate::diagnose;
 use crate::fetch::{FetchError, Fetcher};
 use crate::ledger::Ledger;
@@ -244,6 +244,18 @@ impl Seat {
             None => None,
         };
         Ok(RecipeFiles { checkpoint, bundle, drafter })
+    }
+
+    /// Brings the files of any manifest here.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError`] when they are not to be had.
+    pub async fn fetch(&self, hash: BlobHash) -> Result<Fetched, FetchError> {
+        let manifest = self.fetcher.manifest(hash).await?;
+        let folder = self.fetcher.files(hash, manifest.kind).await?;
+        let (kind, bytes) = (manifest.kind.name().to_owned(), manifest.bytes());
+        Ok(Fetched { manifest: hash, kind, folder, bytes })
     }
 
     /// The pool's text as a file of its own.

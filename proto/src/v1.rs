@@ -139,12 +139,25 @@ pub struct Post {
     /// specs only
     #[prost(message, optional, tag = "5")]
     pub forecast: ::core::option::Option<Forecast>,
+    /// checkpoints, failed attempts and diagnoses that mend something
+    #[prost(message, optional, tag = "7")]
+    pub link: ::core::option::Option<Link>,
     /// flags under a rule that a committee decides, and all of them
     #[prost(message, optional, tag = "8")]
     pub charge: ::core::option::Option<Charge>,
     /// limits only
     #[prost(message, optional, tag = "9")]
     pub bound: ::core::option::Option<Bound>,
+}
+/// A post's place in a relay: build, attempt, diagnosis. It repeats what the body says.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Link {
+    /// the checkpoint built, tried, or corrected
+    #[prost(bytes = "vec", tag = "1")]
+    pub manifest: ::prost::alloc::vec::Vec<u8>,
+    /// record id: of the checkpoint's post in an attempt, of the attempt in a diagnosis
+    #[prost(bytes = "vec", tag = "2")]
+    pub previous: ::prost::alloc::vec::Vec<u8>,
 }
 /// What a spec predicts of a claim that follows it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -299,6 +312,9 @@ pub struct Attempt {
     /// the first line of what went wrong, at most 400 bytes
     #[prost(string, tag = "3")]
     pub error: ::prost::alloc::string::String,
+    /// record id of the post that says it was built; may be empty
+    #[prost(bytes = "vec", tag = "4")]
+    pub built: ::prost::alloc::vec::Vec<u8>,
 }
 /// Why an attempt failed.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -463,7 +479,7 @@ pub struct Claim {
     /// letters, digits and dashes, 1 to 120 of them
     #[prost(string, tag = "5")]
     pub hardware_class: ::prost::alloc::string::String,
-    /// record ids of the specs that it follows, at most 4
+    /// record ids of the specs and diagnoses that it follows, at most 4
     #[prost(bytes = "vec", repeated, tag = "6")]
     pub cites: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
 }

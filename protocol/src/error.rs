@@ -208,9 +208,12 @@ pub enum Reject {
     /// Too many posts of one peer wait.
     #[error("{0} posts of this peer wait to be ordered, the most allowed; try again in a moment")]
     PostsWaiting(usize),
-    /// A citation of something that is no spec.
-    #[error("record {0} is not a spec on this ledger; `assay spec list` has those there are")]
-    UnknownSpec(RecordId),
+    /// A citation of something that is neither a spec nor a diagnosis with a correction.
+    #[error(
+        "record {0} is no spec and no diagnosis with a corrected checkpoint on this ledger; `assay spec list` \
+         and `assay board list --kind diagnosis` have those there are"
+    )]
+    Uncitable(RecordId),
     /// A measurement that does not follow the plan drawn for the seat.
     #[error("measurement does not follow the seat's plan: {0}")]
     Plan(String),

@@ -150,7 +150,7 @@ fn may_apply_later(reject: &Reject) -> bool {
             | Reject::Standing { .. }
             | Reject::DocketFull(_)
             | Reject::OperatorDocketFull(_)
-            | Reject::UnknownSpec(_)
+            | Reject::Uncitable(_)
             | Reject::UnknownPost(_)
             | Reject::UnknownRuling(_)
             | Reject::ChargesSpent { .. }

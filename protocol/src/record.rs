@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 /// Longest summary of a claim, in bytes.
 pub const SUMMARY_BYTES_MAX: usize = 200;
-/// Most specs that a claim cites.
+/// Most specs and diagnoses that a claim cites.
 pub const CITES_MAX: usize = 4;
 /// Most drafts per step that a recipe may ask for.
 pub const DRAFT_LEN_MAX: u32 = 16;
@@ -131,7 +131,7 @@ pub struct Claim {
     pub summary: String,
     /// The hardware class that it is about: where the author's machine belongs.
     pub hardware_class: String,
-    /// The specs that it follows.
+    /// The specs and diagnoses that it follows.
     pub cites: Vec<RecordId>,
 }
 

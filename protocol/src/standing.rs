@@ -47,6 +47,8 @@ pub enum Rule {
     Ended,
     /// A spec that a confirmed claim of somebody else followed and bore out.
     CitedSpec,
+    /// A part in a relay that ended in a confirmed claim: built, tried, diagnosed or shipped.
+    Relayed,
     /// A drawn seat found about a flag what the quorum found.
     Judged,
     /// A drawn seat found about a flag the opposite of what stands.
@@ -63,9 +65,10 @@ pub enum Rule {
 
 impl Rule {
     /// All rules, in the order in which they are listed for people.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::InRange,
         Self::CitedSpec,
+        Self::Relayed,
         Self::Judged,
         Self::RulingReversed,
         Self::Outlier,
@@ -98,7 +101,7 @@ impl Rule {
     pub fn delta(self) -> Option<i64> {
         match self {
             Self::RulingReversed => Some(0),
-            Self::InRange | Self::CitedSpec | Self::Judged => Some(1),
+            Self::InRange | Self::CitedSpec | Self::Relayed | Self::Judged => Some(1),
             Self::Outlier | Self::Misjudged | Self::FalseFlag | Self::VainAppeal => Some(-2),
             Self::Contradicted | Self::RuledAgainst => Some(-3),
             Self::NoShow | Self::FailedChallenge => Some(-1),
@@ -129,6 +132,7 @@ impl Rule {
             Self::VoucheeEnded => "vouched for a key that was ended",
             Self::Ended => "contradicted itself: key ended",
             Self::CitedSpec => "wrote a spec that a confirmed claim bore out",
+            Self::Relayed => "had a part in a relay that ended in a confirmed claim",
             Self::Judged => "judged a flag as its quorum did",
             Self::Misjudged => "judged a flag otherwise than was decided",
             Self::RuledAgainst => "a committee upheld a flag against it",

@@ -84,6 +84,9 @@ impl Checkpoint {
         files: BTreeMap<String, Bytes>,
     ) -> Result<Self> {
         unfuse(&config, &mut tensors)?;
+        if config.tied_head {
+            refuse_own_head(&tensors)?;
+        }
         let checkpoint = Checkpoint { config, tensors, files };
         checkpoint.visit_weights(&mut |_, _, _| Ok(()))?;
         Ok(checkpoint)
@@ -337,6 +340,27 @@ fn required<'a>(files: &'a BTreeMap<String, Bytes>, name: &str) -> Result<&'a By
     files.get(name).ok_or_else(|| Error::MissingFile {
         file: name.into(),
         hint: "a checkpoint has config.json, model.safetensors and, for text, tokenizer.json"
+            .into(),
+    })
+}
+
+/// Errors where the files hold an output head of their own that a tied configuration would leave unread: a
+/// loader that took the embedding table for the head would run another model than was made. A head that
+/// repeats the table is none of its own.
+fn refuse_own_head(tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+    let (head, table) = (format!("{HEAD}.weight"), "embed_tokens.weight");
+    let own = match (tensors.get(&head), tensors.get(table)) {
+        (Some(head), Some(table)) => head.shape != table.shape || head.data() != table.data(),
+        (head, _) => head.is_some() || tensors.contains_key(&format!("{HEAD}.weight_packed")),
+    };
+    if !own {
+        return Ok(());
+    }
+    Err(Error::Config {
+        file: CONFIG.into(),
+        key: "tie_word_embeddings".into(),
+        message: "says that the embedding table is the output head, and the files hold an lm_head of their own; \
+                  `assay model check` says which holds and mends it"
             .into(),
     })
 }

@@ -1,6 +1,7 @@
 //! Everything about one claim: its seats with their samples, and its lineage.
 
 use super::claims::{ClaimRow, Named, RoundRow};
+use super::relay::{self, Part};
 use assay_protocol::gates::Evidence;
 use assay_protocol::ids::{BlobHash, ClaimId, PeerId, RecipeId};
 use assay_protocol::measurement::{ArmReport, Environment, Measurement};
@@ -27,6 +28,8 @@ pub(super) struct Entry {
     /// Every round with its seats, in their order.
     pub(super) rounds: Vec<RoundEntry>,
     pub(super) lineage: Lineage,
+    /// Who built, tried, diagnosed and shipped its checkpoint; empty where no relay is behind it.
+    pub(super) relay: Vec<Part>,
     /// Tricks in this claim that peers told of.
     pub(super) disclosures: Vec<DisclosureRow>,
     /// The claim as the ledger has it, raw samples included.
@@ -160,6 +163,7 @@ impl Entry {
             seats: claim.shown().map(|round| seats(state, claim, round)).unwrap_or_default(),
             rounds: claim.rounds.iter().map(|round| RoundEntry::new(state, claim, round)).collect(),
             lineage: lineage(state, claim),
+            relay: relay::parts(state, claim),
             disclosures: disclosures(state, claim),
             ledger: claim.clone(),
         }

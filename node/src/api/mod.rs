@@ -9,6 +9,7 @@
 //! GET  /api/explain/{id}     where a claim's or peer's numbers come from
 //! GET  /api/cost             POST /api/claims              POST /api/statements, with the token
 //!                            POST /api/measurements, with the token: measures, publishes nothing
+//!                            POST /api/fetches, with the token: brings files here from peers
 //! GET  /api/rulings          GET /api/rulings/{id}         what committees said about flags
 //! GET  /board                GET /board/threads/{id}       the board, and one thread
 //! GET  /api/board            posts                         POST /api/board, with the token
@@ -36,6 +37,7 @@ pub(crate) mod guard;
 mod live;
 mod members;
 mod page;
+pub(crate) mod relay;
 mod reply;
 mod routes;
 mod rulings;
@@ -49,8 +51,8 @@ pub use members::{MemberRow, Said, Statement};
 pub use routes::Claims;
 pub use rulings::{HearingRow, RulingRow, SeatRow};
 pub use view::{
-    ClaimAccepted, ClaimRequest, MeasureRequest, MeasuringLock, PeerRow, PostRequest, Status,
-    SubmitError, View,
+    ClaimAccepted, ClaimRequest, FetchRequest, Fetched, MeasureRequest, MeasuringLock, PeerRow,
+    PostRequest, Status, SubmitError, View,
 };
 
 use axum::extract::DefaultBodyLimit;
@@ -93,6 +95,7 @@ fn routes(shared: &Arc<Shared>) -> Router {
     let submit = post(routes::submit).layer(from_fn_with_state(Arc::clone(shared), guard::token));
     let speak = post(board::speak).layer(from_fn_with_state(Arc::clone(shared), guard::token));
     let measure = post(routes::measure).layer(from_fn_with_state(Arc::clone(shared), guard::token));
+    let fetch = post(routes::fetch).layer(from_fn_with_state(Arc::clone(shared), guard::token));
     let say = post(routes::say).layer(from_fn_with_state(Arc::clone(shared), guard::token));
     Router::new()
         .route("/", get(routes::home))
@@ -114,6 +117,7 @@ fn routes(shared: &Arc<Shared>) -> Router {
         .route("/api/rulings", get(rulings::list))
         .route("/api/rulings/{id}", get(rulings::one))
         .route("/api/measurements", measure)
+        .route("/api/fetches", fetch)
         .merge(board::routes(speak))
         .route("/board", get(board::page))
         .route("/board/threads/{id}", get(board::thread_page))

@@ -5,7 +5,7 @@ use super::entry::Entry;
 use super::members::{self, Statement};
 use super::page::{self, Snapshot};
 use super::reply::{fault, html};
-use super::view::{ClaimRequest, MeasureRequest, SubmitError};
+use super::view::{ClaimRequest, FetchRequest, MeasureRequest, SubmitError};
 use super::{Shared, csv};
 use crate::explain::ClassNorms;
 use assay_protocol::ids::{BlockHash, ClaimId};
@@ -89,8 +89,8 @@ pub(super) async fn not_found(State(shared): App, uri: Uri) -> Response {
 pub(super) async fn wrong_method() -> Response {
     fault(
         StatusCode::METHOD_NOT_ALLOWED,
-        "this address does not take this method; only /api/claims, /api/measurements, /api/statements \
-         and /api/board take POST, all others GET",
+        "this address does not take this method; only /api/claims, /api/measurements, /api/fetches, \
+         /api/statements and /api/board take POST, all others GET",
     )
 }
 
@@ -247,6 +247,16 @@ pub(super) async fn measure(
 ) -> Response {
     match request {
         Ok(Json(request)) => submitted(shared.view.measure(request).await),
+        Err(rejection) => fault(rejection.status(), &rejection.body_text()),
+    }
+}
+
+pub(super) async fn fetch(
+    State(shared): App,
+    request: Result<Json<FetchRequest>, JsonRejection>,
+) -> Response {
+    match request {
+        Ok(Json(request)) => submitted(shared.view.fetch(request).await),
         Err(rejection) => fault(rejection.status(), &rejection.body_text()),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::members::{Said, Statement};
 use crate::board::Board;
-use assay_protocol::ids::{BlockHash, ClaimId, NetworkId, PeerId, RecordId};
+use assay_protocol::ids::{BlobHash, BlockHash, ClaimId, NetworkId, PeerId, RecordId};
 use assay_protocol::post::{Forecast, PostBody};
 use assay_protocol::record::{DRAFT_LEN_MAX, Recipe, SUMMARY_BYTES_MAX};
 use assay_protocol::state::State;
@@ -12,6 +12,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -59,6 +60,13 @@ pub trait View: Send + Sync + 'static {
     ///
     /// [`SubmitError`], whose message goes to the caller as it is.
     fn post(&self, request: PostRequest) -> Result<Said, SubmitError>;
+
+    /// Brings the files of a manifest here.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError::Unavailable`] when no peer has them in time, or the disk has no room.
+    fn fetch(&self, request: FetchRequest) -> BoxFuture<'_, Result<Fetched, SubmitError>>;
 
     /// Signs a statement with this node's key and publishes it.
     ///
@@ -169,7 +177,7 @@ pub struct ClaimRequest {
     /// Publish although the own measurement says that a committee would refute the claim.
     #[serde(default)]
     pub insist: bool,
-    /// The specs that it follows.
+    /// The specs and diagnoses that it follows.
     #[serde(default)]
     pub cites: Vec<RecordId>,
     /// One line for people, at most [`SUMMARY_BYTES_MAX`] bytes without control characters.
@@ -226,6 +234,27 @@ impl MeasureRequest {
     pub fn check(&self) -> Result<(), SubmitError> {
         check_recipe(&self.recipe)
     }
+}
+
+/// Files to bring here from peers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FetchRequest {
+    /// The manifest that names them.
+    pub manifest: BlobHash,
+}
+
+/// Files that are here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fetched {
+    /// The manifest that names them.
+    pub manifest: BlobHash,
+    /// What they are: "checkpoint", "bundle" or "drafter".
+    pub kind: String,
+    /// The folder of this machine that holds them. It belongs to the node.
+    pub folder: PathBuf,
+    /// Size of them together.
+    pub bytes: u64,
 }
 
 /// A post to make in this node's name.

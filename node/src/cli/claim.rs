@@ -86,8 +86,9 @@ pub struct NewArgs {
     /// One line that says what was done; without this, one that lists what the recipe brings
     #[arg(long, value_name = "TEXT")]
     pub(crate) summary: Option<String>,
-    /// A spec that the claim follows, by its record id; its author is credited if the claim leads
-    #[arg(long = "cite", value_name = "SPEC")]
+    /// A spec or diagnosis that the claim follows, by its record id; its author is credited if the claim
+    /// leads, and with a diagnosis whoever built and tried the checkpoint that it corrects
+    #[arg(long = "cite", value_name = "POST")]
     pub(crate) cites: Vec<RecordId>,
     /// Seal this speed ratio instead of measuring one; everyone will see what it was
     #[arg(long, value_name = "RATIO")]

@@ -50,7 +50,11 @@ impl RecipeArgs {
 }
 
 /// A manifest from what the user typed: `nano`, a hash, or a folder to import.
-fn source(blobs: &Blobs, kind: Kind, text: &str) -> anyhow::Result<BlobHash> {
+///
+/// # Errors
+///
+/// When it is none of them, or the folder cannot be imported.
+pub(super) fn source(blobs: &Blobs, kind: Kind, text: &str) -> anyhow::Result<BlobHash> {
     if text == "nano" {
         let embedded = Embedded::names();
         return match kind {

@@ -1,6 +1,7 @@
 //! A claim or entry: every round from the raw pairs to the verdict.
 
 use super::{Explanation, Step, dissent, name_of};
+use crate::api::relay;
 use crate::board::SpecScore;
 use assay_protocol::gates::{Evidence, Gain, Gate, PPM, gain};
 use assay_protocol::ids::{ClaimId, PeerId};
@@ -25,6 +26,7 @@ pub(super) fn explain(state: &State, id: ClaimId) -> Result<Explanation, String>
     steps.extend(opening(claim));
     steps.extend(disclosures(state, claim));
     steps.extend(citations(state, claim));
+    steps.extend(relayed(state, claim));
     let verdict = claim.verdict();
     Ok(Explanation {
         id: id.to_string(),
@@ -77,6 +79,28 @@ fn citations(state: &State, claim: &ClaimState) -> Option<Step> {
             .to_owned(),
     );
     Some(Step::new("specs followed", lines, json!(values)))
+}
+
+/// Who built, tried, diagnosed and shipped the checkpoint, and who is credited for it.
+fn relayed(state: &State, claim: &ClaimState) -> Option<Step> {
+    let parts = relay::parts(state, claim);
+    let mut lines: Vec<String> = parts
+        .iter()
+        .map(|part| {
+            let post = part.post.map_or_else(|| "by this claim".to_owned(), |id| id.short());
+            let credit = if part.credited { "; credited for it" } else { "" };
+            format!("{} by {} ({post}){credit}", part.role.word(), part.by.name)
+        })
+        .collect();
+    if lines.is_empty() {
+        return None;
+    }
+    lines.push(
+        "a confirmed claim credits whoever built, tried and diagnosed the checkpoint that it runs, each \
+         operator and each post once, and with them its author"
+            .to_owned(),
+    );
+    Some(Step::new("relay", lines, json!(parts)))
 }
 
 /// A seat, its plan and its pairs' log ratios.

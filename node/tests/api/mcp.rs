@@ -146,6 +146,7 @@ pub(super) fn full_world() -> (World, Map<String, Value>) {
     let failed = Attempt {
         checkpoint: assay_protocol::ids::BlobHash([5; 32]),
         ran: false,
+        built: None,
         error: "lm_head.weight is missing".to_owned(),
     };
     let attempt = world.post(2, &with(Detail::Attempt(failed), "no luck"));

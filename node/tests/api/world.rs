@@ -2,8 +2,8 @@
 
 use super::samples::{Truth, measurement};
 use assay_node::api::{
-    ClaimAccepted, ClaimRequest, MeasureRequest, MeasuringLock, PeerRow, PostRequest, Said,
-    Statement, Status, SubmitError, View,
+    ClaimAccepted, ClaimRequest, FetchRequest, Fetched, MeasureRequest, MeasuringLock, PeerRow,
+    PostRequest, Said, Statement, Status, SubmitError, View,
 };
 use assay_node::board::Board;
 use assay_proto::v1;
@@ -24,7 +24,7 @@ use assay_protocol::verdict::Verdict;
 use assay_protocol::wire;
 use axum::body::Bytes;
 use ed25519_dalek::SigningKey;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{self, BoxStream, StreamExt};
 use std::collections::BTreeMap;
 use std::io;
@@ -454,6 +454,10 @@ impl View for Daemon {
             self.submitted.lock().unwrap().push(request);
             Ok(ClaimAccepted { claim: ClaimId([0xaa; 32]), ratio_ppm, own_verdict: None })
         })
+    }
+
+    fn fetch(&self, _: FetchRequest) -> BoxFuture<'_, Result<Fetched, SubmitError>> {
+        std::future::ready(Err(SubmitError::Unavailable("no peer has it".into()))).boxed()
     }
 
     fn measure(&self, request: MeasureRequest) -> BoxFuture<'_, Result<Verdict, SubmitError>> {

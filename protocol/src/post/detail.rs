@@ -142,6 +142,9 @@ pub struct Attempt {
     /// The first line of what went wrong.
     #[serde(default)]
     pub error: String,
+    /// The post that says that the checkpoint was built.
+    #[serde(default)]
+    pub built: Option<RecordId>,
 }
 
 /// Why an attempt failed.
@@ -244,7 +247,7 @@ impl Detail {
             Self::Result(result) => [result.claim.map(|id| id.0), None],
             Self::Spec(_) => [None, None],
             Self::Checkpoint(built) => [Some(built.manifest.0), built.made_from.map(|id| id.0)],
-            Self::Attempt(attempt) => [Some(attempt.checkpoint.0), None],
+            Self::Attempt(tried) => [Some(tried.checkpoint.0), tried.built.map(|id| id.0)],
             Self::Diagnosis(found) => [Some(found.attempt.0), found.corrected.map(|id| id.0)],
             Self::Playbook(playbook) => [playbook.revises.map(|id| id.0), None],
             Self::DeadEnd(end) => [end.claim.map(|id| id.0), None],
@@ -278,6 +281,7 @@ impl Detail {
                 checkpoint: attempt.checkpoint.to_vec(),
                 ran: attempt.ran,
                 error: attempt.error.clone(),
+                built: attempt.built.map(RecordId::to_vec).unwrap_or_default(),
             }),
             Self::Diagnosis(found) => Wire::Diagnosis(v1::Diagnosis {
                 attempt: found.attempt.to_vec(),
@@ -327,6 +331,7 @@ impl Detail {
                 checkpoint: BlobHash(bytes32("attempt.checkpoint", &attempt.checkpoint)?),
                 ran: attempt.ran,
                 error: line("attempt.error", attempt.error, NOTE_BYTES_MAX)?,
+                built: optional("attempt.built", &attempt.built)?.map(RecordId),
             }),
             Wire::Diagnosis(found) => Self::Diagnosis(Diagnosis {
                 attempt: RecordId(bytes32("diagnosis.attempt", &found.attempt)?),

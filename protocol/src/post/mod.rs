@@ -8,12 +8,13 @@
 //! any blob.
 //!
 //! Consensus does not read bodies. It bounds how many posts a peer may have ordered
-//! ([`crate::state`]), and of specs it keeps the forecast, of flags the charge, which are in the header
-//! for that reason.
+//! ([`crate::state`]); of specs it keeps the forecast, of flags the [`Charge`] and of the parts of a relay the
+//! [`Link`], which are in the header for that reason.
 
 mod body;
 mod bound;
 mod detail;
+mod link;
 
 pub use body::{CHANNEL_BYTES_MAX, PostBody, REFS_MAX, TEXT_BYTES_MAX, TITLE_BYTES_MAX};
 pub use bound::{Bound, Quantity};
@@ -21,6 +22,7 @@ pub use detail::{
     Attempt, BuiltCheckpoint, CODES_MAX, DeadEnd, Detail, Diagnosis, Endorsement, Flag, LEVERS_MAX,
     Limit, NOTE_BYTES_MAX, PARTS_MAX, Plan, Playbook, Spec, SpecPart, Trial, is_word,
 };
+pub use link::Link;
 
 use crate::error::Reject;
 use crate::ids::BlobHash;
@@ -134,6 +136,8 @@ pub struct Post {
     pub epoch: u64,
     /// What it predicts; specs alone have one, and all of them do.
     pub forecast: Option<Forecast>,
+    /// Its place in a relay, as the body says it.
+    pub link: Option<Link>,
     /// What it accuses somebody of; flags alone have one, and all do under a rule that a committee decides.
     pub charge: Option<Charge>,
     /// What it bounds; limits alone have one, and all of them do.
@@ -151,6 +155,7 @@ impl Post {
             body_bytes: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
             epoch,
             forecast,
+            link: Link::of(body),
             charge: charge_of(body),
             bound: body.detail.as_ref().and_then(Detail::bound).cloned(),
         }
@@ -166,6 +171,7 @@ impl Post {
                 ratio_ppm: forecast.ratio_ppm,
                 hardware_class: forecast.hardware_class.clone(),
             }),
+            link: self.link.map(Link::to_proto),
             charge: self.charge.map(Charge::to_proto),
             bound: self.bound.as_ref().map(Bound::to_proto),
         }
@@ -201,6 +207,7 @@ impl Post {
             body_bytes: post.body_bytes,
             epoch: post.epoch,
             forecast,
+            link: post.link.map(|link| Link::from_proto(kind, link)).transpose()?,
             charge,
             bound,
         })
@@ -220,6 +227,9 @@ impl Post {
         if body.kind() != self.kind {
             let (said, found) = (self.kind.word(), body.kind().word());
             return Err(field("kind", format!("{said}, but the body is of kind {found}")));
+        }
+        if self.link != Link::of(&body) {
+            return Err(field("link", "is not what the body says".to_owned()));
         }
         if charge_of(&body) != self.charge {
             return Err(field("charge", "is not what the body accuses of".to_owned()));

@@ -267,7 +267,12 @@ fn every_kind_reads_back() {
             made_from: Some(hash),
             scheme: "int4-g32".to_owned(),
         }),
-        Detail::Attempt(Attempt { checkpoint: hash, ran: false, error: "no head".to_owned() }),
+        Detail::Attempt(Attempt {
+            checkpoint: hash,
+            ran: false,
+            error: "no head".to_owned(),
+            built: Some(id),
+        }),
         Detail::Diagnosis(Diagnosis {
             attempt: id,
             codes: vec!["CK001".to_owned()],
@@ -413,7 +418,7 @@ fn only_specs_on_the_ledger_are_cited() {
             cites,
         })
     };
-    assert_eq!(world.refusal(0, claim(vec![message])), Some(Reject::UnknownSpec(message)));
+    assert_eq!(world.refusal(0, claim(vec![message])), Some(Reject::Uncitable(message)));
     for cites in [vec![message; 2], (0..=CITES_MAX as u8).map(|i| RecordId([i; 32])).collect()] {
         let record = wire::sign(world.state().network(), &key(0), claim(cites)).to_gossip();
         let heard = world.peers[1].hear(&record, &mut Vec::new());

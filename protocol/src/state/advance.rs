@@ -148,7 +148,7 @@ impl State {
             Step::Enter(number) => self.enter(id, number, height),
             Step::Promote(number) => {
                 self.promote(id, number);
-                self.credit_specs(id);
+                self.credit_cited(id);
             }
             Step::Conclude => {
                 self.conclude_doubt(round_id, height);

@@ -13,6 +13,7 @@ mod posts;
 mod probation;
 mod ranking;
 mod records;
+mod relay;
 mod round;
 mod rulings;
 mod silence;
@@ -33,6 +34,7 @@ pub use posts::{
 };
 pub use probation::{SHADOWS_MAX, Shadow};
 pub use ranking::FRONTIER_ROUNDS_MAX;
+pub use relay::{LinkState, Relay, UNCITED_LINKS_PER_AUTHOR_MAX};
 pub use round::{Finding, Phase, Purpose, Round};
 pub use rulings::{APPEAL_BLOCKS, CHARGES_PER_EPOCH_MAX, RULINGS_OPEN_MAX};
 pub use silence::Turns;

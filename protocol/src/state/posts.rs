@@ -1,11 +1,13 @@
 //! Posts as the ledger sees them: how many a peer may have ordered, and what specs forecast.
 
+use super::relay::LinkState;
 use super::{ClaimState, State};
 use crate::error::Reject;
 use crate::ids::{ClaimId, PeerId, RecordId, hash_parts};
-use crate::post::{Forecast, Post};
+use crate::post::{Forecast, Kind, Post};
 use crate::record::Record;
 use crate::standing::{Occasion, Rule};
+use crate::verdict::Estimate;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -64,11 +66,12 @@ pub(crate) struct Posts {
     block: InBlock,
     recent: Arc<BTreeMap<PeerId, Arc<Recent>>>,
     specs: Arc<BTreeMap<RecordId, Arc<SpecState>>>,
+    pub(super) links: Arc<BTreeMap<RecordId, Arc<LinkState>>>,
     citations: Arc<BTreeMap<ClaimId, Arc<[RecordId]>>>,
 }
 
 impl Posts {
-    /// Hash of what decides which posts may come next. Specs and citations are in the history.
+    /// Hash of what decides which posts may come next. Specs, links and citations are in the history.
     pub(super) fn digest(&self) -> [u8; 32] {
         let mut bytes = self.total.to_le_bytes().to_vec();
         for (peer, recent) in self.recent.iter() {
@@ -83,6 +86,21 @@ impl Posts {
         }
         hash_parts("assay posts v1", &[&bytes])
     }
+}
+
+/// The oldest of what one author has, by height and id, that must go so that one more is `most` at most.
+pub(super) fn in_excess(mut own: Vec<(u64, RecordId)>, most: usize) -> Vec<RecordId> {
+    own.sort_unstable();
+    let too_many = (own.len() + 1).saturating_sub(most);
+    own.into_iter().take(too_many).map(|(_, id)| id).collect()
+}
+
+/// A claim that may credit what it cites, with its ratio: opened, no null claim, confirmed by a second
+/// committee and not debunked.
+pub(super) fn due(claim: &ClaimState) -> Option<(&ClaimState, Estimate)> {
+    let is_opened = claim.opening.as_ref().is_some_and(|opening| !opening.null);
+    let ratio = claim.verdict()?.ratio?;
+    (is_opened && claim.is_confirmed() && claim.stands()).then_some((claim, ratio))
 }
 
 /// Whether a measured ratio bears a forecast out: both are gains, and neither is more than twice
@@ -113,15 +131,15 @@ impl State {
         self.posts.specs.values().map(AsRef::as_ref)
     }
 
-    /// The specs that a claim says it follows.
+    /// The specs and diagnoses that a claim says it follows.
     #[must_use]
     pub fn citations(&self, claim: ClaimId) -> &[RecordId] {
         self.posts.citations.get(&claim).map_or(&[], AsRef::as_ref)
     }
 
-    /// The claims that cite a spec, by id.
-    pub fn cited_by(&self, spec: RecordId) -> impl Iterator<Item = &ClaimState> {
-        let citing = self.posts.citations.iter().filter(move |(_, cites)| cites.contains(&spec));
+    /// The claims that cite a spec or a diagnosis, by id.
+    pub fn cited_by(&self, cited: RecordId) -> impl Iterator<Item = &ClaimState> {
+        let citing = self.posts.citations.iter().filter(move |(_, cites)| cites.contains(&cited));
         citing.filter_map(|(claim, _)| self.claim(*claim))
     }
 
@@ -189,6 +207,7 @@ impl State {
         if let Some(forecast) = &post.forecast {
             self.note_spec(record, forecast, height);
         }
+        self.note_link(record, post, height);
         if let Some((charge, accused)) = charged {
             self.open_ruling(record.id, record.author, charge, accused);
         }
@@ -201,12 +220,9 @@ impl State {
     fn note_spec(&mut self, record: &Record, forecast: &Forecast, height: u64) {
         let (id, author) = (record.id, record.author);
         let uncited = self.specs().filter(|spec| spec.author == author && !spec.is_cited);
-        let mut uncited: Vec<(u64, RecordId)> =
-            uncited.map(|spec| (spec.height, spec.id)).collect();
-        uncited.sort_unstable();
-        let too_many = (uncited.len() + 1).saturating_sub(UNCITED_SPECS_PER_AUTHOR_MAX);
+        let uncited = uncited.map(|spec| (spec.height, spec.id)).collect();
         let specs = Arc::make_mut(&mut self.posts.specs);
-        for (_, oldest) in uncited.into_iter().take(too_many) {
+        for oldest in in_excess(uncited, UNCITED_SPECS_PER_AUTHOR_MAX) {
             specs.remove(&oldest);
         }
         let forecast = forecast.clone();
@@ -222,10 +238,11 @@ impl State {
         }
     }
 
-    /// Checks that what a claim cites are specs on the ledger.
+    /// Checks that what a claim cites are specs or diagnoses on the ledger.
     pub(super) fn check_citations(&self, cites: &[RecordId]) -> Result<(), Reject> {
-        match cites.iter().find(|id| self.spec(**id).is_none()) {
-            Some(unknown) => Err(Reject::UnknownSpec(*unknown)),
+        let is_diagnosis = |id| self.link(id).is_some_and(|link| link.kind == Kind::Diagnosis);
+        match cites.iter().find(|id| self.spec(**id).is_none() && !is_diagnosis(**id)) {
+            Some(unknown) => Err(Reject::Uncitable(*unknown)),
             None => Ok(()),
         }
     }
@@ -240,7 +257,14 @@ impl State {
         Arc::make_mut(&mut self.posts.citations).insert(claim, cites.into());
         for id in cites {
             self.change_spec(*id, |spec| spec.is_cited = true);
+            self.keep_relay(*id);
         }
+    }
+
+    /// Credits those whom a claim says it follows.
+    pub(super) fn credit_cited(&mut self, id: ClaimId) {
+        self.credit_specs(id);
+        self.credit_relay(id);
     }
 
     /// Credits the first spec of somebody else that a confirmed claim followed and bore out.
@@ -251,14 +275,8 @@ impl State {
     ///
     /// Due when the author opened its result and when a later committee confirms a claim that was opened
     /// before; a null claim credits nobody.
-    pub(super) fn credit_specs(&mut self, id: ClaimId) {
-        let Some(claim) = self.claim(id) else { return };
-        let is_opened = claim.opening.as_ref().is_some_and(|opening| !opening.null);
-        let measured = claim.verdict().and_then(|verdict| verdict.ratio);
-        let Some(ratio) = measured else { return };
-        if !(is_opened && claim.is_confirmed() && claim.stands()) {
-            return;
-        }
+    fn credit_specs(&mut self, id: ClaimId) {
+        let Some((claim, ratio)) = self.claim(id).and_then(due) else { return };
         let operator = self.operator(claim.author);
         let earns = |spec: &&SpecState| {
             spec.credited.is_none()

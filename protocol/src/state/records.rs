@@ -164,7 +164,7 @@ impl State {
         if opening.null {
             self.spring_trap(id);
         }
-        self.credit_specs(id);
+        self.credit_cited(id);
         self.remember("opening", id);
         Ok(())
     }

@@ -11,7 +11,7 @@ from .genesis import Quorum
 from .membership import lapse_vouches
 from .model import ClaimState, Phase, Purpose, Round
 from .numbers import M64
-from .posts import credit_specs
+from .posts import credit_cited
 from .ranking import promote, set_ratio, would_lead
 from .rulings import advance_rulings
 from .state import State
@@ -247,7 +247,7 @@ def _next_step(state: State, claim: ClaimState, round: Round, height: int) -> No
     elif purpose == "frontier" and claim.is_entry():
         if outcome == "accepted":
             promote(state, claim, round.number)
-            credit_specs(state, claim)
+            credit_cited(state, claim)
         else:
             doubt.conclude(state, claim, round, height)
     elif purpose == "first" and outcome == "accepted" and would_lead(state, claim, verdict):

@@ -6,7 +6,7 @@ from .doubt import spring_trap
 from .hashing import le64, round_bytes, tagged
 from .measurement import Measurement, require
 from .model import ClaimState, Opened, Purpose, Round, Shadow
-from .posts import check_citations, credit_specs, note_citations
+from .posts import check_citations, credit_cited, note_citations
 from .records import Claim, Opening, Record, Reveal, Seal
 from .spelling import Octets
 from .state import State
@@ -145,5 +145,5 @@ def apply_opening(state: State, record: Record, opening: Opening) -> None:
     if opening.null:
         spring_trap(state, claim)
     else:
-        credit_specs(state, claim)
+        credit_cited(state, claim)
     state.remember("opening", claim.id)

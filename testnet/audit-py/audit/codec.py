@@ -63,11 +63,12 @@ SCHEMA: dict[str, dict[int, Field]] = {
         "Claim": "1:recipe Recipe, 2:parent bytes, 3:result_seal bytes, 4:summary string,"
         "5:hardware_class string, 6:cites repeated bytes",
         "Post": "1:kind uint32, 2:body bytes, 3:body_bytes uint32, 4:epoch uint64,"
-        "5:forecast Forecast, 8:charge Charge, 9:bound Bound",
+        "5:forecast Forecast, 7:link Link, 8:charge Charge, 9:bound Bound",
         "Charge": "1:rule uint32, 2:subject bytes, 3:evidence bytes",
         "RulingBallot": "1:charge bytes, 2:hearing uint32, 3:finding uint32, 4:digest bytes",
         "Appeal": "1:charge bytes",
         "Forecast": "1:ratio_ppm uint64, 2:hardware_class string",
+        "Link": "1:manifest bytes, 2:previous bytes",
         "Bound": "1:hardware_class string, 2:checkpoint bytes, 3:ratio_to_base_ppm uint64,"
         "4:decode_speed_mtps uint64",
         "Seal": "1:claim bytes, 2:commitment bytes, 3:round uint32",

@@ -1,4 +1,4 @@
-"""Posts: how many a peer may have ordered, specs and whom claims credit (LEDGER_RULES.md §9.5)."""
+"""Posts: how many a peer may have ordered, specs, and whom claims credit (LEDGER_RULES.md §9.5)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from .hashing import le64, tagged
 from .measurement import require
+from .records import POST_DIAGNOSIS
+from .relay import Link, credit_relay, keep_relay, note_link
 from .rulings import check_charge, open_ruling
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ class Posts:
     in_block: dict[bytes, int] = field(default_factory=dict)
     recent: dict[bytes, Recent] = field(default_factory=dict)
     specs: dict[bytes, Spec] = field(default_factory=dict)
+    links: dict[bytes, Link] = field(default_factory=dict)
     citations: dict[bytes, list[bytes]] = field(default_factory=dict)
 
     def digest(self) -> bytes:
@@ -95,6 +98,7 @@ def apply_post(state: State, record: Record, post: Post, height: int) -> None:
             del posts.specs[oldest]
         posts.specs[record.id] = Spec(author, height, *post.forecast)
         state.history = tagged("assay history v1", state.history, b"spec", record.id, le64(height))
+    note_link(state, record, post, height)
     if charge is not None and accused is not None:
         open_ruling(state, record.id, author, charge, accused)
     if post.is_limit:
@@ -102,8 +106,11 @@ def apply_post(state: State, record: Record, post: Post, height: int) -> None:
 
 
 def check_citations(state: State, cites: list[bytes]) -> None:
-    """What a claim cites are specs on the ledger."""
-    require(all(id in state.posts.specs for id in cites), "cites what is no spec")
+    """What a claim cites are specs or diagnoses on the ledger."""
+    links = state.posts.links
+    diagnoses = {id for id in cites if id in links and links[id].kind == POST_DIAGNOSIS}
+    fits = all(id in state.posts.specs or id in diagnoses for id in cites)
+    require(fits, "cites what is neither a spec nor a diagnosis")
 
 
 def note_citations(state: State, claim: bytes, cites: list[bytes]) -> None:
@@ -113,7 +120,9 @@ def note_citations(state: State, claim: bytes, cites: list[bytes]) -> None:
         state.history = tagged("assay history v1", state.history, b"cites", claim, ids)
         state.posts.citations[claim] = cites
         for id in cites:
-            state.posts.specs[id].is_cited = True
+            if id in state.posts.specs:
+                state.posts.specs[id].is_cited = True
+            keep_relay(state, id)
 
 
 def bears_out(forecast_ppm: int, measured_ppm: int) -> bool:
@@ -122,22 +131,29 @@ def bears_out(forecast_ppm: int, measured_ppm: int) -> bool:
     return measured > 0 and forecast <= 2 * measured and measured <= 2 * forecast
 
 
-def credit_specs(state: State, claim: ClaimState) -> None:
-    """Credits the first spec of another operator that a confirmed and opened claim bore out."""
+def credit_cited(state: State, claim: ClaimState) -> None:
+    """Credits those whom a confirmed and opened claim says it follows."""
     verdict = claim.verdict()
     ratio = verdict.ratio if verdict else None
     if ratio is None or not claim.is_confirmed() or not claim.stands():
         return
     if claim.opening is None or claim.opening.null:
         return
+    credit_specs(state, claim, ratio.ppm)
+    credit_relay(state, claim)
+
+
+def credit_specs(state: State, claim: ClaimState, ratio_ppm: int) -> None:
+    """Credits the first spec of another operator that the claim bore out."""
     for id in state.posts.citations.get(claim.id, []):
-        spec = state.posts.specs[id]
+        spec = state.posts.specs.get(id)
         if (
-            spec.credited is None
+            spec is not None
+            and spec.credited is None
             and spec.height < claim.docketed_at
             and state.operator(spec.author) != state.operator(claim.author)
             and spec.hardware_class == claim.hardware_class
-            and bears_out(spec.ratio_ppm, ratio.ppm)
+            and bears_out(spec.ratio_ppm, ratio_ppm)
         ):
             spec.credited = claim.id
             state.history = tagged("assay history v1", state.history, b"credit", id, claim.id)

@@ -17,6 +17,9 @@ DRAFT_LEN_MAX = 16
 CITES_MAX = 4
 POST_KINDS = 12
 POST_SPEC = 4
+POST_CHECKPOINT = 5
+POST_ATTEMPT = 6
+POST_DIAGNOSIS = 7
 POST_FLAG = 10
 OFFENCES = ("off-channel", "duplicate")
 FINDINGS = ("upheld", "dismissed", "unable")
@@ -133,10 +136,15 @@ class Charge:
 
 @dataclass(frozen=True)
 class Post:
-    """Something said on the board; `forecast` is a ratio and a class, a limit has a bound."""
+    """Something said on the board.
 
+    `forecast` is a ratio and a class, `link` a manifest and what it follows; a limit has a bound.
+    """
+
+    kind: int
     epoch: int
     forecast: tuple[int, str] | None
+    link: tuple[bytes, bytes | None] | None
     is_limit: bool
     charge: Charge | None = None
 
@@ -252,12 +260,26 @@ def _post(post: Message) -> Post:
     require((bound is not None) == (kind == POST_LIMIT), "a bound is for limits, which need one")
     if bound is not None:
         _bound(bound)
-    if said is None:
-        charge = None if accuses is None else _charge(accuses)
-        return Post(post.number("epoch"), None, bound is not None, charge)
-    ratio = said.number("ratio_ppm")
-    require(10**6 < ratio <= 10**9, f"a forecast of {ratio}")
-    return Post(post.number("epoch"), (ratio, _class(said)), False)
+    forecast = None
+    if said is not None:
+        ratio = said.number("ratio_ppm")
+        require(10**6 < ratio <= 10**9, f"a forecast of {ratio}")
+        forecast = (ratio, _class(said))
+    found = post.message("link")
+    link = _link(kind, found) if found else None
+    charge = _charge(accuses) if accuses else None
+    return Post(kind, post.number("epoch"), forecast, link, bound is not None, charge)
+
+
+def _link(kind: int, link: Message) -> tuple[bytes, bytes | None]:
+    """A post's place in a relay: a checkpoint follows nothing, the others something."""
+    linked = (POST_CHECKPOINT, POST_ATTEMPT, POST_DIAGNOSIS)
+    require(kind in linked, f"a link in a post of kind {kind}")
+    manifest = bytes32(link, "manifest")
+    if kind != POST_CHECKPOINT:
+        return manifest, bytes32(link, "previous")
+    require(not link.data("previous"), "a checkpoint that follows something")
+    return manifest, None
 
 
 def _bound(bound: Message) -> None:

@@ -1,4 +1,4 @@
-"""Charges, the committees that decide them, and what that costs (LEDGER_RULES.md §9.6)."""
+"""Charges, the committees that decide them, and what that costs (LEDGER_RULES.md §9.7)."""
 
 from __future__ import annotations
 

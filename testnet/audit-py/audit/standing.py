@@ -16,6 +16,7 @@ RULES: dict[str, int | None] = {
     "vouchee_ended": -10,
     "ended": None,
     "cited_spec": 1,
+    "relayed": 1,
     "judged": 1,
     "misjudged": -2,
     "ruled_against": -3,

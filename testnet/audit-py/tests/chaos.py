@@ -83,9 +83,20 @@ class Chaos:
         said: dict[str, Any] = {"kind": 1, "body": self.draw.randbytes(32), "body_bytes": 5}
         if self.draw.random() < 0.3:
             said |= {"kind": 4, "forecast": {"ratio_ppm": 1_200_000, "hardware_class": CLASS}}
+        elif self.draw.random() < 0.5:
+            said |= self._link()
         elif self.draw.random() < 0.2:
             said |= {"kind": 12, "bound": {"hardware_class": CLASS, "decode_speed_mtps": 127_000}}
         return self._anybody(), "post", {**said, "epoch": max(0, epoch - self.draw.randrange(3))}
+
+    def _link(self) -> dict[str, Any]:
+        """A part of a relay, about the base checkpoint or another."""
+        base = self.world.state.genesis.challenge.base.checkpoint
+        kind, manifest = self.draw.choice((5, 6, 7)), self.draw.choice((base, bytes([1]) * 32))
+        links = list(self.world.state.posts.links)
+        if kind == 5 or not links:
+            return {"kind": 5, "link": {"manifest": manifest}}
+        return {"kind": kind, "link": {"manifest": manifest, "previous": self.draw.choice(links)}}
 
     def _flag(self) -> Said:
         state = self.world.state
@@ -122,14 +133,16 @@ class Chaos:
 
     def _claim(self) -> None:
         parents = [None, *(c.id for c in self.world.state.entered())]
-        specs = list(self.world.state.posts.specs)
+        posts = self.world.state.posts
+        diagnoses = [id for id, link in posts.links.items() if link.kind == 7]
+        cited = [*list(posts.specs)[:1], *diagnoses[-3:]]
         self.world.claim(
             self._anybody(),
             1.0 + self.draw.randrange(50) / 100,
             parent=self.draw.choice(parents),
             null=self.draw.random() < 0.2,
             lossless=self.draw.random() < 0.8,
-            cites=specs[:1] if self.draw.random() < 0.5 else [],
+            cites=cited if self.draw.random() < 0.5 else [],
         )
 
     def _try(self, said: Said) -> None:

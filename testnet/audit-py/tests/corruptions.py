@@ -344,6 +344,7 @@ def _members(forger: Forger) -> Iterator[Corruption]:
     member, author = world.peers[5], world.peers[0]
     said = {"kind": 1, "body": bytes([1]) * 32, "body_bytes": 9}
     forecast = {"ratio_ppm": 1_200_000, "hardware_class": "test-class"}
+    link = {"manifest": bytes([1]) * 32}
     neither = {"hardware_class": "test-class"}
     one = {**neither, "ratio_to_base_ppm": 1_200_000}
     both = {**one, "decode_speed_mtps": 127_000}
@@ -373,6 +374,15 @@ def _members(forger: Forger) -> Iterator[Corruption]:
         ("limit of no figure", member, "post", {**said, "kind": 12, "bound": neither}),
         ("post with a bound that is no limit", member, "post", {**said, "bound": one}),
         ("post of nothing", member, "post", {**said, "body_bytes": 0}),
+        ("message with a link", member, "post", {**said, "link": link}),
+        ("attempt of nothing", member, "post", {**said, "kind": 6, "link": link}),
+        (
+            "checkpoint that follows something",
+            member,
+            "post",
+            {**said, "kind": 5, "link": {**link, "previous": bytes(32)}},
+        ),
+        ("link of no manifest", member, "post", {**said, "kind": 5, "link": {"manifest": b"x"}}),
         ("disclosure without words", member, "disclosure", {"text": " \n"}),
         ("disclosure of nothing", member, "disclosure", {"claim": bytes(32), "text": "how"}),
         ("equivocation in the wrong order", author, "equivocation", backwards),

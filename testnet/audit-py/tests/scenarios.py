@@ -434,6 +434,38 @@ def posts() -> World:
     return world
 
 
+def relayed() -> World:
+    """A checkpoint is built, tried, diagnosed and shipped; twice, with gaps and repeats the second time."""
+    world = World.of(9)
+    digests = iter(range(1, 250))
+
+    def post(peer: int, kind: int, link: dict[str, bytes] | None) -> bytes:
+        epoch = world.state.epoch_of(world.state.height + 1)
+        said = {"kind": kind, "body": bytes([next(digests)]) * 32, "body_bytes": 9, "epoch": epoch}
+        signed = world.sign(world.peers[peer], "post", {**said, "link": link} if link else said)
+        world.block([signed])
+        return open_signed(world.state.network, signed).id
+
+    broken, mended = bytes([0xB0]) * 32, bytes([0xC0]) * 32
+    built = post(4, 5, {"manifest": broken})
+    tried = post(5, 6, {"manifest": broken, "previous": built})
+    post(5, 6, None)
+    found = post(6, 7, {"manifest": mended, "previous": tried})
+    other = post(6, 7, {"manifest": bytes([0xD0]) * 32, "previous": built})
+    world.claim(world.peers[0], 1.3, cites=[other, found], checkpoint=mended)
+    world.run(40)
+    # Built by the claim's author, tried and diagnosed by one peer, and another spelling of the mend.
+    built = post(1, 5, {"manifest": broken})
+    tried = post(7, 6, {"manifest": broken, "previous": built})
+    mended = bytes([0xC1]) * 32
+    found = post(7, 7, {"manifest": mended, "previous": tried})
+    for number in range(34):
+        post(4, 5, {"manifest": bytes([number]) * 32})
+    world.claim(world.peers[1], 1.5, cites=[found], checkpoint=mended)
+    world.run(40)
+    return world
+
+
 SCENARIOS: dict[str, Callable[[], World]] = {
     scenario.__name__: scenario
     for scenario in (
@@ -455,6 +487,7 @@ SCENARIOS: dict[str, Callable[[], World]] = {
         noise,
         proofs,
         posts,
+        relayed,
         rulings,
     )
 }

@@ -236,11 +236,13 @@ class World:
         hardware_class: str = CLASS,
         number: int | None = None,
         cites: Sequence[bytes] = (),
+        checkpoint: bytes | None = None,
     ) -> bytes:
         """Claims a recipe whose child is so many times as fast; a number names a recipe."""
         number = number or len(self.authors) + 1
-        base = self.state.genesis.challenge.base.checkpoint
-        checkpoint = base if lossless else tagged("test checkpoint", bytes([number]))
+        if checkpoint is None:
+            base = self.state.genesis.challenge.base.checkpoint
+            checkpoint = base if lossless else tagged("test checkpoint", bytes([number]))
         recipe = Recipe(checkpoint, tagged("test bundle", bytes([number])))
         salt, ratio_ppm = bytes([number]) * 32, int(speed * 1e6)
         seal = tagged(

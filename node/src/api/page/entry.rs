@@ -5,6 +5,7 @@ use super::dissent::{divided, says};
 use super::format::{duration, millionths, percent, quoted, ratio, significant, summary};
 use super::home::{key, perplexity, speed, standing, tokens};
 use super::plot::{Mark, Scale, from_ppm};
+use super::relay::relay;
 use super::rounds::{aftermath, rank, rounds};
 use super::{Snapshot, badge, document};
 use crate::api::entry::{Entry, PairRow, RoundEntry, SeatRow};
@@ -415,6 +416,7 @@ fn lineage(snapshot: &Snapshot, entry: &Entry) -> Markup {
     html! {
         section #lineage data-live aria-labelledby="lineage-title" {
             h2 #lineage-title { "Lineage" }
+            (relay(entry))
             ol.lineage {
                 li {
                     strong { "This claim" } " "

@@ -8,6 +8,7 @@ mod format;
 mod home;
 mod knowledge;
 mod plot;
+mod relay;
 mod rounds;
 
 pub(super) use board::{Choice, Shown, board, thread};

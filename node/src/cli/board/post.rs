@@ -4,12 +4,15 @@
 use super::{TIMEOUT, checked_id};
 use crate::api::{PostRequest, Said, escaped};
 use crate::board::{Known, PostView};
+use crate::cli::claim::blobs_of;
 use crate::cli::client::Client;
 use crate::cli::output::{Format, fields, print};
+use crate::cli::recipe::source;
 use crate::text::line;
 use anyhow::Context;
 use assay_protocol::gates::to_ppm;
 use assay_protocol::ids::{BlobHash, ClaimId, RecordId};
+use assay_protocol::manifest::Kind;
 use assay_protocol::post::{
     Attempt, BuiltCheckpoint, DeadEnd, Detail, Diagnosis, Forecast, Plan, PostBody, TEXT_BYTES_MAX,
     Trial,
@@ -94,16 +97,18 @@ pub struct ResultArgs {
 /// Arguments of `assay board checkpoint`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
-  assay board checkpoint --manifest 9f3c…e1 --scheme int4-g32 'head kept in bf16'")]
+  assay board checkpoint --manifest ./int4 --made-from nano --scheme int4-g32 'head in int4 too'
+
+A folder goes into the node's store, where peers fetch it: assay model fetch HASH --out DIR")]
 pub struct CheckpointArgs {
     #[command(flatten)]
     words: Words,
-    /// Its manifest, as `assay model import` prints it
-    #[arg(long, value_name = "HASH")]
-    manifest: BlobHash,
-    /// The manifest of what it was made from
-    #[arg(long, value_name = "HASH")]
-    made_from: Option<BlobHash>,
+    /// Its folder, or its manifest as `assay model import` prints it
+    #[arg(long, value_name = "DIR|HASH")]
+    manifest: String,
+    /// What it was made from
+    #[arg(long, value_name = "DIR|HASH|nano")]
+    made_from: Option<String>,
     /// How it was made, in one line
     #[arg(long, value_name = "TEXT", default_value = "")]
     scheme: String,
@@ -112,13 +117,19 @@ pub struct CheckpointArgs {
 /// Arguments of `assay board attempt`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
-  assay board attempt --checkpoint 9f3c…e1 --error 'tensor lm_head.weight is missing'")]
+  assay board attempt --built 3fa9c0d1 --error 'tensor lm_head.weight is missing'
+
+An attempt that failed and names the post of the checkpoint's builder begins a relay: a claim that
+cites a diagnosis of it credits its author too.")]
 pub struct AttemptArgs {
     #[command(flatten)]
     words: Words,
-    /// The checkpoint's manifest
-    #[arg(long, value_name = "HASH")]
-    checkpoint: BlobHash,
+    /// The post that says that the checkpoint was built: its id, or the first digits
+    #[arg(long, value_name = "POST", required_unless_present = "checkpoint")]
+    built: Option<String>,
+    /// The checkpoint's manifest, where no post tells of it
+    #[arg(long, value_name = "HASH", conflicts_with = "built")]
+    checkpoint: Option<BlobHash>,
     /// It did not run: the first line of what went wrong. Without this it ran
     #[arg(long, value_name = "TEXT")]
     error: Option<String>,
@@ -127,7 +138,8 @@ pub struct AttemptArgs {
 /// Arguments of `assay board diagnosis`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
-  assay board diagnosis --attempt 3fa9c0d1 --code CK012 --corrected 9f3c…e1 'the head is untied'")]
+  assay model check ./int4 --fix
+  assay board diagnosis --attempt 3fa9c0d1 --code CK001 --corrected ./int4 'the head is untied'")]
 pub struct DiagnosisArgs {
     #[command(flatten)]
     words: Words,
@@ -137,9 +149,9 @@ pub struct DiagnosisArgs {
     /// A code of `assay model check`; up to 16 times
     #[arg(long = "code", value_name = "CODE")]
     codes: Vec<String>,
-    /// The manifest of a corrected checkpoint
-    #[arg(long, value_name = "HASH")]
-    corrected: Option<BlobHash>,
+    /// A corrected checkpoint: its folder, which goes into the node's store, or its manifest
+    #[arg(long, value_name = "DIR|HASH")]
+    corrected: Option<String>,
 }
 
 /// Arguments of `assay board dead-end`.
@@ -223,6 +235,25 @@ fn from_stdin() -> anyhow::Result<String> {
 pub(crate) fn posted(client: &Client, text: &str) -> anyhow::Result<RecordId> {
     let view: PostView = client.get(&format!("/api/board/posts/{}", checked_id(text)?))?;
     Ok(view.post.id)
+}
+
+/// The manifest of the checkpoint that a post tells of, and the post's record id.
+///
+/// # Errors
+///
+/// When there is no such post, or it tells of none.
+pub(crate) fn built_checkpoint(
+    client: &Client,
+    text: &str,
+) -> anyhow::Result<(BlobHash, RecordId)> {
+    let view: PostView = client.get(&format!("/api/board/posts/{}", checked_id(text)?))?;
+    match view.post.detail {
+        Some(Detail::Checkpoint(built)) => Ok((built.manifest, view.post.id)),
+        None if !view.post.complete => {
+            anyhow::bail!("the words of this post have not arrived yet; try again")
+        }
+        _ => anyhow::bail!("post {} tells of no checkpoint", view.post.id.short()),
+    }
 }
 
 /// Publishes a post.
@@ -328,21 +359,35 @@ pub(super) fn result(home: &Path, args: ResultArgs, format: Format) -> anyhow::R
 
 pub(super) fn checkpoint(home: &Path, args: CheckpointArgs, format: Format) -> anyhow::Result<()> {
     let CheckpointArgs { words, manifest, made_from, scheme } = args;
+    let blobs = blobs_of(home)?;
+    let manifest = source(&blobs, Kind::Checkpoint, &manifest)?;
+    let made_from = made_from.map(|from| source(&blobs, Kind::Checkpoint, &from)).transpose()?;
     let detail = Detail::Checkpoint(BuiltCheckpoint { manifest, made_from, scheme });
     say(home, words, "checkpoints", Some(detail), format)
 }
 
 pub(super) fn attempt(home: &Path, args: AttemptArgs, format: Format) -> anyhow::Result<()> {
-    let AttemptArgs { words, checkpoint, error } = args;
-    let ran = error.is_none();
-    let detail = Detail::Attempt(Attempt { checkpoint, ran, error: error.unwrap_or_default() });
-    say(home, words, "checkpoints", Some(detail), format)
+    let client = Client::find(home, TIMEOUT)?;
+    let AttemptArgs { words, built, checkpoint, error } = args;
+    let (ran, error) = (error.is_none(), error.unwrap_or_default());
+    let (checkpoint, built) = match (checkpoint, built) {
+        (Some(checkpoint), _) => (checkpoint, None),
+        (None, built) => {
+            let (checkpoint, post) = built_checkpoint(&client, &built.unwrap_or_default())?;
+            (checkpoint, Some(post))
+        }
+    };
+    let detail = Detail::Attempt(Attempt { checkpoint, ran, error, built });
+    let body = words.body(&client, "checkpoints", Some(detail))?;
+    publish(&client, body, None, format)
 }
 
 pub(super) fn diagnosis(home: &Path, args: DiagnosisArgs, format: Format) -> anyhow::Result<()> {
     let client = Client::find(home, TIMEOUT)?;
     let DiagnosisArgs { words, attempt, codes, corrected } = args;
     let attempt = posted(&client, &attempt)?;
+    let blobs = blobs_of(home)?;
+    let corrected = corrected.map(|what| source(&blobs, Kind::Checkpoint, &what)).transpose()?;
     let detail = Detail::Diagnosis(Diagnosis { attempt, codes, corrected });
     let body = words.body(&client, "checkpoints", Some(detail))?;
     publish(&client, body, None, format)

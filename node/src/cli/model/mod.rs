@@ -1,12 +1,14 @@
 //! `assay model`: look at, check, make, import and quantise checkpoints.
 
 mod check;
+mod fetch;
 mod import;
 mod info;
 mod quantize;
 mod synth;
 
 pub use check::CheckArgs;
+pub use fetch::FetchArgs;
 pub use import::{ImportArgs, RemoveArgs};
 pub use info::InfoArgs;
 pub use quantize::QuantizeArgs;
@@ -28,6 +30,8 @@ pub enum ModelCommand {
     Info(InfoArgs),
     /// Write a random checkpoint with a real model's shapes
     Synth(SynthArgs),
+    /// Bring a checkpoint here from peers
+    Fetch(FetchArgs),
     /// Put a checkpoint into this node's store under a name
     Import(ImportArgs),
     /// List the checkpoints that were imported
@@ -49,6 +53,7 @@ pub fn run(home: &Path, command: ModelCommand, format: Format) -> anyhow::Result
         ModelCommand::Info(args) => info::run(home, &args, format)?,
         ModelCommand::Synth(args) => synth::run(&args, format)?,
         ModelCommand::Import(args) => return import::run(home, &args, format),
+        ModelCommand::Fetch(args) => fetch::run(home, args, format)?,
         ModelCommand::List => import::list(home, format)?,
         ModelCommand::Remove(args) => import::remove(home, &args, format)?,
         ModelCommand::Quantize(args) => quantize::run(home, &args, format)?,

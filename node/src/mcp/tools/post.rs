@@ -92,6 +92,9 @@ struct AttemptArguments {
     checkpoint: String,
     /// The first line of what went wrong; without it the checkpoint ran.
     error: Option<String>,
+    /// The post that says that the checkpoint was built: its id, or the first digits. A claim that cites
+    /// a diagnosis of the attempt then credits the builder and this node too.
+    built: Option<String>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -156,10 +159,12 @@ pub(super) fn tools() -> Vec<Definition> {
             Post,
             "board_attempt",
             "Say that you tried to run a checkpoint, and what went wrong if it did not run.",
-            |caller, AttemptArguments { text, checkpoint, error }| {
+            |caller, AttemptArguments { text, checkpoint, error, built }| {
                 let checkpoint = hash("checkpoint", &checkpoint)?;
                 let (ran, error) = (error.is_none(), error.unwrap_or_default());
-                let attempt = Attempt { checkpoint, ran, error };
+                let node = caller.node()?;
+                let built = built.as_deref().map(|post| posted(&node, post)).transpose()?;
+                let attempt = Attempt { checkpoint, ran, error, built };
                 say(caller, text, "checkpoints", Some(Detail::Attempt(attempt)))
             },
         ),
