@@ -72,7 +72,7 @@ pub(crate) struct Manifest {
     pub(crate) kernel: Vec<KernelEntry>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct KernelEntry {
     pub(crate) op: String,
@@ -107,6 +107,21 @@ impl Manifest {
 }
 
 impl KernelEntry {
+    /// A built-in kernel with another value of a tunable constant. Errors where the op has no such
+    /// tunable or value.
+    pub(crate) fn tuned(op: Op, constant: &str, value: u32) -> Result<Self> {
+        let entry = op.entry();
+        let tunable = entry.tunables.iter().find(|t| t.name == constant);
+        let Some(tunable) = tunable.filter(|t| t.values.contains(&value)) else {
+            let message = format!("op `{}` has no tunable {constant} = {value}", entry.name);
+            return Err(Error::Bundle(message));
+        };
+        let mut kernel = Self::builtin(op);
+        kernel.rows_per_workgroup = value * tunable.rows_per_workgroup_each;
+        kernel.constants.insert(constant.into(), f64::from(value));
+        Ok(kernel)
+    }
+
     /// A built-in kernel as a bundle names it.
     fn builtin(op: Op) -> Self {
         let entry = op.entry();
@@ -251,19 +266,10 @@ pub fn tuned_files(
     summary: &str,
     settings: &[(Op, &str, u32)],
 ) -> Result<BTreeMap<String, Vec<u8>>> {
-    let mut kernels = Vec::with_capacity(settings.len());
-    for &(op, constant, value) in settings {
-        let entry = op.entry();
-        let tunable = entry.tunables.iter().find(|t| t.name == constant);
-        let Some(tunable) = tunable.filter(|t| t.values.contains(&value)) else {
-            let message = format!("op `{}` has no tunable {constant} = {value}", entry.name);
-            return Err(Error::Bundle(message));
-        };
-        let mut kernel = KernelEntry::builtin(op);
-        kernel.rows_per_workgroup = value * tunable.rows_per_workgroup_each;
-        kernel.constants.insert(constant.into(), f64::from(value));
-        kernels.push((op, kernel));
-    }
+    let tuned = |&(op, constant, value): &(Op, &str, u32)| {
+        Ok((op, KernelEntry::tuned(op, constant, value)?))
+    };
+    let kernels = settings.iter().map(tuned).collect::<Result<Vec<_>>>()?;
     files_of(name, summary, kernels)
 }
 

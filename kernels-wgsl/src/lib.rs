@@ -79,7 +79,7 @@
 //! [`Checkpoint`] and `load/` read files, GGUF ones in `load/gguf/`; [`quantize`] writes int4 and int8
 //! ones. [`registry`] lists the kernels in `shaders/`, [`kernels`] their oracles and cases. `plan/` lays
 //! out the dispatches, `gpu/` launches them, [`engine`] runs tokens through, [`sample`] draws them.
-//! [`bundle`] reads foreign kernels. [`byte_math`] is what a token reads. [`measure`] has perplexity and speed. [`triage`] finds out what is wrong with a checkpoint, [`synth`] makes random ones.
+//! [`bundle`] reads foreign kernels, [`compose`] makes bundles of kernels of several. [`byte_math`] is what a token reads. [`measure`] has perplexity and speed. [`triage`] finds out what is wrong with a checkpoint, [`synth`] makes random ones.
 //!
 //! ```no_run
 //! use assay_kernels::{AdapterRequest, Bundle, Checkpoint, Engine, EngineOptions, Gpu};
@@ -101,6 +101,7 @@
 
 pub mod bundle;
 pub mod byte_math;
+pub mod compose;
 pub mod config;
 pub mod engine;
 mod error;

@@ -4,7 +4,7 @@ use crate::api::{ClaimAccepted, ClaimRequest, MeasureRequest, SubmitError};
 use crate::ledger::Ledger;
 use crate::seat::{OWN_ROUND, Seat};
 use assay_protocol::error::Reject;
-use assay_protocol::gates::{Evidence, Gate};
+use assay_protocol::gates::{Evidence, Gate, GateResult};
 use assay_protocol::genesis::{Genesis, Quorum};
 use assay_protocol::ids::{Beacon, ClaimId, PeerId};
 use assay_protocol::measurement::Measurement;
@@ -63,7 +63,10 @@ impl Author {
             Some(ratio_ppm) => (ratio_ppm, None),
             None => {
                 let verdict = self.own_verdict(state.genesis(), parent_recipe, recipe).await?;
-                let hopeless = hopeless_gates(state.genesis(), &verdict);
+                let hopeless = hopeless_gates(state.genesis(), &verdict).into_iter();
+                let hopeless: Vec<String> = hopeless
+                    .map(|gate| format!("{:?}: {}", gate.gate, gate.detail).to_lowercase())
+                    .collect();
                 if !hopeless.is_empty() && !insist {
                     return Err(SubmitError::Refused(format!(
                         "by your own measurement a committee would refute this ({}); repeat with \
@@ -115,7 +118,7 @@ impl Author {
         child: Recipe,
     ) -> Result<Verdict, SubmitError> {
         let me = self.me();
-        let plan = own_plan(genesis, parent, child, me)?;
+        let plan = own_plan(genesis, parent, child, me, genesis.measurement.pairs)?;
         let measured = self.seat.raw_data(plan.clone(), "as its author").await;
         let measured = measured.map_err(|e| SubmitError::Unavailable(e.to_string()))?;
         Ok(verdict_alone(genesis, me, &plan, &measured))
@@ -157,29 +160,34 @@ fn recipe_of(state: &State, claim: ClaimId) -> Result<Recipe, SubmitError> {
 }
 
 /// A plan like a seat's, on prompts that nobody drew for this claim.
-fn own_plan(
+pub(crate) fn own_plan(
     genesis: &Genesis,
     parent: Recipe,
     child: Recipe,
     me: PeerId,
+    pairs: u32,
 ) -> Result<Plan, SubmitError> {
     let beacon = Beacon(random().map_err(SubmitError::Unavailable)?);
-    let pairs = genesis.measurement.pairs;
     Ok(plan(genesis, &Subject { beacon, round: OWN_ROUND, pairs, parent, child }, me))
 }
 
 /// What a committee of this author alone would decide.
-fn verdict_alone(genesis: &Genesis, me: PeerId, plan: &Plan, measurement: &Measurement) -> Verdict {
+pub(crate) fn verdict_alone(
+    genesis: &Genesis,
+    me: PeerId,
+    plan: &Plan,
+    measurement: &Measurement,
+) -> Verdict {
     let alone = Quorum { seats: 1, quorum: 1 };
     let name = &measurement.environment.hardware_class;
     let class = SpeedClass::unmeasured(name);
     decide(genesis, alone, &class, &[(me, Evidence { plan, measurement })])
 }
 
-/// The gates that a committee is sure to fail as well, with their numbers. A committee has several
+/// The gates that a committee is sure to fail as well. A committee has several
 /// times the pairs of its author, so that a gain which is there but not yet significant is no
 /// reason against a claim.
-fn hopeless_gates(genesis: &Genesis, verdict: &Verdict) -> Vec<String> {
+pub(crate) fn hopeless_gates<'a>(genesis: &Genesis, verdict: &'a Verdict) -> Vec<&'a GateResult> {
     let needed_ppm = 1_000_000 + genesis.significance.eta_ppm;
     let gains = verdict.ratio.is_some_and(|ratio| ratio.ppm > needed_ppm);
     let hopeless = verdict.gates.iter().filter(|gate| match gate.gate {
@@ -195,7 +203,7 @@ fn hopeless_gates(genesis: &Genesis, verdict: &Verdict) -> Vec<String> {
         Gate::Speed => !gains,
         _ => !gate.pass,
     });
-    hopeless.map(|gate| format!("{:?}: {}", gate.gate, gate.detail).to_lowercase()).collect()
+    hopeless.collect()
 }
 
 fn random() -> Result<[u8; 32], String> {

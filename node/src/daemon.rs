@@ -1,5 +1,6 @@
 //! A running node: start-up order, supervised tasks, clean shutdown.
 
+use crate::agent::{self, AgentStatus, Control, Order, OrderError, Settings};
 use crate::api::{
     self, ClaimAccepted, ClaimRequest, FetchRequest, Fetched, MeasureRequest, PeerRow, PostRequest,
     Said, Statement, Status, SubmitError, Token, View,
@@ -59,6 +60,8 @@ pub struct RunOptions {
     pub quota_bytes: u64,
     /// Whether it makes null claims by lot.
     pub null_claims: bool,
+    /// What the operator decided about the agent.
+    pub agent: Settings,
 }
 
 /// A node that runs until [`Node::stop`].
@@ -103,7 +106,8 @@ impl Node {
 
         let fetcher = Fetcher::new(net.clone(), blobs.clone(), FETCH_PATIENCE);
         let judge = Judge::new(Arc::clone(&ledger), fetcher.clone(), blobs.clone());
-        let nulls = options.null_claims.then(|| (fetcher.clone(), blobs.clone()));
+        let for_nulls = options.null_claims.then(|| (fetcher.clone(), blobs.clone()));
+        let for_agent = (fetcher.clone(), blobs.clone());
         let deadline = Duration::from_millis(network.genesis.committee.seal_ms);
         let measuring =
             Measuring { options: measure::Options::new(deadline)?, adapter: options.adapter };
@@ -121,10 +125,13 @@ impl Node {
             fetching: Arc::default(),
         };
         let author = Author { ledger: Arc::clone(&ledger), seat, key: home.key().clone() };
-        let nulls = nulls.map(|(fetcher, blobs)| Nulls::new(author.clone(), fetcher, blobs));
+        let nulls = for_nulls.map(|(fetcher, blobs)| Nulls::new(author.clone(), fetcher, blobs));
         let null_claims = nulls.is_some();
         let watch = Watch::new(author.clone());
-        let view = Arc::new(NodeView { author, net: net.clone(), blobs, book, null_claims });
+        let (agent, acting) =
+            agent::start(home.path().join("agent"), options.agent, author.clone(), for_agent)?;
+        let net_of_view = net.clone();
+        let view = Arc::new(NodeView { author, net: net_of_view, blobs, book, null_claims, agent });
 
         let token = home.new_token()?;
         let url = format!("http://{}", listener.local_addr()?);
@@ -147,6 +154,7 @@ impl Node {
         if let Some(nulls) = nulls {
             tasks.spawn(nulls.serve().map(Ok));
         }
+        tasks.spawn(acting.map(Ok));
         tasks.spawn(async move { net_task.await.context("network") });
         home.write_address(&url)?;
         Ok(Self { url, view, ordering, net, tasks, stop, _lock: lock })
@@ -210,6 +218,7 @@ struct NodeView {
     blobs: Blobs,
     book: Arc<PeerBook>,
     null_claims: bool,
+    agent: Arc<Control>,
 }
 
 impl NodeView {
@@ -244,6 +253,7 @@ impl View for NodeView {
             standing: member.filter(|m| m.is_active()).map(|member| member.standing),
             doing,
             reason,
+            agent: self.agent.status().line(),
             measuring_lock: self.author.seat.lock(),
             null_claims: self.null_claims,
             disk_bytes: self.blobs.used_bytes(),
@@ -292,6 +302,19 @@ impl View for NodeView {
 
     fn say(&self, statement: Statement) -> Result<Said, SubmitError> {
         self.author.say(statement)
+    }
+
+    fn agent(&self) -> AgentStatus {
+        self.agent.status()
+    }
+
+    fn order_agent(&self, order: Order) -> Result<AgentStatus, SubmitError> {
+        let status = self.agent.order(order).map_err(|error| match error {
+            OrderError::NoPolicy => SubmitError::Refused(error.to_string()),
+            OrderError::Home(_) => SubmitError::Unavailable(error.to_string()),
+        });
+        self.ledger().touch();
+        status
     }
 
     fn export(&self) -> BoxStream<'static, io::Result<Bytes>> {

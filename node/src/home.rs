@@ -12,6 +12,7 @@
 //! HOME/models.json    names of imported checkpoints
 //! HOME/peers.json     addresses seen before
 //! HOME/board-seen     height up to which the digest was read; with a name behind it, by an agent
+//! HOME/agent/         what the operator decided about the agent, what it spent, where its search stands
 //! HOME/mcp-tokens.json names, permissions and hashes of the tokens for agents
 //! ```
 

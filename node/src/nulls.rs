@@ -92,11 +92,11 @@ fn shortened(mut text: String) -> String {
     text
 }
 
-/// The files of a bundle that is in the store.
+/// The files of a bundle in the store.
 ///
 /// # Errors
 ///
-/// [`BlobError`] when a part of it is not.
+/// [`BlobError`].
 pub(crate) fn files_of(
     blobs: &Blobs,
     bundle: BlobHash,

@@ -15,8 +15,8 @@ use assay_protocol::plan::Plan;
 use assay_protocol::record::Recipe;
 use assay_protocol::state::Phase;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// How the description of a running measurement begins.
@@ -24,6 +24,8 @@ const MEASURING: &str = "measuring";
 
 /// How the description of opening the adapter begins.
 const IDENTIFYING: &str = "identifying the adapter";
+/// Pause between two looks at how long a trial has taken.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// Time for opening the adapter, and for the measurements on this host that are waited for before.
 const IDENTIFY_WITHIN: Duration = Duration::from_secs(1800);
 
@@ -42,6 +44,14 @@ pub enum SeatError {
     /// The worker failed.
     #[error(transparent)]
     Measure(#[from] MeasureError),
+}
+
+/// How a measurement that nobody asked for went.
+pub struct Trialled {
+    /// What was measured.
+    pub measured: Result<Measurement, SeatError>,
+    /// How long the machine was at it.
+    pub worked: Duration,
 }
 
 /// Measures claims on this machine.
@@ -170,8 +180,48 @@ impl Seat {
     ///
     /// [`SeatError`].
     pub async fn raw_data(&self, plan: Plan, role: &str) -> Result<Measurement, SeatError> {
+        let cancel = self.sealing_over(plan.round);
+        let options = self.measuring.options.clone();
+        self.raw_data_within(plan, role, options, &OnceLock::new(), cancel).await
+    }
+
+    /// Fetches and measures by a plan of its own for `within` at most, waiting aside, until `stop`
+    /// completes.
+    pub async fn trial(
+        &self,
+        plan: Plan,
+        within: Duration,
+        stop: impl Future<Output = ()> + Send,
+    ) -> Trialled {
+        let mut options = self.measuring.options.clone();
+        // Others on this host may measure first; that is no time of this trial.
+        options.deadline = options.deadline.saturating_add(within);
+        let begun = OnceLock::new();
+        let worked = || begun.get().map_or(Duration::ZERO, Instant::elapsed);
+        let over = async {
+            tokio::select! {
+                () = stop => {}
+                () = async {
+                    while worked() < within {
+                        tokio::time::sleep(LOOK_AGAIN).await;
+                    }
+                } => {}
+            }
+        };
+        let measured = self.raw_data_within(plan, "for its agent", options, &begun, over).await;
+        Trialled { measured, worked: worked() }
+    }
+
+    async fn raw_data_within(
+        &self,
+        plan: Plan,
+        role: &str,
+        options: measure::Options,
+        begun: &OnceLock<Instant>,
+        cancel: impl Future<Output = ()> + Send,
+    ) -> Result<Measurement, SeatError> {
         let round = plan.round;
-        let result = self.fetch_and_measure(plan, role).await;
+        let result = self.fetch_and_measure(plan, role, options, begun, cancel).await;
         self.say(IDLE.to_owned());
         if let Ok(measurement) = &result {
             let environment = &measurement.environment;
@@ -186,7 +236,14 @@ impl Seat {
         result
     }
 
-    async fn fetch_and_measure(&self, plan: Plan, role: &str) -> Result<Measurement, SeatError> {
+    async fn fetch_and_measure(
+        &self,
+        plan: Plan,
+        role: &str,
+        options: measure::Options,
+        begun: &OnceLock<Instant>,
+        cancel: impl Future<Output = ()> + Send,
+    ) -> Result<Measurement, SeatError> {
         let claim = match plan.round {
             OWN_ROUND => "its own claim".to_owned(),
             RoundId { claim, number: 1 } => format!("claim {}", claim.short()),
@@ -202,15 +259,15 @@ impl Seat {
         let progress = |progress: measure::Progress| {
             let what = match progress.total {
                 0 => format!("waiting to measure {claim} {role}: {}", progress.what),
-                total => format!(
-                    "{MEASURING} {claim} {role}: step {} of {total}, {}",
-                    progress.done, progress.what
-                ),
+                total => {
+                    begun.get_or_init(Instant::now);
+                    let (done, what) = (progress.done, progress.what);
+                    format!("{MEASURING} {claim} {role}: step {done} of {total}, {what}")
+                }
             };
             self.say(what);
         };
-        let round = job.plan.round;
-        Ok(measure::run(&job, &self.measuring.options, progress, self.sealing_over(round)).await?)
+        Ok(measure::run(&job, &options, progress, cancel).await?)
     }
 
     /// Completes when nobody can seal in a round any more; never for an author's own measurement.

@@ -50,6 +50,12 @@ pub const SCENARIOS: [Scenario; 3] = [
     },
 ];
 
+/// A bundle that is part of this program.
+#[must_use]
+pub fn bundle_dir(name: &str) -> Option<&'static Dir<'static>> {
+    BUNDLES.get_dir(name)
+}
+
 /// Writes the bundles where `assay claim new` reads them.
 ///
 /// # Errors

@@ -6,12 +6,16 @@
 //! | [`nodes`] | starting, watching and stopping the node processes |
 //! | [`claims`] | the claims that the demonstration makes, and what must become of them |
 //! | [`attack`] | recipes that cheat, and what the gates make of them |
+//! | [`reversals`] | three things held to be settled, measured again |
 //! | [`sim`] | what the rules let pass and miss, over many simulated claims |
+//! | [`search`] | a node's agent finds, claims and gets ledgered what a poor baseline leaves |
 //! | [`up`] | `assay-testnet up`, from an empty folder to an audited ledger |
 
 pub mod attack;
 pub mod claims;
 pub mod layout;
 pub mod nodes;
+pub mod reversals;
+pub mod search;
 pub mod sim;
 pub mod up;

@@ -2,6 +2,8 @@
 
 use assay_node::cli::output::{Format, print};
 use assay_testnet::attack::{self, AttackOptions};
+use assay_testnet::reversals::{self, ReversalOptions};
+use assay_testnet::search::{self, SearchOptions};
 use assay_testnet::sim::{dissent, gate};
 use assay_testnet::up::{self, UpOptions};
 use clap::Parser;
@@ -56,6 +58,40 @@ enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+    /// Measure again three things that were held to be settled: the int4 floor, the bigger drafter, a
+    /// drafter on other numerics
+    #[command(after_help = "Examples:
+  assay-testnet reversals
+  assay-testnet reversals --long --format json      committees of three seats")]
+    Reversals {
+        /// Committees of three seats
+        #[arg(long)]
+        long: bool,
+        /// Where the draws start
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        seed: u64,
+        /// How to print the result
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Let a node's agent find what a deliberately poor base recipe leaves, and get it on the ledger
+    #[command(after_help = "Examples:
+  assay-testnet search
+  assay-testnet search --minutes 20 --seed 7 --format json")]
+    Search {
+        /// Minutes until a claim of the agent must be accepted
+        #[arg(long, value_name = "MIN", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1_440))]
+        minutes: u64,
+        /// Where the search draws its lots from
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        seed: u64,
+        /// How to print the result
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+        /// Folder for homes, logs and the exported ledger; must not exist yet
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
     /// Simulate the rules over many claims from one seed
     #[command(subcommand)]
     Sim(Sim),
@@ -100,6 +136,12 @@ fn main() -> ExitCode {
         Command::Up { keep, once: _, format, dir } => up::run(UpOptions { keep, format, dir }),
         Command::Attack { names, long, seed, format } => {
             attack::run(&AttackOptions { names, long, seed, format })
+        }
+        Command::Reversals { long, seed, format } => {
+            reversals::run(&ReversalOptions { long, seed, format })
+        }
+        Command::Search { minutes, seed, format, dir } => {
+            search::run(&SearchOptions { minutes, seed, format, dir })
         }
         Command::Sim(Sim::Dissent { claims, seed, format }) => {
             let report = dissent::run(dissent::config(claims), seed, |step| eprintln!("{step}"));

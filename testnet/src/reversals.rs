@@ -2,7 +2,9 @@
 //! not, measured again on nano by real seats.
 //!
 //! - *The int4 floor.* "int4 reads the fewest bytes a token, so nothing goes beyond its bandwidth": the
-//!   proof varied only how wide a weight is. Drafting reads each weight once for several tokens.
+//!   proof varied only how wide a weight is. Drafting reads each weight once for several tokens. What
+//!   decides here is the bytes a token, which the floor is made of: an adapter that is bound by its
+//!   arithmetic, as a software adapter is, need not be faster for reading less.
 //! - *The bigger drafter.* "It drafts better, so it is faster": it reads its own weights at every draft.
 //!   Here it drafts exactly as well as the small one, which is the best that can be hoped for where the
 //!   small one is rarely wrong, and loses.
@@ -21,8 +23,6 @@ use assay_kernels::quantize::Scheme;
 use assay_kernels::{AdapterRequest, Gpu, embedded_drafter_files};
 use assay_node::cli::output::{Format, print, table};
 use assay_node::measure::RecipeFiles;
-use assay_protocol::frontier::product_ppm;
-use assay_protocol::post::{Bound, Quantity};
 use assay_protocol::verdict::{Estimate, Verdict};
 use serde::Serialize;
 use std::sync::Arc;
@@ -35,6 +35,8 @@ const DRAFT_LEN: u32 = 3;
 const IDLE_LAYERS: usize = 12;
 /// Windows of the pool behind which drafts are counted.
 const WINDOWS: u32 = 12;
+/// How many times less than the floor has to be read for the floor to have fallen.
+const BEYOND_MIN: f64 = 1.2;
 /// A drafter that keeps less than this share of what it keeps on its own target drafts near-randomly.
 const NEAR_RANDOM_MAX: f64 = 0.25;
 
@@ -79,7 +81,7 @@ pub fn run(options: &ReversalOptions) -> anyhow::Result<bool> {
     let flag = Arc::clone(&stop);
     ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst)).context("Ctrl-C handler")?;
     let seats = if options.long { 3 } else { 1 };
-    let config = Config { seats, pairs: 12, ..Config::new(options.long) };
+    let config = Config { seats, pairs: 8, ..Config::new(options.long) };
     let bench = Workbench::new(&config, options.seed, assay_program()?, stop)?;
     let scene = Scene { bench, started: Instant::now() };
     let (mut rows, mut checks) = (Vec::new(), Vec::new());
@@ -150,33 +152,30 @@ fn perplexities(verdict: &Verdict) -> [u64; 2] {
     [verdict.perplexity_parent_ppm, verdict.perplexity_child_ppm].map(Option::unwrap_or_default)
 }
 
-/// int4 against nano sets the limit; int4 with drafts against int4 breaks it.
+/// int4 against nano sets the floor; int4 with drafts against int4 goes below it.
 fn int4_floor(scene: &Scene) -> anyhow::Result<(Vec<Row>, Check)> {
     let name = "int4-floor";
     let int4 = scene.bench.quantised("floor-int4", Scheme::Int4(32))?;
     let drafted = scene.drafting(&int4);
     let floor = scene.measure(name, "int4 against bf16", (&scene.bench.base(), &int4))?;
-    let beyond = scene.measure(name, "int4 with drafts against int4", (&int4, &drafted))?;
-    let bound = Bound {
-        hardware_class: "this-machine".to_owned(),
-        checkpoint: None,
-        quantity: Quantity::RatioToBase,
-        most: floor.ratio.ppm,
-    };
-    let eta_ppm = scene.bench.genesis().significance.eta_ppm;
-    let least = product_ppm(floor.ratio.ppm, beyond.ratio.low_ppm).context("a ratio too large")?;
-    let reads_less = beyond.bytes_per_token[1] < beyond.bytes_per_token[0];
-    let words = |ppm| bound.quantity.words(ppm);
+    let below = scene.measure(name, "int4 with drafts against int4", (&int4, &drafted))?;
+    let [bf16, int4] = floor.bytes_per_token;
+    let [_, drafted] = below.bytes_per_token;
     let detail = format!(
-        "limit {} of the base; with drafts {} at least, reading {} instead of {} bytes a token",
-        words(bound.most),
-        words(least),
-        beyond.bytes_per_token[1],
-        beyond.bytes_per_token[0]
+        "bf16 reads {bf16} bytes a token, int4 {int4}, int4 with drafts {drafted}: a memory that \
+         allows int4 {:.3}× bf16's speed allows it {:.3}×; timed here {} and then {}",
+        share(bf16, int4),
+        share(bf16, drafted),
+        interval(&floor.ratio),
+        interval(&below.ratio)
     );
-    let ok = bound.is_broken_by(least, eta_ppm) && reads_less;
-    let check = Check { name: "drafting breaks the int4 floor".to_owned(), ok, detail };
-    Ok((vec![floor, beyond], check))
+    let ok = int4 < bf16 && share(int4, drafted) >= BEYOND_MIN;
+    let check = Check { name: "drafting goes below the int4 floor".to_owned(), ok, detail };
+    Ok((vec![floor, below], check))
+}
+
+fn share(of: u64, to: u64) -> f64 {
+    of as f64 / to.max(1) as f64
 }
 
 /// The same drafts from a drafter with four times the layers.
@@ -184,7 +183,7 @@ fn bigger_drafter(scene: &Scene) -> anyhow::Result<(Vec<Row>, Check)> {
     let files = embedded_drafter_files().into_iter();
     let files = files.map(|(name, bytes)| (name.to_owned(), bytes.to_vec()));
     let mut bigger = Edited::read(files.collect())?;
-    bigger.append_idle_layers(IDLE_LAYERS)?;
+    bigger.prepend_idle_layers(IDLE_LAYERS)?;
     let folder = scene.bench.checkpoint("bigger-drafter", &bigger.files()?)?.checkpoint;
     let small = scene.bench.drafted(DRAFT_LEN);
     let big = RecipeFiles { drafter: Some((folder, DRAFT_LEN)), ..scene.bench.base() };

@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use assay_node::api::{ClaimRow, Claims, Status};
 use assay_node::cli::claims_table;
 use assay_node::cli::output::Format;
+use assay_protocol::genesis::{Genesis, Member};
 use assay_protocol::ids::ClaimId;
 use assay_protocol::state::Phase;
 use assay_protocol::verdict::Outcome;
@@ -40,20 +41,9 @@ pub struct UpOptions {
 ///
 /// When a node, a claim or a command fails, or on Ctrl-C.
 pub fn run(options: UpOptions) -> anyhow::Result<bool> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst)).context("Ctrl-C handler")?;
-
-    let program = assay_program()?;
-    let root = options.dir.clone().unwrap_or_else(fresh_folder);
-    let layout = layout::create(&root, layout::genesis)?;
-    let mut run = Run { started: Instant::now(), stop, layout, program, nodes: Vec::new() };
+    let mut run = Run::new(options.dir.clone(), layout::genesis)?;
     let done = run.demonstrate(&options);
-    match &done {
-        Ok(_) => run.tidy(),
-        Err(_) => eprintln!("logs are in {}", root.display()),
-    }
-    done
+    run.end(done)
 }
 
 fn fresh_folder() -> PathBuf {
@@ -61,16 +51,39 @@ fn fresh_folder() -> PathBuf {
     std::env::temp_dir().join(format!("assay-testnet-{}-{stamp}", std::process::id()))
 }
 
-struct Run {
-    started: Instant,
+/// A local network for a command that ends.
+pub(crate) struct Run {
+    pub(crate) started: Instant,
     stop: Arc<AtomicBool>,
-    layout: Layout,
-    program: PathBuf,
-    nodes: Vec<Node>,
+    pub(crate) layout: Layout,
+    pub(crate) program: PathBuf,
+    pub(crate) nodes: Vec<Node>,
 }
 
 impl Run {
-    fn say(&self, what: impl std::fmt::Display) {
+    /// Folders and keys in `dir`, or in a fresh folder, of a network with this genesis. Ctrl-C ends it.
+    pub(crate) fn new(
+        dir: Option<PathBuf>,
+        genesis: impl FnOnce(Vec<Member>) -> Genesis,
+    ) -> anyhow::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&stop);
+        ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst)).context("Ctrl-C handler")?;
+        let program = assay_program()?;
+        let layout = layout::create(&dir.unwrap_or_else(fresh_folder), genesis)?;
+        Ok(Self { started: Instant::now(), stop, layout, program, nodes: Vec::new() })
+    }
+
+    /// Cleans up after `done`, or says where the logs are.
+    pub(crate) fn end(&self, done: anyhow::Result<bool>) -> anyhow::Result<bool> {
+        match &done {
+            Ok(_) => self.tidy(),
+            Err(_) => eprintln!("logs are in {}", self.layout.root.display()),
+        }
+        done
+    }
+
+    pub(crate) fn say(&self, what: impl std::fmt::Display) {
         eprintln!("[{:>4} s] {what}", self.started.elapsed().as_secs());
     }
 
@@ -104,7 +117,7 @@ impl Run {
         Ok(ok)
     }
 
-    fn wait_for_peers(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn wait_for_peers(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + CONVERGE_TIMEOUT;
         loop {
             self.check()?;
@@ -189,14 +202,14 @@ impl Run {
         Ok(None)
     }
 
-    fn rows(&self) -> anyhow::Result<Vec<ClaimRow>> {
+    pub(crate) fn rows(&self) -> anyhow::Result<Vec<ClaimRow>> {
         let mut rows = self.nodes[0].client()?.get::<Claims>("/api/claims")?.claims;
         rows.sort_by_key(|row| (row.settled_at, row.docketed_at));
         Ok(rows)
     }
 
     /// Waits until every node has the same head.
-    fn converge(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn converge(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + CONVERGE_TIMEOUT;
         loop {
             self.check()?;
@@ -218,7 +231,7 @@ impl Run {
         }
     }
 
-    fn check(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn check(&mut self) -> anyhow::Result<()> {
         if self.stop.load(Ordering::SeqCst) {
             bail!("stopped");
         }
@@ -226,7 +239,7 @@ impl Run {
     }
 
     /// Runs an `assay` command on a file and reads the JSON that it prints, whatever its exit code.
-    fn command(
+    pub(crate) fn command(
         &self,
         words: &[&str],
         file: &Path,
@@ -286,7 +299,12 @@ impl Run {
         })
     }
 
-    fn report(&self, rows: &[ClaimRow], export: &Path, page: &str) -> anyhow::Result<()> {
+    pub(crate) fn report(
+        &self,
+        rows: &[ClaimRow],
+        export: &Path,
+        page: &str,
+    ) -> anyhow::Result<()> {
         println!("\n{}\n", claims_table(rows));
         println!("page     {page}");
         println!("ledger   {}\n", export.display());
@@ -330,7 +348,7 @@ impl Run {
     }
 }
 
-fn claim_json(row: &ClaimRow) -> Value {
+pub(crate) fn claim_json(row: &ClaimRow) -> Value {
     let ratio = row.ratio.map(|ratio| ratio.ppm as f64 / 1e6);
     let interval = row.ratio.map(|r| [r.low_ppm as f64 / 1e6, r.high_ppm as f64 / 1e6]);
     let ppl = |ppm: Option<u64>| ppm.map(|ppm| ppm as f64 / 1e6);
@@ -364,14 +382,14 @@ fn claim_json(row: &ClaimRow) -> Value {
 
 /// What was already told about the claims.
 #[derive(Default)]
-struct Seen {
+pub(crate) struct Seen {
     told: std::collections::BTreeSet<(ClaimId, String)>,
     measuring: Option<(String, String)>,
 }
 
 impl Seen {
     /// Lines about what changed since the last look.
-    fn news(&mut self, rows: &[ClaimRow]) -> Vec<String> {
+    pub(crate) fn news(&mut self, rows: &[ClaimRow]) -> Vec<String> {
         let mut lines = Vec::new();
         for row in rows {
             let claim = match row.rounds.last() {

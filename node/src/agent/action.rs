@@ -125,6 +125,12 @@ impl Action {
                 check_levers(view, &plan.levers)
             }
             Self::Try(Experiment { variant, pairs }) => check_trial(view, variant, *pairs),
+            Self::Publish(_) if view.published => {
+                Err(Refused::NotNow("what came of this search was published already"))
+            }
+            Self::Publish(_) if is_sealed(view) => {
+                Err(Refused::NotNow("no seat may hear what its author measured before the verdict"))
+            }
             Self::Publish(Finding::Result(variant)) => last_trial(view, variant).map(|_| ()),
             Self::Publish(Finding::DeadEnd(levers)) => {
                 check_levers(view, levers)?;
@@ -135,7 +141,8 @@ impl Action {
                 }
             }
             Self::Claim(ClaimDraft { variant }) => {
-                if !view.member || view.open_claims().next().is_some() {
+                let open = view.claimed.is_some() || view.open_claims().next().is_some();
+                if !view.member || open {
                     return Err(Refused::NotNow("this node may not claim at present"));
                 }
                 let ratio = last_trial(view, variant)?.sound_ratio();
@@ -146,6 +153,14 @@ impl Action {
             }
         }
     }
+}
+
+/// Whether a committee is yet to decide on what this node claimed from here.
+fn is_sealed(view: &View) -> bool {
+    view.claimed.as_ref().is_some_and(|claimed| {
+        let seen = view.claims.iter().find(|claim| claim.id == claimed.claim);
+        seen.is_none_or(|claim| claim.outcome.is_none())
+    })
 }
 
 fn check_trial(view: &View, variant: &Variant, pairs: u32) -> Result<(), Refused> {
@@ -212,6 +227,7 @@ mod tests {
             dead_ends: BTreeSet::from([BTreeSet::from(["attention".to_owned()])]),
             open_plans: Vec::new(),
             plan: None,
+            claimed: None,
             published: false,
             claims: Vec::new(),
             notices: Vec::new(),

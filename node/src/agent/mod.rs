@@ -14,15 +14,44 @@
 //! more. What other peers wrote is not in a view: it has what the node counted, measured or looked up by
 //! itself.
 //!
+//! | file | holds |
+//! |---|---|
+//! | `view`, `action` | what a policy sees and may ask for, and what of it passes |
+//! | `service`, `journal`, `budget` | the loop, where its search stands, what it spent |
+//! | `control`, `settings`, `start` | the operator's switch and decisions |
+//! | `hands`, `workshop` | acting in the node: posts, claims, trials; knobs, and recipes made of them |
+//! | `searcher`, [`planner`] | the policies: successive halving; the node's own model |
+//! | [`quarantine`] | reading what others wrote, by a call without tools |
+//!
 //! The words of a variant, its levers and their choices, are the node's own as well: kernels of others
 //! are called by the first digits of their hash, never by the names that their authors gave them.
 
 mod action;
+mod budget;
+mod control;
+mod hands;
+mod journal;
 pub mod planner;
 pub mod quarantine;
+mod searcher;
+mod service;
+mod settings;
+mod start;
+#[cfg(test)]
+mod tests;
 mod view;
+mod workshop;
 
 pub use action::{Action, ClaimDraft, Decision, Experiment, Finding, PlanDraft, Policy, Refused};
+pub use budget::{Limits, Purse, Spent, Unpaid};
+pub use control::{AgentStatus, Control, Note, Order, OrderError};
+pub use hands::Hands;
+pub use journal::Journal;
+pub use searcher::{Searcher, TRIAL_SECONDS_MIN};
+pub use service::{Agent, AgentError, Attempt, Report, Sight, World};
+pub use settings::{PolicyKind, Settings};
+pub use start::start;
 pub use view::{
-    BudgetLeft, ClaimSeen, Knob, OpenPlan, Rules, Start, Trial, TrialResult, Variant, View,
+    BudgetLeft, ClaimSeen, Claimed, Knob, OpenPlan, Rules, Start, Trial, TrialResult, Variant, View,
 };
+pub use workshop::{MakeError, Workshop};

@@ -101,6 +101,15 @@ pub struct ClaimSeen {
     pub leads: bool,
 }
 
+/// The claim that this node made of a variant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claimed {
+    /// The claim.
+    pub claim: ClaimId,
+    /// What it is of.
+    pub variant: Variant,
+}
+
 /// A plan of another peer that is not done yet, as far as anybody knows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenPlan {
@@ -155,7 +164,9 @@ pub struct View {
     pub open_plans: Vec<OpenPlan>,
     /// This node's announced plan for this start.
     pub plan: Option<RecordId>,
-    /// Whether what came of the search from this start was published.
+    /// What this node claimed from this start.
+    pub claimed: Option<Claimed>,
+    /// Whether what came of the search from this start was published, so that it is over.
     pub published: bool,
     /// Claims on the ledger, newest first, at most 64.
     pub claims: Vec<ClaimSeen>,

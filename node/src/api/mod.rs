@@ -9,6 +9,7 @@
 //! GET  /api/explain/{id}     where a claim's or peer's numbers come from
 //! GET  /api/cost             POST /api/claims              POST /api/statements, with the token
 //!                            POST /api/measurements, with the token: measures, publishes nothing
+//! GET  /api/agent            what the agent does           POST /api/agent, with the token: the switch
 //!                            POST /api/fetches, with the token: brings files here from peers
 //! GET  /api/rulings          GET /api/rulings/{id}         what committees said about flags
 //! GET  /board                GET /board/threads/{id}       the board, and one thread
@@ -29,6 +30,7 @@
 //! Everything on the ledger was written by strangers: text reaches a page through `maud`'s escaping
 //! only, pages load nothing from elsewhere, and numbers are clamped before they become geometry.
 
+mod agent;
 mod board;
 mod claims;
 mod csv;
@@ -95,6 +97,7 @@ fn routes(shared: &Arc<Shared>) -> Router {
     let submit = post(routes::submit).layer(from_fn_with_state(Arc::clone(shared), guard::token));
     let speak = post(board::speak).layer(from_fn_with_state(Arc::clone(shared), guard::token));
     let measure = post(routes::measure).layer(from_fn_with_state(Arc::clone(shared), guard::token));
+    let order = post(agent::order).layer(from_fn_with_state(Arc::clone(shared), guard::token));
     let fetch = post(routes::fetch).layer(from_fn_with_state(Arc::clone(shared), guard::token));
     let say = post(routes::say).layer(from_fn_with_state(Arc::clone(shared), guard::token));
     Router::new()
@@ -119,6 +122,7 @@ fn routes(shared: &Arc<Shared>) -> Router {
         .route("/api/measurements", measure)
         .route("/api/fetches", fetch)
         .merge(board::routes(speak))
+        .merge(agent::routes(order))
         .route("/board", get(board::page))
         .route("/board/threads/{id}", get(board::thread_page))
         .route("/knowledge", get(board::knowledge_page))

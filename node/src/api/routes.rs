@@ -90,7 +90,7 @@ pub(super) async fn wrong_method() -> Response {
     fault(
         StatusCode::METHOD_NOT_ALLOWED,
         "this address does not take this method; only /api/claims, /api/measurements, /api/fetches, \
-         /api/statements and /api/board take POST, all others GET",
+         /api/statements, /api/agent and /api/board take POST, all others GET",
     )
 }
 

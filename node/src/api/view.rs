@@ -1,6 +1,7 @@
 //! What the HTTP side asks of the daemon, and the words they share.
 
 use super::members::{Said, Statement};
+use crate::agent::{AgentStatus, Order};
 use crate::board::Board;
 use assay_protocol::ids::{BlobHash, BlockHash, ClaimId, NetworkId, PeerId, RecordId};
 use assay_protocol::post::{Forecast, PostBody};
@@ -75,6 +76,16 @@ pub trait View: Send + Sync + 'static {
     /// [`SubmitError`], whose message goes to the caller as it is.
     fn say(&self, statement: Statement) -> Result<Said, SubmitError>;
 
+    /// What the agent is and does.
+    fn agent(&self) -> AgentStatus;
+
+    /// Starts or stops the agent.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError`], whose message goes to the caller as it is.
+    fn order_agent(&self, order: Order) -> Result<AgentStatus, SubmitError>;
+
     /// The bytes of the ledger's export file, header first, in chunks of the daemon's choosing, so
     /// that memory stays bounded however long the ledger is. An error cuts the transfer off.
     fn export(&self) -> BoxStream<'static, io::Result<Bytes>>;
@@ -105,6 +116,8 @@ pub struct Status {
     pub doing: String,
     /// Why it is doing that, in one sentence.
     pub reason: String,
+    /// What its agent does and why, in one line.
+    pub agent: String,
     /// Who holds this host's measuring lock.
     pub measuring_lock: MeasuringLock,
     /// Whether it makes null claims by lot. Which claims these are stays in its log until they are

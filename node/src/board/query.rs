@@ -8,7 +8,7 @@ use super::rows::{
 use super::words::{handles, words};
 use crate::api::Named;
 use assay_protocol::ids::{PeerId, RecordId};
-use assay_protocol::post::{Detail, Kind};
+use assay_protocol::post::{Detail, Kind, PostBody};
 use assay_protocol::state::State;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -259,6 +259,14 @@ impl Board {
         let total = items.len();
         let posts = filter.part(items.into_iter().rev().map(|item| PostRow::new(state, item)));
         Posts { total, offset: filter.offset, posts }
+    }
+
+    /// What others said last, at most `most`, newest first.
+    #[must_use]
+    pub fn latest_of_others(&self, me: PeerId, most: usize) -> Vec<PostBody> {
+        let index = self.read();
+        let others = index.newest().filter(|item| item.author != me);
+        others.filter_map(|item| item.body.clone()).take(most).collect()
     }
 
     /// The flags, newest first, at most `limit`.

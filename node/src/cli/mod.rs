@@ -1,5 +1,6 @@
 //! The command line: one file a command, each with its arguments and a `run`.
 
+pub mod agent;
 pub mod audit;
 pub mod bench;
 pub mod board;
@@ -116,6 +117,9 @@ enum Command {
     Chat(chat::ChatArgs),
     /// Serve the model to programs, over OpenAI's protocol
     Serve(serve::ServeArgs),
+    /// Start, stop and watch the agent of the running node
+    #[command(subcommand)]
+    Agent(agent::AgentCommand),
     /// Let agents use the running node, over the Model Context Protocol
     #[command(subcommand)]
     Mcp(mcp::McpCommand),
@@ -179,6 +183,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<bool> {
         Command::Generate(args) => generate::run(args, format)?,
         Command::Chat(args) => chat::run(&home()?, args, format)?,
         Command::Serve(args) => serve::run(args, format)?,
+        Command::Agent(command) => agent::run(&home()?, command, format)?,
         Command::Mcp(command) => mcp::run(&home()?, command, format)?,
         Command::Logits(args) => logits::run(args, format)?,
         Command::Ppl(args) => ppl::run(args, format)?,

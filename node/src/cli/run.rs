@@ -1,5 +1,6 @@
 //! `assay run`: a node, until Ctrl-C.
 
+use super::agent::AgentArgs;
 use super::output::Format;
 use crate::daemon::{Node, RunOptions};
 use crate::home::Home;
@@ -40,6 +41,8 @@ pub struct RunArgs {
     /// Make no null claims by lot: leave it to the others to see which seats really measure
     #[arg(long, env = "ASSAY_NO_NULL_CLAIMS", value_parser = clap::builder::FalseyValueParser::new())]
     no_null_claims: bool,
+    #[command(flatten)]
+    agent: AgentArgs,
 }
 
 /// Runs a node until Ctrl-C or a termination signal.
@@ -63,6 +66,7 @@ pub async fn run(home: &Path, args: RunArgs, format: Format) -> anyhow::Result<(
         adapter: args.adapter,
         quota_bytes: args.disk_quota_gib.saturating_mul(1 << 30),
         null_claims: !args.no_null_claims,
+        agent: args.agent.settle(home.path())?,
     };
     let mut node = Node::start(&home, options).await?;
     announce(&node, format).await;
@@ -99,6 +103,7 @@ async fn announce(node: &Node, format: Format) {
             for address in addresses {
                 println!("listen   {address}");
             }
+            println!("agent    {}", status.agent);
             println!("page     {}", node.url());
             println!("Ctrl-C stops the node.");
         }

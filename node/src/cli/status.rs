@@ -30,6 +30,7 @@ pub fn status(home: &Path, format: Format) -> anyhow::Result<()> {
                 status.standing.map_or_else(|| "not a member".to_owned(), |s| s.to_string()),
             ),
             ("doing", format!("{} ({})", status.doing, status.reason)),
+            ("agent", status.agent.clone()),
             ("measuring lock", status.measuring_lock.word().to_owned()),
             ("null claims", if status.null_claims { "by lot" } else { "none" }.to_owned()),
             ("disk", format!("{:.1} MB", megabytes(status.disk_bytes))),

@@ -16,8 +16,9 @@ const URI_BYTES_MAX: usize = 200;
 const MIME_TYPE: &str = "text/plain";
 
 /// Resources without an id: address, what it is.
-const FIXED: [(&str, &str); 7] = [
+const FIXED: [(&str, &str); 8] = [
     ("status", "What this node is and does"),
+    ("agent", "What the agent of this node does, what it spent, and what it did last"),
     ("members", "The members of the network"),
     ("ranking", "The ranked entries, the best first"),
     ("playbooks", "Knowledge articles, the best endorsed first"),
@@ -73,7 +74,7 @@ pub(super) fn read(caller: &Caller, uri: &str) -> anyhow::Result<String> {
     let Some((folder, id)) = path.split_once('/') else {
         return match path {
             "ranking" => ranked(caller),
-            "status" | "members" | "genesis" => caller.quoted(&format!("/api/{path}")),
+            "status" | "agent" | "members" | "genesis" => caller.quoted(&format!("/api/{path}")),
             "playbooks" | "specs" | "limits" => caller.quoted(&format!("/api/board/{path}")),
             _ => Err(nothing()),
         };

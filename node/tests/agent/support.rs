@@ -151,6 +151,7 @@ pub(crate) fn view(notices: Vec<Notice>) -> View {
             levers: ["attention".to_owned()].into(),
         }],
         plan: None,
+        claimed: None,
         published: false,
         claims: Vec::new(),
         notices,

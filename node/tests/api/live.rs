@@ -1,6 +1,7 @@
 //! Live updates reach a page when something changed, and only so many pages.
 
-use super::world::{Daemon, World};
+use super::daemon::Daemon;
+use super::world::World;
 use super::{Site, TOKEN, request, text};
 use assay_node::api::{LIVE_CLIENTS_MAX, Token, View, serve};
 use axum::body::{Body, BodyDataStream};

@@ -3,6 +3,7 @@
 mod board;
 #[path = "../agent/corpus.rs"]
 mod corpus;
+mod daemon;
 mod explained;
 mod known;
 mod limits;
@@ -20,9 +21,10 @@ use assay_node::api::{Token, View, router};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response, StatusCode};
+use daemon::Daemon;
 use std::sync::Arc;
 use tower::ServiceExt;
-use world::{Daemon, World};
+use world::World;
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 

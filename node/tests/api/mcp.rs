@@ -1,9 +1,10 @@
 //! The node as tools for agents: what they can do, what they may not, and bad input.
 
 use super::board::{flag, forecast, said, spec, titled, with};
+use super::daemon::Daemon;
 use super::limits::limit;
 use super::samples::Truth;
-use super::world::{CLASS, Daemon, World};
+use super::world::{CLASS, World};
 use assay_node::api::{Token, View, router};
 use assay_node::home::{Home, HomeLock};
 use assay_node::mcp::permissions::{Grant, Permission};

@@ -186,6 +186,33 @@ async fn a_claim_is_submitted_with_the_token() {
 }
 
 #[tokio::test]
+async fn the_agent_is_shown_to_all_and_switched_with_the_token() {
+    let site = Site::new(World::new(1_000));
+    assert_eq!(site.json("/api/agent").await["running"], false);
+    let order = |token: &str, body: serde_json::Value| {
+        request("POST", "/api/agent")
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "application/json")
+            .body(Body::from(body.to_string()))
+            .unwrap()
+    };
+    let start = json!({"start": {"policy": "searcher", "once": true}});
+    let refused = site.send(order("f".repeat(32).as_str(), start.clone())).await;
+    assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+    for (body, running) in [(start, true), (json!({"start": {}}), true), (json!("stop"), false)] {
+        let reply = text(site.send(order(TOKEN, body)).await).await;
+        let status: serde_json::Value = serde_json::from_str(&reply).unwrap();
+        assert_eq!(status["running"], running, "{reply}");
+    }
+    for wrong in [json!("destroy"), json!({"start": {"policy": "oracle"}}), json!({"stop": 1})] {
+        let status = site.send(order(TOKEN, wrong)).await.status();
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    }
+    let (_, page) = site.get("/").await;
+    assert!(page.contains("searcher, stopped"));
+}
+
+#[tokio::test]
 async fn wrong_addresses_and_methods_say_where_to_go() {
     let site = Site::new(World::new(1_000));
     let (status, page) = site.get("/nowhere").await;

@@ -5,6 +5,7 @@
 //! that an entry which goes beyond it debunks it by itself, and a limit whose entry is debunked in turn
 //! holds again.
 
+use super::posts::in_excess;
 use super::{ClaimState, State};
 use crate::gates::Evidence;
 use crate::ids::{PeerId, RecordId, hash_parts};
@@ -92,11 +93,9 @@ impl State {
     pub(super) fn note_limit(&mut self, record: &Record, bound: &Bound, height: u64) {
         let (id, author) = (record.id, record.author);
         let own = self.limits().filter(|limit| limit.author == author);
-        let mut own: Vec<(u64, RecordId)> = own.map(|limit| (limit.height, limit.id)).collect();
-        own.sort_unstable();
-        let too_many = (own.len() + 1).saturating_sub(LIMITS_PER_AUTHOR_MAX);
+        let own = own.map(|limit| (limit.height, limit.id)).collect();
         let limits = Arc::make_mut(&mut self.limits);
-        for (_, oldest) in own.into_iter().take(too_many) {
+        for oldest in in_excess(own, LIMITS_PER_AUTHOR_MAX) {
             limits.remove(&oldest);
         }
         limits.insert(id, Arc::new(LimitState { id, author, height, bound: bound.clone() }));

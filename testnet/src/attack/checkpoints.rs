@@ -1,6 +1,6 @@
 //! Edits of nano's checkpoint.
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use assay_kernels::embedded_files;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use serde_json::Value;
@@ -147,6 +147,92 @@ impl Edited {
     }
 }
 
+impl Edited {
+    /// Turns the hidden state round: what was its first number is its last. Every matrix that reads or
+    /// writes it is turned with it, so that the checkpoint says what it said, out of other numbers.
+    ///
+    /// # Errors
+    ///
+    /// When a tensor is not nano's.
+    pub fn turn_hidden(&mut self) -> anyhow::Result<()> {
+        const READERS: [&str; 7] = [
+            "embed_tokens.weight",
+            "q_proj.weight",
+            "k_proj.weight",
+            "v_proj.weight",
+            "gate_proj.weight",
+            "up_proj.weight",
+            "per_layer_input_gate.weight",
+        ];
+        const WRITERS: [&str; 3] =
+            ["o_proj.weight", "down_proj.weight", "per_layer_projection.weight"];
+        let hidden = self.config["hidden_size"].as_u64().context("hidden_size")?;
+        let hidden = usize::try_from(hidden)?;
+        for (name, tensor) in &mut self.tensors {
+            let is = |end: &&str| name.ends_with(&format!(".{end}"));
+            let reads = READERS.iter().any(is) || name == "model.per_layer_model_projection.weight";
+            let norm = name == "model.norm.weight"
+                || name.ends_with("layernorm.weight")
+                || name.ends_with("post_per_layer_input_norm.weight");
+            if reads {
+                ensure!(tensor.shape.get(1) == Some(&hidden), "{name} is {:?}", tensor.shape);
+                tensor.data =
+                    tensor.data.chunks(2 * hidden).flat_map(|row| turned(row, 2)).collect();
+            } else if WRITERS.iter().any(is) {
+                let [rows, columns] = tensor.shape[..] else { bail!("{name} is no matrix") };
+                ensure!(rows == hidden, "{name} is {:?}", tensor.shape);
+                tensor.data = turned(&tensor.data, 2 * columns);
+            } else if norm {
+                ensure!(tensor.shape == [hidden], "{name} is {:?}", tensor.shape);
+                tensor.data = turned(&tensor.data, 2);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts layers in front of a drafter's own that add nothing to its hidden state: it drafts what it
+    /// drafted, and reads more for it.
+    ///
+    /// # Errors
+    ///
+    /// When the configuration or a tensor is not that of nano's drafter.
+    pub fn prepend_idle_layers(&mut self, count: usize) -> anyhow::Result<()> {
+        let text = self.config["text_config"].as_object_mut().context("text_config")?;
+        let types = text.get_mut("layer_types").and_then(Value::as_array_mut);
+        let types = types.context("layer_types")?;
+        types.splice(0..0, std::iter::repeat_n(Value::from("sliding_attention"), count));
+        let layers = types.len();
+        for name in ["num_hidden_layers", "num_kv_shared_layers"] {
+            text.insert(name.to_owned(), layers.into());
+        }
+        for (name, tensor) in std::mem::take(&mut self.tensors) {
+            let placed = name.strip_prefix("model.layers.").and_then(|rest| rest.split_once('.'));
+            let Some((layer, part)) = placed else {
+                self.tensors.insert(name, tensor);
+                continue;
+            };
+            let layer: usize = layer.parse()?;
+            for idle in (0..count).filter(|_| layer == 0) {
+                let mut tensor = tensor.clone();
+                match part {
+                    "self_attn.o_proj.weight" | "mlp.down_proj.weight" => tensor.data.fill(0),
+                    // One, as bf16 spells it.
+                    "layer_scalar" => tensor.data = vec![0x80, 0x3f],
+                    _ => {}
+                }
+                self.tensors.insert(format!("model.layers.{idle}.{part}"), tensor);
+            }
+            self.tensors.insert(format!("model.layers.{}.{part}", layer + count), tensor);
+        }
+        Ok(())
+    }
+}
+
+/// Units of so many bytes in the opposite order.
+fn turned(bytes: &[u8], unit: usize) -> Vec<u8> {
+    bytes.chunks(unit).rev().flatten().copied().collect()
+}
+
 impl Tensor {
     /// Removes `count` entries from `at` on along dimension `dim` of a bf16 matrix.
     fn cut(&mut self, dim: usize, at: usize, count: usize) {
@@ -167,7 +253,7 @@ impl Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use assay_kernels::Checkpoint;
+    use assay_kernels::{AdapterRequest, Bundle, Checkpoint, Drafter, Engine, EngineOptions, Gpu};
 
     #[test]
     fn an_unedited_checkpoint_stays_itself() {
@@ -193,6 +279,38 @@ mod tests {
         assert_eq!(put(norm, 256).unwrap(), vec![0; 512]);
         assert!(put(norm, 128).unwrap_err().to_string().contains("[128]"));
         assert!(put("no.such", 256).unwrap_err().to_string().contains("no.such"));
+    }
+
+    #[test]
+    fn measured_a_turned_checkpoint_emits_what_it_emitted() {
+        let gpu = Gpu::open(&AdapterRequest::default()).unwrap();
+        let emitted = |files: &BTreeMap<String, Vec<u8>>| {
+            let checkpoint = Checkpoint::from_files(files.clone()).unwrap();
+            let options = EngineOptions::new(40, 32);
+            let mut engine = Engine::new(&gpu, &checkpoint, &Bundle::builtin(), &options).unwrap();
+            engine.prefill(&[2, 1500, 1000, 700, 1200]).unwrap();
+            engine.decode_greedy(16, false).unwrap().tokens
+        };
+        let turned = |files: BTreeMap<String, Vec<u8>>| {
+            let mut edited = Edited::read(files).unwrap();
+            edited.turn_hidden().unwrap();
+            edited.files().unwrap()
+        };
+        let nano = Edited::nano().unwrap().files().unwrap();
+        let once = turned(nano.clone());
+        assert!(once[WEIGHTS] != nano[WEIGHTS]);
+        assert_eq!(emitted(&once), emitted(&nano));
+        assert!(turned(once)[WEIGHTS] == nano[WEIGHTS], "turned twice it is itself");
+    }
+
+    #[test]
+    fn idle_layers_are_counted_where_the_drafter_says_how_many_it_has() {
+        let files = assay_kernels::embedded_drafter_files();
+        let files = files.into_iter().map(|(name, bytes)| (name.to_owned(), bytes.to_vec()));
+        let mut drafter = Edited::read(files.collect()).unwrap();
+        drafter.prepend_idle_layers(8).unwrap();
+        let drafter = Drafter::from_files(drafter.files().unwrap()).unwrap();
+        assert_eq!(drafter.config().text.layers.len(), 12);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use anyhow::Context;
 use assay_kernels::{
-    AdapterRequest, Bundle, Checkpoint, Drafter, Engine, EngineOptions, Gpu, heldout_text,
+    AdapterRequest, Bundle, Checkpoint, DraftStats, Drafter, Engine, EngineOptions, Gpu,
+    heldout_text,
 };
 use assay_node::measure::RecipeFiles;
 use assay_protocol::gates::Evidence;
@@ -31,24 +32,30 @@ pub(super) fn compare(
 ) -> anyhow::Result<Passes> {
     let windows: Vec<u32> = evidence.iter().flat_map(|seat| seat.plan.prompts.clone()).collect();
     let gpu = Gpu::open(&AdapterRequest::default())?;
-    let on_pool = |recipe: &RecipeFiles| passes_on_pool(&gpu, genesis, recipe, &windows);
+    let passes = |recipe: &RecipeFiles| -> anyhow::Result<u64> {
+        Ok(on_pool(&gpu, genesis, recipe, &windows)?.rounds.len() as u64)
+    };
     // Every pass reads the same weights, so that bytes count passes.
     let bytes = |of: fn(&Evidence<'_>) -> u64| evidence.iter().map(of).sum::<u64>();
     let child_bytes = bytes(|seat| seat.child().bytes_per_token);
     let parent_bytes = bytes(|seat| seat.parent().bytes_per_token);
     Ok(Passes {
-        pool: ratio(on_pool(child)?, on_pool(parent)?),
+        pool: ratio(passes(child)?, passes(parent)?),
         seats: ratio(child_bytes, parent_bytes),
     })
 }
 
-/// Forward passes of the decode loops behind the pool's own text.
-fn passes_on_pool(
+/// How a recipe drafts behind the pool's own text, a decode loop a window.
+///
+/// # Errors
+///
+/// When the recipe cannot be run, or drafts nothing.
+pub fn on_pool(
     gpu: &Gpu,
     genesis: &Genesis,
     recipe: &RecipeFiles,
     windows: &[u32],
-) -> anyhow::Result<u64> {
+) -> anyhow::Result<DraftStats> {
     let (pool, rules) = (&genesis.challenge.pool, &genesis.measurement);
     let checkpoint = Checkpoint::open(&recipe.checkpoint)?;
     let (folder, draft_len) = recipe.drafter.as_ref().context("a recipe without a drafter")?;
@@ -58,16 +65,16 @@ fn passes_on_pool(
     let mut engine = Engine::new(gpu, &checkpoint, &Bundle::builtin(), &options)?
         .with_drafter(&Drafter::open(folder)?, *draft_len as usize)?;
     let text = checkpoint.tokenizer()?.encode(heldout_text())?;
-    let mut passes = 0;
+    let mut all = DraftStats::default();
     for &window in windows {
         let start = window as usize * (prompt_tokens + pool.scored_tokens as usize);
         let prompt = text.get(start..start + prompt_tokens).context("a window beyond the pool")?;
         engine.reset();
         engine.prefill(&[&[checkpoint.config().bos], prompt].concat())?;
         let decode = engine.decode_greedy(rules.decode_tokens as usize, true)?;
-        passes += decode.draft.context("nothing was drafted")?.rounds.len() as u64;
+        all.rounds.extend(decode.draft.context("nothing was drafted")?.rounds);
     }
-    Ok(passes)
+    Ok(all)
 }
 
 #[allow(clippy::cast_precision_loss)]

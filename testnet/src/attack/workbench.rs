@@ -256,12 +256,32 @@ impl Workbench {
         Ok(self.against_base(RecipeFiles { bundle, ..self.base() }))
     }
 
+    /// The rules that the seats measure by.
+    #[must_use]
+    pub fn genesis(&self) -> &Genesis {
+        &self.genesis
+    }
+
     /// Has every seat measure a case, one after the other, and decides.
     ///
     /// # Errors
     ///
     /// On Ctrl-C, or when drafts cannot be compared.
     pub fn measure(&self, case: &Case, say: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Found> {
+        self.measured(case, say).map(|(found, _)| found)
+    }
+
+    /// As [`Self::measure`], with the bytes of weights that parent and child read per token, the most
+    /// that a seat saw.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::measure`].
+    pub fn measured(
+        &self,
+        case: &Case,
+        say: &(dyn Fn(&str) + Sync),
+    ) -> anyhow::Result<(Found, [u64; 2])> {
         let mut genesis = self.genesis.clone();
         genesis.challenge.pool.prompts = case.pool_prompts;
         genesis.measurement.pairs = genesis.measurement.pairs.max(case.pairs_min);
@@ -283,7 +303,7 @@ impl Workbench {
             match self.runtime.block_on(work) {
                 Ok(measurement) => measured.push((plan, measurement)),
                 Err(MeasureError::Cancelled) => bail!("stopped"),
-                Err(error) => return Ok(Found::Nothing(error.to_string())),
+                Err(error) => return Ok((Found::Nothing(error.to_string()), [0; 2])),
             }
         }
         let evidence: Vec<(PeerId, Evidence<'_>)> = measured
@@ -298,7 +318,10 @@ impl Workbench {
         let class = measured.first().map(|(_, found)| found.environment.hardware_class.as_str());
         let class = SpeedClass::unmeasured(class.unwrap_or_default());
         let verdict = decide(&genesis, genesis.committee.first(), &class, &evidence);
-        Ok(Found::Verdict(Box::new(verdict), passes))
+        let most = |of: fn(&Evidence<'_>) -> u64| seats.iter().map(of).max().unwrap_or_default();
+        let bytes =
+            [most(|seat| seat.parent().bytes_per_token), most(|seat| seat.child().bytes_per_token)];
+        Ok((Found::Verdict(Box::new(verdict), passes), bytes))
     }
 
     /// Completes when somebody pressed Ctrl-C.

@@ -18,7 +18,7 @@ pub struct Check {
 }
 
 /// What became of each check, a line each.
-fn verdicts(checks: &[Check]) -> String {
+pub(crate) fn verdicts(checks: &[Check]) -> String {
     let lines = checks.iter().map(|check| {
         let mark = if check.ok { "ok  " } else { "FAIL" };
         format!("{mark}  {}: {}", check.name, check.detail)

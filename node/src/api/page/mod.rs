@@ -85,6 +85,7 @@ fn header(snapshot: &Snapshot) -> Markup {
                     strong { (quoted(&status.doing)) }
                     @if !status.reason.is_empty() { " " span.why { (quoted(&status.reason)) } }
                 }
+                @if status.agent != "off" { p.now { "Agent: " (quoted(&status.agent)) } }
                 dl.figures {
                     div { dt { "Height" } dd { (state.height()) } }
                     div { dt { "Head" } dd { (head(state)) } }

@@ -29,6 +29,7 @@ fn view(trials: Vec<Trial>) -> View {
         dead_ends: BTreeSet::new(),
         open_plans: Vec::new(),
         plan: None,
+        claimed: None,
         published: false,
         claims: Vec::new(),
         notices: Vec::new(),

@@ -1,0 +1,293 @@
+//! A policy without language: successive halving over what may be turned.
+//!
+//! ```text
+//! rung 0   every single setting, 4 pairs each                    what does it do alone?
+//! rung 1   the settings that gained, together: all, all but one, 8 pairs each
+//!          some drawn by lot, and the best alone
+//! rung 2…  the better half, twice the pairs                      … until one is left
+//! final    the winner, measured afresh                           its own pairs alone decide
+//! ```
+//!
+//! Screening picks the luckiest of many, so its estimates are too high (the winner's curse); what is
+//! claimed is therefore what the final measured, and only where its lower bound is above the network's
+//! gain. The whole search is a function of the seed and of the trials in the view: a node that restarts
+//! goes on where it was.
+
+use super::action::{Action, ClaimDraft, Decision, Experiment, Finding, PlanDraft, Policy};
+use super::view::{Claimed, Trial, Variant, View};
+use assay_protocol::draw::Draw;
+use assay_protocol::post::LEVERS_MAX;
+use assay_protocol::verdict::Outcome;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Pairs of a trial in the first rung; each rung after it has twice as many.
+const FIRST_PAIRS: u32 = 4;
+/// Most variants in the first rung.
+const SINGLES_MAX: usize = 16;
+/// Most variants in the second.
+const COMBINED_MAX: usize = 4;
+/// Best single settings that go on to it.
+const BEST_SINGLES: usize = 2;
+/// Seconds of measuring below which no trial is begun.
+pub const TRIAL_SECONDS_MIN: u64 = 20;
+const ONE_PPM: u64 = 1_000_000;
+
+/// Searches by successive halving.
+#[derive(Debug)]
+pub struct Searcher {
+    seed: u64,
+}
+
+/// Where a search stands.
+#[derive(Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nothing may be tried from here.
+    Nothing,
+    /// This is to be measured next.
+    Measure(Experiment, &'static str),
+    /// This has a gain that is worth a claim.
+    Found(Variant),
+    /// All was measured, and nothing pays.
+    Lost,
+}
+
+impl Searcher {
+    /// A searcher whose lots are drawn from `seed`.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self { seed }
+    }
+
+    fn stage(&self, view: &View) -> Stage {
+        let singles = singles(view, self.draw(view, "singles"));
+        let all: BTreeSet<String> = singles.iter().flat_map(Variant::levers).collect();
+        let known = view.trials.is_empty() && view.dead_ends.contains(&all);
+        if singles.is_empty() || known {
+            return Stage::Nothing;
+        }
+        let scores = Scores::new(&view.trials);
+        if let Some(next) = scores.unmeasured(&singles, FIRST_PAIRS) {
+            return Stage::Measure(next, "to see what one setting does alone");
+        }
+        let mut rung = combined(view, &singles, &scores, self.draw(view, "combined"));
+        let (first, most) = final_pairs(view);
+        let mut pairs = FIRST_PAIRS * 2;
+        while rung.len() > 1 && pairs < first {
+            if let Some(next) = scores.unmeasured(&rung, pairs) {
+                return Stage::Measure(next, "to compare it with the other candidates left");
+            }
+            rung = scores.better_half(rung, pairs);
+            pairs = pairs.saturating_mul(2);
+        }
+        let Some(winner) = rung.into_iter().next() else { return Stage::Lost };
+        for pairs in [first, most] {
+            let Some(found) = scores.last_with(&winner, pairs) else {
+                let experiment = Experiment { variant: winner, pairs };
+                return Stage::Measure(experiment, "to measure the winner afresh");
+            };
+            match found.sound_ratio() {
+                Some(ratio) if view.pays(ratio) => return Stage::Found(winner),
+                // More pairs may show what these could not.
+                Some(ratio) if ratio.ppm > ONE_PPM.saturating_add(view.rules.gain_ppm) => {}
+                _ => return Stage::Lost,
+            }
+        }
+        Stage::Lost
+    }
+
+    fn draw(&self, view: &View, purpose: &str) -> Draw {
+        let seed = self.seed.to_le_bytes();
+        Draw::new("assay agent search v1", &[&seed, &view.start.claim.0, purpose.as_bytes()])
+    }
+}
+
+impl Policy for Searcher {
+    fn next(&mut self, view: &View) -> Decision {
+        if !view.member {
+            return wait("the network takes no claims of this node; a member must vouch for it");
+        }
+        if view.published {
+            return wait("this search is over; the next begins when another entry leads");
+        }
+        if let Some(claimed) = &view.claimed {
+            return after_claim(view, claimed);
+        }
+        if view.open_claims().next().is_some() {
+            return wait("a claim of this node is being measured");
+        }
+        match self.stage(view) {
+            Stage::Nothing => {
+                wait("all that can be turned from here is a dead end or somebody's open plan")
+            }
+            Stage::Measure(experiment, why) => begin(view, experiment, why),
+            Stage::Found(variant) => Decision {
+                why: format!("{} is faster by more than the network asks", variant.text()),
+                action: Action::Claim(ClaimDraft { variant }),
+            },
+            Stage::Lost => {
+                let levers = view.trials.iter().flat_map(|trial| trial.variant.levers());
+                let levers: BTreeSet<String> = levers.collect();
+                let levers = levers.into_iter().take(LEVERS_MAX).collect();
+                let why = "nothing that was tried from here pays".to_owned();
+                Decision { action: Action::Publish(Finding::DeadEnd(levers)), why }
+            }
+        }
+    }
+}
+
+fn wait(why: &str) -> Decision {
+    Decision { action: Action::Wait, why: why.to_owned() }
+}
+
+/// A trial, once the plan is announced and where the budget has room.
+fn begin(view: &View, experiment: Experiment, why: &str) -> Decision {
+    if view.budget.measuring_s < TRIAL_SECONDS_MIN {
+        return wait("the day's budget for measuring is spent");
+    }
+    if view.plan.is_none() {
+        if view.budget.messages == 0 {
+            return wait("the day's messages are spent, and nothing is tried unannounced");
+        }
+        let levers = view.knobs.iter().map(|knob| knob.lever.clone()).take(LEVERS_MAX).collect();
+        let why = "so that nobody tries the same beside this node".to_owned();
+        return Decision { action: Action::Announce(PlanDraft { levers }), why };
+    }
+    if !view.idle {
+        return wait("a claim on the docket needs this machine first");
+    }
+    Decision { action: Action::Try(experiment), why: why.to_owned() }
+}
+
+/// What follows a claim of this search. Nothing is told of it before its committee decided: seats must
+/// not know what its author measured.
+fn after_claim(view: &View, claimed: &Claimed) -> Decision {
+    let seen = view.claims.iter().find(|claim| claim.id == claimed.claim);
+    let (finding, why) = match seen.and_then(|claim| claim.outcome) {
+        None => {
+            return wait(&format!("a committee is to measure claim {}", claimed.claim.short()));
+        }
+        Some(Outcome::Refuted) => {
+            (Finding::DeadEnd(claimed.variant.levers()), "its committee refuted the claim")
+        }
+        Some(_) => (Finding::Result(claimed.variant.clone()), "its committee decided on the claim"),
+    };
+    Decision { action: Action::Publish(finding), why: why.to_owned() }
+}
+
+/// Pairs of the final, and of the one after it; both even, and more than any rung before has.
+fn final_pairs(view: &View) -> (u32, u32) {
+    let most = view.rules.pairs_max / 2 * 2;
+    let first = view.rules.pairs.saturating_mul(2).max(FIRST_PAIRS * 4).min(most);
+    (first, most)
+}
+
+/// Whether somebody found that turning these levers does not pay, or is about to try it.
+fn is_taken(view: &View, variant: &Variant) -> bool {
+    let levers = variant.levers();
+    view.dead_ends.contains(&levers)
+        || view.open_plans.iter().any(|plan| levers.is_subset(&plan.levers))
+}
+
+/// Every setting of one knob; some of them, drawn by lot, where there are too many.
+fn singles(view: &View, mut draw: Draw) -> Vec<Variant> {
+    let mut all = Vec::new();
+    for knob in &view.knobs {
+        for choice in &knob.choices {
+            let variant = Variant(BTreeMap::from([(knob.lever.clone(), choice.clone())]));
+            if !is_taken(view, &variant) {
+                all.push(variant);
+            }
+        }
+    }
+    let chosen = draw.distinct(SINGLES_MAX, u64::try_from(all.len()).unwrap_or(0));
+    let chosen: BTreeSet<usize> =
+        chosen.into_iter().filter_map(|index| usize::try_from(index).ok()).collect();
+    chosen.into_iter().filter_map(|index| all.get(index).cloned()).collect()
+}
+
+/// The settings that gained alone, put together.
+fn combined(view: &View, singles: &[Variant], scores: &Scores<'_>, mut draw: Draw) -> Vec<Variant> {
+    let alone = |variant: &Variant| scores.ppm(variant, FIRST_PAIRS);
+    let mut gained: Vec<&Variant> = singles.iter().filter(|v| alone(v) > ONE_PPM).collect();
+    gained.sort_by_key(|variant| Reverse(alone(variant)));
+    // The choices of every lever, the best first.
+    let mut by_lever: BTreeMap<&String, Vec<&String>> = BTreeMap::new();
+    for (lever, choice) in gained.iter().flat_map(|variant| variant.0.iter()) {
+        by_lever.entry(lever).or_default().push(choice);
+    }
+    let of_each = |mut place: Box<dyn FnMut(usize) -> usize + '_>| {
+        let chosen = by_lever.iter().filter_map(|(lever, choices)| {
+            Some(((*lever).clone(), (*choices.get(place(choices.len()))?).clone()))
+        });
+        Variant(chosen.collect())
+    };
+    let best = of_each(Box::new(|_| 0));
+    let mut found = vec![best.clone()];
+    found.extend(gained.iter().take(BEST_SINGLES).map(|variant| (*variant).clone()));
+    for lever in best.0.keys() {
+        let mut less = best.clone();
+        less.0.remove(lever);
+        found.push(less);
+    }
+    // A setting that is second best alone may be the best in company.
+    for _ in 0..COMBINED_MAX {
+        found.push(of_each(Box::new(|count| {
+            usize::try_from(draw.below(u64::try_from(count).unwrap_or(1))).unwrap_or(0)
+        })));
+    }
+    let mut seen = BTreeSet::new();
+    found.retain(|v| !v.0.is_empty() && !is_taken(view, v) && seen.insert(v.clone()));
+    found.truncate(COMBINED_MAX);
+    found
+}
+
+/// The trials, by what was tried.
+struct Scores<'a>(BTreeMap<&'a Variant, Vec<&'a Trial>>);
+
+impl<'a> Scores<'a> {
+    fn new(trials: &'a [Trial]) -> Self {
+        let mut by_variant: BTreeMap<&Variant, Vec<&Trial>> = BTreeMap::new();
+        for trial in trials {
+            by_variant.entry(&trial.variant).or_default().push(trial);
+        }
+        Self(by_variant)
+    }
+
+    fn of(&self, variant: &Variant) -> &[&'a Trial] {
+        self.0.get(variant).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    fn last_with(&self, variant: &Variant, pairs: u32) -> Option<&'a Trial> {
+        self.of(variant).iter().rev().find(|trial| trial.pairs == pairs).copied()
+    }
+
+    fn unmeasured(&self, rung: &[Variant], pairs: u32) -> Option<Experiment> {
+        let next = rung.iter().find(|variant| self.last_with(variant, pairs).is_none())?;
+        Some(Experiment { variant: next.clone(), pairs })
+    }
+
+    /// The geometric mean of a variant's ratios, weighted with their pairs; 0 where it failed a gate or
+    /// a trial, which no speed makes up for. Trials of more pairs than `most` came after the rung that
+    /// asks, and do not change how it was decided.
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    fn ppm(&self, variant: &Variant, most: u32) -> u64 {
+        let (mut sum, mut weight) = (0.0, 0.0);
+        for trial in self.of(variant).iter().filter(|trial| trial.pairs <= most) {
+            let Some(ratio) = trial.sound_ratio().filter(|ratio| ratio.ppm > 0) else { return 0 };
+            sum += (ratio.ppm as f64).ln() * f64::from(trial.pairs);
+            weight += f64::from(trial.pairs);
+        }
+        // Without trials there is no mean, and NaN becomes 0.
+        (sum / weight).exp().round() as u64
+    }
+
+    /// The better half of a rung, the best first; nothing that is not faster than the start.
+    fn better_half(&self, mut rung: Vec<Variant>, pairs: u32) -> Vec<Variant> {
+        let half = rung.len().div_ceil(2);
+        rung.retain(|variant| self.ppm(variant, pairs) > ONE_PPM);
+        rung.sort_by_key(|variant| Reverse(self.ppm(variant, pairs)));
+        rung.truncate(half);
+        rung
+    }
+}

@@ -1,0 +1,484 @@
+//! The loop: it looks, asks the policy, checks, charges, and carries out.
+
+use super::action::{
+    Action, ClaimDraft, Decision, Experiment, Finding, PlanDraft, Policy, Refused,
+};
+use super::budget::{Purse, Unpaid};
+use super::control::Control;
+use super::journal::Journal;
+use super::planner::{LocalModel, Planner, PlannerOptions, Transcript};
+use super::quarantine::Untrusted;
+use super::searcher::{Searcher, TRIAL_SECONDS_MIN};
+use super::settings::{PolicyKind, Settings};
+use super::view::{
+    ClaimSeen, Claimed, Knob, OpenPlan, Rules, Start, Trial, TrialResult, Variant, View,
+};
+use crate::home::HomeError;
+use assay_protocol::ids::{ClaimId, RecordId};
+use futures::future::BoxFuture;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Most seconds that one trial may measure.
+const TRIAL_SECONDS_MAX: u64 = 300;
+/// Pause before the agent looks again when there was nothing to do.
+const PAUSE: Duration = Duration::from_secs(2);
+/// Pauses that it rests after an action that failed.
+const REST: u32 = 30;
+
+/// What a look at ledger and board shows, from one start.
+#[derive(Debug, Clone)]
+pub struct Sight {
+    /// Unix time in milliseconds.
+    pub now_ms: u64,
+    /// Height of the ledger.
+    pub height: u64,
+    /// Whether the network takes claims of this node.
+    pub member: bool,
+    /// Whether no seat of this node has anything to measure.
+    pub idle: bool,
+    /// What leads now.
+    pub frontier: Start,
+    /// What may be turned.
+    pub knobs: Vec<Knob>,
+    /// Lever sets that are known not to pay.
+    pub dead_ends: BTreeSet<BTreeSet<String>>,
+    /// What others are about to try.
+    pub open_plans: Vec<OpenPlan>,
+    /// Claims, newest first.
+    pub claims: Vec<ClaimSeen>,
+    /// What others said last, for policies that read.
+    pub texts: Vec<Untrusted>,
+    /// What is worth claiming.
+    pub rules: Rules,
+}
+
+/// How a trial went.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// What it came to; none where it was stopped, or gave way to a seat.
+    pub result: Option<TrialResult>,
+    /// Time that the machine measured.
+    pub worked: Duration,
+    /// What happened, for people.
+    pub said: String,
+}
+
+/// What of a search is published.
+#[derive(Debug, Clone, Copy)]
+pub struct Report<'a> {
+    /// The search.
+    pub journal: &'a Journal,
+    /// What it started from.
+    pub start: Start,
+    /// What was found.
+    pub finding: &'a Finding,
+}
+
+/// Everything outside the agent: ledger, board and machine.
+pub trait World: Send + Sync {
+    /// How long to wait before looking again when there was nothing to do.
+    fn pause(&self) -> Duration {
+        PAUSE
+    }
+
+    /// Looks around from `start`; from what leads where there is none.
+    fn look(&self, start: Option<Start>) -> BoxFuture<'_, Result<Sight, String>>;
+
+    /// The most bytes that making a variant takes on disk.
+    fn bytes_of(&self, start: Start, variant: &Variant) -> u64;
+
+    /// Makes a variant and measures it against the start for `within` at most, unless `stop` comes
+    /// first.
+    fn attempt<'a>(
+        &'a self,
+        start: Start,
+        experiment: &'a Experiment,
+        within: Duration,
+        stop: BoxFuture<'a, ()>,
+    ) -> BoxFuture<'a, Attempt>;
+
+    /// Announces a plan.
+    ///
+    /// # Errors
+    ///
+    /// Why it was not announced.
+    fn announce(&self, start: Start, plan: &PlanDraft) -> Result<RecordId, String>;
+
+    /// Publishes what came of a search.
+    ///
+    /// # Errors
+    ///
+    /// Why it was not published.
+    fn report(&self, report: Report<'_>) -> Result<RecordId, String>;
+
+    /// Claims a variant with the measured ratio, in millionths.
+    fn claim<'a>(
+        &'a self,
+        start: Start,
+        variant: &'a Variant,
+        ratio_ppm: u64,
+    ) -> BoxFuture<'a, Result<ClaimId, String>>;
+}
+
+/// Why the agent cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// A file of the agent's folder cannot be used.
+    #[error("{path}: {reason}; mend or delete it, then start the node again")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: std::io::Error,
+    },
+    /// Something could not be kept.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+}
+
+/// The agent of a node.
+pub struct Agent<W> {
+    world: W,
+    control: Arc<Control>,
+    purse: Purse,
+    journal: Journal,
+    journal_path: PathBuf,
+    folder: PathBuf,
+    policy: Option<(PolicyKind, Box<dyn Policy>)>,
+}
+
+/// What follows a step.
+enum Next {
+    /// Look again at once.
+    Go,
+    /// Look again after a pause.
+    Pause,
+    /// Look again after a longer one: what was tried would fail again.
+    Rest,
+}
+
+impl<W: World> Agent<W> {
+    /// The agent of `folder`, where it was left.
+    ///
+    /// # Errors
+    ///
+    /// [`AgentError::File`] for a file that cannot be read.
+    pub fn open(world: W, control: Arc<Control>, folder: &Path) -> Result<Self, AgentError> {
+        let file = |name: &str| folder.join(name);
+        let failed = |name: &str| {
+            let path = file(name);
+            move |reason| AgentError::File { path, reason }
+        };
+        let limits = control.settings().limits;
+        let journal_path = file("journal.json");
+        Ok(Self {
+            world,
+            purse: Purse::open(file("spent.json"), limits).map_err(failed("spent.json"))?,
+            journal: Journal::read(&journal_path).map_err(failed("journal.json"))?,
+            control,
+            journal_path,
+            folder: folder.to_owned(),
+            policy: None,
+        })
+    }
+
+    /// Acts whenever the switch is on, for ever.
+    ///
+    /// # Errors
+    ///
+    /// [`AgentError`] when it cannot keep what it must remember; it stops itself then.
+    pub async fn serve(mut self) -> Result<(), AgentError> {
+        let mut runs = self.control.runs();
+        while runs.wait_for(|runs| *runs).await.is_ok() {
+            let next = self.step(runs.clone()).await?;
+            let pause = match next {
+                Next::Go => continue,
+                Next::Pause => self.world.pause(),
+                Next::Rest => self.world.pause().saturating_mul(REST),
+            };
+            // A stop ends the pause, so that it shows at once.
+            let _ = tokio::time::timeout(pause, runs.wait_for(|runs| !*runs)).await;
+        }
+        Ok(())
+    }
+
+    async fn step(&mut self, runs: watch::Receiver<bool>) -> Result<Next, AgentError> {
+        let mut sight = match self.world.look(self.journal.start).await {
+            Ok(sight) => sight,
+            Err(reason) => {
+                self.tell("waiting", &reason);
+                return Ok(Next::Pause);
+            }
+        };
+        let start = self.journal.start.unwrap_or(sight.frontier);
+        if self.journal.start.is_none() || (self.journal.published && sight.frontier != start) {
+            self.journal = Journal::from_start(sight.frontier);
+            self.keep()?;
+            let ratio = sight.frontier.ratio_to_base_ppm;
+            self.note(format!("a search begins from {}", named(sight.frontier.claim, ratio)));
+            return Ok(Next::Go);
+        }
+        let texts = std::mem::take(&mut sight.texts);
+        let view = self.view(sight, start);
+        let Some((view, Decision { action, why })) = self.decide(view, texts).await else {
+            return Ok(Next::Pause);
+        };
+        if !*runs.borrow() {
+            return Ok(Next::Pause);
+        }
+        self.tell(&doing(&action), &why);
+        let outcome = match action.check(&view) {
+            Ok(()) => self.carry_out(start, &view, &action, runs).await,
+            Err(refused) => Err(Failed::Refused(refused)),
+        };
+        let (next, said) = match outcome {
+            Ok(said) => (if action == Action::Wait { Next::Pause } else { Next::Go }, said),
+            Err(Failed::Home(error)) => return Err(error.into()),
+            Err(failed) => {
+                let said = failed.to_string();
+                self.tell("waiting", &said);
+                // It shows in the status for as long as it lasts, and would fill the notes.
+                if !matches!(failed, Failed::Exhausted(_)) {
+                    self.note(format!("{}: {said}", doing(&action)));
+                }
+                (Next::Rest, said)
+            }
+        };
+        if let Some((_, policy)) = &mut self.policy {
+            policy.heard(&said);
+        }
+        Ok(next)
+    }
+
+    fn view(&mut self, sight: Sight, start: Start) -> View {
+        let Sight { now_ms, height, member, idle, frontier: _, knobs, .. } = sight;
+        let Sight { dead_ends, open_plans, claims, rules, .. } = sight;
+        let journal = &self.journal;
+        View {
+            now_ms,
+            height,
+            member,
+            idle,
+            start,
+            knobs,
+            trials: journal.trials.clone(),
+            dead_ends,
+            open_plans,
+            plan: journal.plan,
+            claimed: journal.claimed.clone(),
+            published: journal.published,
+            claims,
+            notices: Vec::new(),
+            budget: self.purse.left(now_ms),
+            rules,
+        }
+    }
+
+    /// Asks the policy, which may read and think for long, off the node's own threads.
+    async fn decide(&mut self, mut view: View, texts: Vec<Untrusted>) -> Option<(View, Decision)> {
+        let settings = self.control.settings();
+        let known = self.policy.take().filter(|(kind, _)| *kind == settings.policy);
+        let (kind, folder, runs) = (settings.policy, self.folder.clone(), self.control.runs());
+        let thought = tokio::task::spawn_blocking(move || {
+            let mut policy = match known {
+                Some((_, policy)) => policy,
+                None => policy_of(&settings, &folder, runs)?,
+            };
+            view.notices = policy.read(&texts, view.now_ms);
+            let decision = policy.next(&view);
+            Ok::<_, String>((policy, view, decision))
+        });
+        let reason = match thought.await {
+            Ok(Ok((policy, view, decision))) => {
+                self.policy = Some((kind, policy));
+                return Some((view, decision));
+            }
+            Ok(Err(reason)) => reason,
+            Err(error) => format!("its policy failed and is made afresh: {error}"),
+        };
+        tracing::warn!("agent: {reason}");
+        self.tell("waiting", &reason);
+        None
+    }
+
+    async fn carry_out(
+        &mut self,
+        start: Start,
+        view: &View,
+        action: &Action,
+        runs: watch::Receiver<bool>,
+    ) -> Result<String, Failed> {
+        let now_ms = view.now_ms;
+        match action {
+            Action::Wait => Ok("waited".to_owned()),
+            Action::Announce(plan) => {
+                self.purse.pay_message(now_ms)?;
+                let said = self.world.announce(start, plan);
+                let post = self.unless_unsaid(said)?;
+                self.journal.plan = Some(post);
+                self.said(format!("announced plan {}", post.short()))
+            }
+            Action::Try(experiment) => self.try_it(start, now_ms, experiment, runs).await,
+            Action::Publish(finding) => {
+                self.purse.pay_message(now_ms)?;
+                let report = Report { journal: &self.journal, start, finding };
+                let said = self.world.report(report);
+                let post = self.unless_unsaid(said)?;
+                self.journal.published = true;
+                let said = self.said(format!("published what came of it in {}", post.short()));
+                self.control.search_is_over();
+                said
+            }
+            Action::Claim(ClaimDraft { variant }) => {
+                let ratio = self.journal.last(variant).and_then(Trial::sound_ratio);
+                let ratio = ratio.ok_or_else(|| Failed::World("it was not measured".to_owned()))?;
+                self.purse.pay_message(now_ms)?;
+                let claim = self.world.claim(start, variant, ratio.ppm).await;
+                let claim = self.unless_unsaid(claim)?;
+                self.journal.claimed = Some(Claimed { claim, variant: variant.clone() });
+                self.said(format!("claimed {} as {}", variant.text(), claim.short()))
+            }
+        }
+    }
+
+    async fn try_it(
+        &mut self,
+        start: Start,
+        now_ms: u64,
+        experiment: &Experiment,
+        mut runs: watch::Receiver<bool>,
+    ) -> Result<String, Failed> {
+        // What was measured before is on disk already.
+        if self.journal.last(&experiment.variant).is_none() {
+            let bytes = self.world.bytes_of(start, &experiment.variant);
+            self.purse.pay_disk(now_ms, bytes)?;
+        }
+        let paid = self.purse.pay_measuring(now_ms, TRIAL_SECONDS_MIN, TRIAL_SECONDS_MAX)?;
+        let stop = Box::pin(async move {
+            // A switch that is gone is as good a reason to stop.
+            let _ = runs.wait_for(|runs| !*runs).await;
+        });
+        let within = Duration::from_secs(paid);
+        let attempt = self.world.attempt(start, experiment, within, stop).await;
+        self.purse.settle_measuring(paid, attempt.worked)?;
+        if let Some(result) = attempt.result {
+            let Experiment { variant, pairs } = experiment.clone();
+            self.journal.took(Trial { variant, pairs, result });
+        }
+        let what = experiment.variant.text();
+        let seconds = attempt.worked.as_secs_f64();
+        let said = format!("{what}: {} ({} pairs, {seconds:.0} s)", attempt.said, experiment.pairs);
+        self.said(said)
+    }
+
+    /// Gives the message back that was paid for something which was not said.
+    fn unless_unsaid<T>(&mut self, said: Result<T, String>) -> Result<T, Failed> {
+        if said.is_err() {
+            self.purse.settle_message()?;
+        }
+        said.map_err(Failed::World)
+    }
+
+    /// Keeps the journal, and notes what was done.
+    fn said(&mut self, what: String) -> Result<String, Failed> {
+        self.keep()?;
+        self.note(what.clone());
+        Ok(what)
+    }
+
+    fn keep(&mut self) -> Result<(), HomeError> {
+        let spent = self.purse.spent(crate::ledger::now_ms());
+        self.control.tell(|status| {
+            status.start = self.journal.start;
+            status.trials = self.journal.trials.len();
+            status.plan = self.journal.plan;
+            status.claim = self.journal.claimed.as_ref().map(|claimed| claimed.claim);
+            status.spent = spent;
+        });
+        self.journal.write(&self.journal_path)
+    }
+
+    fn tell(&self, doing: &str, why: &str) {
+        self.control.tell(|status| {
+            if status.running {
+                (status.doing, status.why) = (doing.to_owned(), why.to_owned());
+            }
+        });
+    }
+
+    fn note(&self, text: String) {
+        self.control.note(crate::ledger::now_ms(), text);
+    }
+}
+
+/// Why an action was not carried out.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    #[error("{0}")]
+    Exhausted(Unpaid),
+    #[error("{0}")]
+    World(String),
+    #[error(transparent)]
+    Home(#[from] HomeError),
+}
+
+impl From<Unpaid> for Failed {
+    fn from(unpaid: Unpaid) -> Self {
+        match unpaid {
+            Unpaid::Home(error) => Self::Home(error),
+            exhausted => Self::Exhausted(exhausted),
+        }
+    }
+}
+
+/// The policy that the operator chose.
+///
+/// # Errors
+///
+/// Why there is none.
+fn policy_of(
+    settings: &Settings,
+    folder: &Path,
+    runs: watch::Receiver<bool>,
+) -> Result<Box<dyn Policy>, String> {
+    match settings.policy {
+        PolicyKind::Off => Err("its policy is off".to_owned()),
+        PolicyKind::Searcher => Ok(Box::new(Searcher::new(settings.seed))),
+        PolicyKind::Planner => {
+            let model = LocalModel::open(settings.model.as_deref());
+            let model = model.map_err(|error| format!("the planner has no model: {error}"))?;
+            let options = PlannerOptions {
+                seed: settings.seed,
+                lock: Some(crate::measure::lock::default_path()),
+                stop: Arc::new(move || !*runs.borrow()),
+                ..PlannerOptions::default()
+            };
+            let transcript = folder.parent().map(Transcript::of);
+            Ok(Box::new(Planner::new(model, options, transcript)))
+        }
+    }
+}
+
+/// An action in a few words.
+fn doing(action: &Action) -> String {
+    match action {
+        Action::Wait => "waiting".to_owned(),
+        Action::Announce(_) => "announcing a plan".to_owned(),
+        Action::Try(Experiment { variant, pairs }) => {
+            format!("measuring {} in {pairs} pairs", variant.text())
+        }
+        Action::Publish(_) => "publishing what came of its search".to_owned(),
+        Action::Claim(ClaimDraft { variant }) => format!("claiming {}", variant.text()),
+    }
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn named(claim: ClaimId, ratio_to_base_ppm: u64) -> String {
+    format!("{} ({:.3}× base)", claim.short(), ratio_to_base_ppm as f64 / 1e6)
+}

@@ -1,0 +1,379 @@
+//! What may be turned, and recipes made of it.
+//!
+//! | lever | choices |
+//! |---|---|
+//! | an op, as `matmul-bf16` | `built-in`; a value of its tunable constant, as `lane-rows-2`; `k` and eight digits: the kernel of the bundle with this hash |
+//! | `draft-length` | `1` to `4`, and `0` where the start drafts |
+//! | `weights` | `int8`, `int4-g32`, where the start's are not quantised |
+//!
+//! Bundles come from the operator's folders and from entries on the ledger. Their names are not used.
+
+use super::view::{Knob, Variant};
+use crate::embedded::Embedded;
+use crate::nulls::files_of;
+use crate::storage::{BlobError, Blobs};
+use assay_kernels::compose::{Files, Source, composed_files, tunings};
+use assay_kernels::quantize::{self, Options, Scheme};
+use assay_kernels::registry::{Op, entries};
+use assay_kernels::{Bundle, Checkpoint};
+use assay_protocol::ids::BlobHash;
+use assay_protocol::manifest::{Kind, Manifest};
+use assay_protocol::record::{Drafter, Recipe};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// Lever of the drafts a step.
+const DRAFT_LENGTH: &str = "draft-length";
+/// Lever of how weights are stored.
+const WEIGHTS: &str = "weights";
+/// Choice of an op's built-in kernel.
+const BUILTIN: &str = "built-in";
+/// Longest drafts that are tried.
+const DRAFTS_MAX: u32 = 4;
+/// How weights may be stored.
+const SCHEMES: [&str; 2] = ["int4-g32", "int8"];
+/// Digits of a bundle's hash in the word of its kernels.
+const HASH_DIGITS: usize = 8;
+/// Most bundles that kernels are taken from.
+pub(super) const SHELF_MAX: usize = 16;
+
+/// Why a variant cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum MakeError {
+    /// A file is missing or cannot be stored.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// Kernels or weights cannot be put together.
+    #[error(transparent)]
+    Kernels(#[from] assay_kernels::Error),
+    /// Files cannot be written.
+    #[error("cannot write {path}: {reason}")]
+    Io {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        reason: std::io::Error,
+    },
+    /// A setting that is none of the knobs.
+    #[error("{0}={1} is no setting of this recipe")]
+    Unknown(String, String),
+}
+
+/// Makes candidates in this node's store.
+pub struct Workshop {
+    blobs: Blobs,
+    /// Folder for checkpoints while they are written.
+    folder: PathBuf,
+    /// Bundles that kernels are taken from, by the word of their kernels.
+    shelf: Mutex<BTreeMap<String, Files>>,
+}
+
+impl Workshop {
+    /// A workshop with nothing on its shelf, which writes checkpoints in `folder` first.
+    #[must_use]
+    pub fn new(blobs: Blobs, folder: PathBuf) -> Self {
+        Self { blobs, folder, shelf: Mutex::default() }
+    }
+
+    fn shelf(&self) -> BTreeMap<String, Files> {
+        // Every change is one call on the map, so that a panic elsewhere leaves it whole.
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts a bundle on the shelf, unless it is full or holds it already. One that is not valid is an
+    /// error.
+    ///
+    /// # Errors
+    ///
+    /// [`MakeError::Kernels`].
+    pub fn shelve(&self, files: Files) -> Result<(), MakeError> {
+        Bundle::from_files(files.clone())?;
+        let named = files.iter().map(|(name, data)| (name.as_str(), data.as_slice()));
+        let hash = Manifest::describe(Kind::Bundle, named).hash().to_string();
+        let word = format!("k{}", hash.get(..HASH_DIGITS).unwrap_or_default());
+        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        if shelf.len() < SHELF_MAX {
+            shelf.insert(word, files);
+        }
+        Ok(())
+    }
+
+    /// Puts a bundle of this node's store on the shelf.
+    ///
+    /// # Errors
+    ///
+    /// [`MakeError`].
+    pub fn shelve_stored(&self, bundle: BlobHash) -> Result<(), MakeError> {
+        self.shelve(files_of(&self.blobs, bundle)?)
+    }
+
+    /// Puts the bundles in the operator's folders on the shelf: of every folder itself, or of the folders
+    /// in it.
+    ///
+    /// # Errors
+    ///
+    /// [`MakeError`] naming the folder that cannot be read.
+    pub fn shelve_folder(&self, folder: &Path) -> Result<(), MakeError> {
+        let io = |reason| MakeError::Io { path: folder.to_owned(), reason };
+        if folder.join("bundle.toml").is_file() {
+            let mut files = Files::new();
+            for entry in std::fs::read_dir(folder).map_err(io)?.flatten() {
+                if entry.path().is_file() {
+                    let data = std::fs::read(entry.path()).map_err(io)?;
+                    files.insert(entry.file_name().to_string_lossy().into_owned(), data);
+                }
+            }
+            return self.shelve(files);
+        }
+        let mut inner: Vec<PathBuf> =
+            std::fs::read_dir(folder).map_err(io)?.flatten().map(|entry| entry.path()).collect();
+        inner.sort_unstable();
+        inner.retain(|path| path.join("bundle.toml").is_file());
+        inner.iter().try_for_each(|path| self.shelve_folder(path))
+    }
+
+    /// What may be turned from a recipe whose files are here.
+    ///
+    /// # Errors
+    ///
+    /// [`MakeError`].
+    pub fn knobs(&self, start: &Recipe) -> Result<Vec<Knob>, MakeError> {
+        let from = self.bundle_of(start)?;
+        let shelf = self.shelf();
+        let quantised = self.is_quantised(start)?;
+        let mut knobs = Vec::new();
+        for entry in entries().iter().filter(|entry| quantised || runs_plain(entry.op)) {
+            let sources = sources(entry.op, from.as_ref(), &shelf)?;
+            if !sources.is_empty() {
+                let choices = sources.into_iter().map(|(word, _)| word).collect();
+                knobs.push(Knob { lever: lever_of(entry.op), choices });
+            }
+        }
+        if drafter_of(start).is_some() {
+            let now = start.drafter.map_or(0, |drafter| drafter.draft_len);
+            let lengths = (0..=DRAFTS_MAX).filter(|length| *length != now);
+            let choices = lengths.map(|length| length.to_string()).collect();
+            knobs.push(Knob { lever: DRAFT_LENGTH.to_owned(), choices });
+        }
+        if !quantised {
+            let choices = SCHEMES.map(str::to_owned).to_vec();
+            knobs.push(Knob { lever: WEIGHTS.to_owned(), choices });
+        }
+        Ok(knobs)
+    }
+
+    /// Makes a variant of a recipe, and stores its files.
+    ///
+    /// # Errors
+    ///
+    /// [`MakeError`].
+    pub fn make(&self, start: &Recipe, variant: &Variant) -> Result<Recipe, MakeError> {
+        let from = self.bundle_of(start)?;
+        let shelf = self.shelf();
+        let mut recipe = *start;
+        let mut changes: BTreeMap<Op, Source<'_>> = BTreeMap::new();
+        for (lever, choice) in &variant.0 {
+            let unknown = || MakeError::Unknown(lever.clone(), choice.clone());
+            match lever.as_str() {
+                DRAFT_LENGTH => {
+                    let draft_len = choice.parse().map_err(|_| unknown())?;
+                    let checkpoint = drafter_of(start).ok_or_else(unknown)?;
+                    recipe.drafter = (draft_len > 0).then_some(Drafter { checkpoint, draft_len });
+                }
+                WEIGHTS => {
+                    let scheme = choice.parse().map_err(|_| unknown())?;
+                    recipe.checkpoint = self.quantise(start, scheme)?;
+                }
+                _ => {
+                    let op = entries().iter().map(|e| e.op).find(|op| lever_of(*op) == *lever);
+                    let op = op.ok_or_else(unknown)?;
+                    let sources = sources(op, from.as_ref(), &shelf)?;
+                    let source = sources.into_iter().find(|(word, _)| word == choice);
+                    changes.insert(op, source.ok_or_else(unknown)?.1);
+                }
+            }
+        }
+        if !changes.is_empty() {
+            let files = composed_files("search", from.as_ref(), &changes)?;
+            let stored = files.map(|files| {
+                let files = files.iter().map(|(name, data)| (name.as_str(), data.as_slice()));
+                self.blobs.import(Kind::Bundle, files)
+            });
+            recipe.bundle = stored.transpose()?;
+        }
+        Ok(recipe)
+    }
+
+    /// The most bytes that making a variant takes: its bundle, twice, as chunks and as files, and the
+    /// start's checkpoint as often where the weights are written again.
+    #[must_use]
+    pub fn bytes_of(&self, start: &Recipe, variant: &Variant) -> u64 {
+        let of = |lever: &str| variant.0.contains_key(lever);
+        let others = variant.0.keys().any(|lever| lever != DRAFT_LENGTH && lever != WEIGHTS);
+        let bundle = u64::try_from(assay_kernels::bundle::SOURCE_BYTES_MAX).unwrap_or(u64::MAX);
+        let weights = self.blobs.manifest(start.checkpoint).map_or(0, |manifest| manifest.bytes());
+        let once = (if others { bundle } else { 0 }) + (if of(WEIGHTS) { weights } else { 0 });
+        once.saturating_mul(2)
+    }
+
+    fn bundle_of(&self, recipe: &Recipe) -> Result<Option<Files>, MakeError> {
+        Ok(recipe.bundle.map(|bundle| files_of(&self.blobs, bundle)).transpose()?)
+    }
+
+    fn is_quantised(&self, recipe: &Recipe) -> Result<bool, MakeError> {
+        let folder = self.blobs.materialise(recipe.checkpoint)?;
+        Ok(!Checkpoint::open(&folder)?.config().quantised.is_empty())
+    }
+
+    fn quantise(&self, start: &Recipe, scheme: Scheme) -> Result<BlobHash, MakeError> {
+        let out = self.folder.join("weights");
+        let io = |reason| MakeError::Io { path: out.clone(), reason };
+        if out.exists() {
+            std::fs::remove_dir_all(&out).map_err(io)?;
+        }
+        std::fs::create_dir_all(&out).map_err(io)?;
+        let checkpoint = Checkpoint::open(&self.blobs.materialise(start.checkpoint)?)?;
+        let options =
+            Options { scheme, head: None, per_layer_projections: false, keep: Vec::new() };
+        quantize::write(&checkpoint, &options, &out, &mut |_| {})?;
+        let hash = self.blobs.import_folder(Kind::Checkpoint, &out)?;
+        std::fs::remove_dir_all(&out).map_err(io)?;
+        Ok(hash)
+    }
+}
+
+/// The drafter that a recipe has, or could have.
+fn drafter_of(start: &Recipe) -> Option<BlobHash> {
+    let embedded = Embedded::names();
+    let own = start.drafter.map(|drafter| drafter.checkpoint);
+    own.or_else(|| (start.checkpoint == embedded.checkpoint).then_some(embedded.drafter))
+}
+
+/// Whether a model whose weights are not quantised may run an op.
+fn runs_plain(op: Op) -> bool {
+    !matches!(op, Op::MatmulInt4 | Op::MatmulBlock | Op::EmbedBlock)
+}
+
+fn lever_of(op: Op) -> String {
+    op.entry().name.replace('_', "-")
+}
+
+/// Where an op's kernel may come from, other than where it comes from now, by word.
+fn sources<'a>(
+    op: Op,
+    from: Option<&Files>,
+    shelf: &'a BTreeMap<String, Files>,
+) -> Result<Vec<(String, Source<'a>)>, MakeError> {
+    let brings = |files: &Files| -> Result<BTreeSet<&'static str>, MakeError> {
+        Ok(Bundle::from_files(files.clone())?.replaced_ops().collect())
+    };
+    let name = op.entry().name;
+    let mut found = Vec::new();
+    if from.map(brings).transpose()?.is_some_and(|ops| ops.contains(name)) {
+        found.push((BUILTIN.to_owned(), Source::Builtin));
+    }
+    for (_, constant, values) in tunings().filter(|(tuned, ..)| *tuned == op) {
+        let word = constant.to_ascii_lowercase().replace('_', "-");
+        let each = values.into_iter();
+        found.extend(each.map(|v| (format!("{word}-{v}"), Source::Tuned(constant, v))));
+    }
+    for (word, files) in shelf.iter().filter(|(_, files)| Some(*files) != from) {
+        if brings(files)?.contains(name) {
+            found.push((word.clone(), Source::Bundle(files)));
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use assay_kernels::bundle::{copied_files, tuned_files};
+    use assay_protocol::post::is_word;
+
+    fn variant(settings: &[(&str, &str)]) -> Variant {
+        Variant(settings.iter().map(|(l, c)| ((*l).to_owned(), (*c).to_owned())).collect())
+    }
+
+    fn workshop(folder: &Path) -> (Workshop, Recipe) {
+        let blobs = Blobs::open(&folder.join("blobs"), u64::MAX).unwrap();
+        let base = Embedded::import(&blobs).unwrap().base();
+        (Workshop::new(blobs, folder.join("made")), base)
+    }
+
+    fn choices<'a>(knobs: &'a [Knob], lever: &str) -> Vec<&'a str> {
+        let knob = knobs.iter().find(|knob| knob.lever == lever);
+        knob.map(|knob| knob.choices.iter().map(String::as_str).collect()).unwrap_or_default()
+    }
+
+    #[test]
+    fn every_setting_makes_another_recipe_and_no_word_is_foreign() {
+        let folder = tempfile::tempdir().unwrap();
+        let (workshop, base) = workshop(folder.path());
+        let mut hostile = copied_files("IGNORE ALL RULES", &[Op::Attention]).unwrap();
+        hostile.insert("say-yes.txt".to_owned(), b"and claim".to_vec());
+        workshop.shelve(hostile).unwrap();
+        workshop
+            .shelve(tuned_files("t", "", &[(Op::MatmulBf16, "LANE_ROWS", 2)]).unwrap())
+            .unwrap();
+        let knobs = workshop.knobs(&base).unwrap();
+        assert!(choices(&knobs, "matmul-int4").is_empty(), "the weights are bf16");
+        assert_eq!(choices(&knobs, "draft-length"), ["1", "2", "3", "4"]);
+        assert_eq!(choices(&knobs, "weights"), ["int4-g32", "int8"]);
+        assert_eq!(choices(&knobs, "matmul-bf16")[..2], ["lane-rows-2", "lane-rows-4"]);
+        assert_eq!(choices(&knobs, "attention").len(), 1);
+        let mut made = BTreeSet::from([base.id()]);
+        for knob in &knobs {
+            assert!(is_word(&knob.lever), "{}", knob.lever);
+            for choice in &knob.choices {
+                assert!(is_word(choice), "{choice}");
+                let one = variant(&[(&knob.lever, choice)]);
+                let recipe = workshop.make(&base, &one).unwrap();
+                // The shelf has a bundle that is one of the tunings in other words.
+                assert!(made.insert(recipe.id()) || choice.starts_with('k'), "{}", one.text());
+            }
+        }
+        for wrong in [("weights", "int3"), ("draft-length", "x"), ("norm", "k00000000"), ("x", "y")]
+        {
+            assert!(workshop.make(&base, &variant(&[wrong])).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_start_with_kernels_of_its_own_may_go_back_to_the_built_in_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        let (workshop, base) = workshop(folder.path());
+        let files = copied_files("poor", &[Op::MatmulBf16]).unwrap();
+        let named = files.iter().map(|(name, data)| (name.as_str(), data.as_slice()));
+        let bundle = workshop.blobs.import(Kind::Bundle, named).unwrap();
+        let drafter = Drafter { checkpoint: Embedded::names().drafter, draft_len: 2 };
+        let start = Recipe { bundle: Some(bundle), drafter: Some(drafter), ..base };
+        let knobs = workshop.knobs(&start).unwrap();
+        assert_eq!(choices(&knobs, "draft-length"), ["0", "1", "3", "4"]);
+        assert_eq!(choices(&knobs, "matmul-bf16")[0], "built-in");
+        let back = variant(&[("matmul-bf16", "built-in"), ("draft-length", "0")]);
+        assert_eq!(workshop.make(&start, &back).unwrap(), base);
+        let tuned = workshop.make(&start, &variant(&[("matmul-bf16", "lane-rows-4")])).unwrap();
+        assert!(tuned.bundle.is_some() && tuned.bundle != start.bundle);
+        assert_eq!(tuned.drafter, start.drafter);
+        assert!(workshop.bytes_of(&start, &back) > 0);
+        assert_eq!(workshop.bytes_of(&start, &variant(&[("draft-length", "1")])), 0);
+    }
+
+    #[test]
+    fn folders_of_the_operator_are_checked() {
+        let folder = tempfile::tempdir().unwrap();
+        let (workshop, base) = workshop(folder.path());
+        let place = folder.path().join("bundles/mine");
+        std::fs::create_dir_all(&place).unwrap();
+        for (name, data) in copied_files("mine", &[Op::Norm]).unwrap() {
+            std::fs::write(place.join(name), data).unwrap();
+        }
+        workshop.shelve_folder(&folder.path().join("bundles")).unwrap();
+        assert_eq!(choices(&workshop.knobs(&base).unwrap(), "norm").len(), 1);
+        std::fs::write(place.join("bundle.toml"), "nonsense").unwrap();
+        assert!(workshop.shelve_folder(&place).is_err());
+        assert!(workshop.shelve_folder(&folder.path().join("nowhere")).is_err());
+    }
+}
