@@ -127,15 +127,12 @@ impl Node {
         let author = Author { ledger: Arc::clone(&ledger), seat, key: home.key().clone() };
         let nulls = for_nulls.map(|(fetcher, blobs)| Nulls::new(author.clone(), fetcher, blobs));
         let null_claims = nulls.is_some();
-        let watch = Watch::new(author.clone());
         let (agent, acting) =
             agent::start(home.path().join("agent"), options.agent, author.clone(), for_agent)?;
-        let net_of_view = net.clone();
-        let view = Arc::new(NodeView { author, net: net_of_view, blobs, book, null_claims, agent });
+        let view = Arc::new(NodeView { author, net: net.clone(), blobs, book, null_claims, agent });
 
-        let token = home.new_token()?;
         let url = format!("http://{}", listener.local_addr()?);
-        let token = Token::new(&token)?;
+        let token = Token::new(&home.new_token()?)?;
         let pages = Arc::clone(&view) as Arc<dyn View>;
         let (stop, stopped) = watch::channel(false);
         let mut tasks = tokio::task::JoinSet::new();
@@ -150,7 +147,7 @@ impl Node {
         tasks.spawn(driver.clone().serve_ordering(outbound_requests).map(Ok));
         tasks.spawn(driver.clone().serve_effects().map(|end| end.context("ledger")));
         tasks.spawn(driver.serve_clock().map(Ok));
-        tasks.spawn(watch.serve().map(Ok));
+        tasks.spawn(Watch::new(view.author.clone()).serve().map(Ok));
         if let Some(nulls) = nulls {
             tasks.spawn(nulls.serve().map(Ok));
         }
