@@ -12,11 +12,13 @@ use crate::driver::{Driver, PeerBook};
 use crate::embedded::Embedded;
 use crate::fetch::Fetcher;
 use crate::home::{Home, HomeLock, NetworkFile};
+use crate::host;
 use crate::ledger::Ledger;
 use crate::measure;
 use crate::net::{self, NetConfig, NetHandle};
 use crate::nulls::Nulls;
 use crate::ordering::Ordering;
+use crate::roles::{Facts, roles};
 use crate::rulings::{Judge, Watch};
 use crate::seat::{FETCH_PATIENCE, Measuring, Seat};
 use crate::storage::{Blobs, Store};
@@ -105,7 +107,7 @@ impl Node {
         let ordering = consensus::start(config, application, outbound)?;
 
         let fetcher = Fetcher::new(net.clone(), blobs.clone(), FETCH_PATIENCE);
-        let judge = Judge::new(Arc::clone(&ledger), fetcher.clone(), blobs.clone());
+        let judge = Judge::new(Arc::clone(&ledger), fetcher.clone(), blobs.clone()).into();
         let for_nulls = options.null_claims.then(|| (fetcher.clone(), blobs.clone()));
         let for_agent = (fetcher.clone(), blobs.clone());
         let deadline = Duration::from_millis(network.genesis.committee.seal_ms);
@@ -120,7 +122,7 @@ impl Node {
             ordering: ordering.sender(),
             blobs: blobs.clone(),
             seat: Arc::clone(&seat),
-            judge: Arc::new(judge),
+            judge,
             key: home.key().clone(),
             fetching: Arc::default(),
         };
@@ -129,13 +131,14 @@ impl Node {
         let null_claims = nulls.is_some();
         let (agent, acting) =
             agent::start(home.path().join("agent"), options.agent, author.clone(), for_agent)?;
-        let view = Arc::new(NodeView { author, net: net.clone(), blobs, book, null_claims, agent });
+        let disk = home.path().to_owned();
+        let view = NodeView { author, net: net.clone(), blobs, book, null_claims, agent, disk };
+        let view = Arc::new(view);
 
         let url = format!("http://{}", listener.local_addr()?);
         let token = Token::new(&home.new_token()?)?;
         let pages = Arc::clone(&view) as Arc<dyn View>;
-        let (stop, stopped) = watch::channel(false);
-        let mut tasks = tokio::task::JoinSet::new();
+        let ((stop, stopped), mut tasks) = (watch::channel(false), tokio::task::JoinSet::new());
         tasks.spawn(async move {
             let stopped = async move {
                 // An error means that the node is gone, which is as good a reason.
@@ -216,11 +219,29 @@ struct NodeView {
     book: Arc<PeerBook>,
     null_claims: bool,
     agent: Arc<Control>,
+    /// The home folder.
+    disk: PathBuf,
 }
 
 impl NodeView {
     fn ledger(&self) -> &Arc<Ledger> {
         &self.author.ledger
+    }
+
+    /// What the node knows of itself.
+    fn facts(&self, state: &State) -> Facts {
+        let me = self.ledger().with(|peer| peer.me());
+        let class = self.author.seat.class();
+        let own = state.classes().of(me);
+        let base = self.blobs.manifest(state.genesis().challenge.base.checkpoint);
+        Facts {
+            is_member: state.members().get(&me).is_some_and(|member| member.is_active()),
+            times_its_class: own.is_none() || own == class.as_deref(),
+            class,
+            memory_bytes: host::memory_bytes(),
+            disk_bytes: host::free_bytes(&self.disk),
+            base_bytes: base.ok().map(|manifest| manifest.bytes()),
+        }
     }
 }
 
@@ -248,6 +269,7 @@ impl View for NodeView {
             peers: self.book.connected(),
             class: self.author.seat.class(),
             standing: member.filter(|m| m.is_active()).map(|member| member.standing),
+            roles: roles(&self.facts(&state)),
             doing,
             reason,
             agent: self.agent.status().line(),

@@ -12,7 +12,7 @@ static BUNDLES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/bundles");
 
 /// A claim to make and the verdict that it deserves.
 #[derive(Debug, Clone, Copy)]
-pub struct Scenario {
+pub struct DemoClaim {
     /// Which node makes it, counted from 0.
     pub author: usize,
     /// The kernel bundle, a folder in `testnet/bundles`.
@@ -26,22 +26,22 @@ pub struct Scenario {
 }
 
 /// One claim that is true, one that trades correctness for speed, one that gains nothing.
-pub const SCENARIOS: [Scenario; 3] = [
-    Scenario {
+pub const SCENARIOS: [DemoClaim; 3] = [
+    DemoClaim {
         author: 0,
         bundle: "serial-rows",
         summary: "one invocation per output row, same arithmetic",
         invented_ratio: None,
         deserves: Outcome::Accepted,
     },
-    Scenario {
+    DemoClaim {
         author: 1,
         bundle: "half-dot",
         summary: "twice as fast, same quality",
         invented_ratio: Some("2.0"),
         deserves: Outcome::Refuted,
     },
-    Scenario {
+    DemoClaim {
         author: 2,
         bundle: "same-again",
         summary: "tuned kernels, a quarter faster",
@@ -77,7 +77,7 @@ pub fn make(
     program: &Path,
     home: &Path,
     bundles: &Path,
-    scenario: &Scenario,
+    scenario: &DemoClaim,
 ) -> anyhow::Result<ClaimId> {
     let mut command = Command::new(program);
     command.args(["claim", "new", "--format", "json", "--summary", scenario.summary]);

@@ -8,6 +8,7 @@
 //! | [`attack`] | recipes that cheat, and what the gates make of them |
 //! | [`reversals`] | three things held to be settled, measured again |
 //! | [`sim`] | what the rules let pass and miss, over many simulated claims |
+//! | [`scenario`] | the relay, the debunking, the ruling and the outside agent |
 //! | [`search`] | a node's agent finds, claims and gets ledgered what a poor baseline leaves |
 //! | [`up`] | `assay-testnet up`, from an empty folder to an audited ledger |
 
@@ -16,6 +17,7 @@ pub mod claims;
 pub mod layout;
 pub mod nodes;
 pub mod reversals;
+pub mod scenario;
 pub mod search;
 pub mod sim;
 pub mod up;

@@ -3,6 +3,7 @@
 use assay_node::cli::output::{Format, print};
 use assay_testnet::attack::{self, AttackOptions};
 use assay_testnet::reversals::{self, ReversalOptions};
+use assay_testnet::scenario::Scenario;
 use assay_testnet::search::{self, SearchOptions};
 use assay_testnet::sim::{dissent, gate};
 use assay_testnet::up::{self, UpOptions};
@@ -23,6 +24,7 @@ enum Command {
     /// Start five nodes, have an honest and a dishonest claim measured, audit the ledger
     #[command(after_help = "Examples:
   assay-testnet up                        demonstrate, then stop
+  assay-testnet up --scenario relay       four peers ship a checkpoint, and more that needs no centre
   assay-testnet up --keep                 leave the network running until Ctrl-C
   assay-testnet up --once --format json   one JSON summary on stdout, for scripts")]
     Up {
@@ -32,6 +34,9 @@ enum Command {
         /// Stop as soon as the ledger is audited (this is the default; for scripts that say so)
         #[arg(long)]
         once: bool,
+        /// What to show
+        #[arg(long, value_enum, default_value_t)]
+        scenario: Scenario,
         /// How to print the result
         #[arg(long, value_enum, default_value_t)]
         format: Format,
@@ -133,7 +138,9 @@ enum Sim {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Up { keep, once: _, format, dir } => up::run(UpOptions { keep, format, dir }),
+        Command::Up { keep, once: _, scenario, format, dir } => {
+            up::run(UpOptions { keep, scenario, format, dir })
+        }
         Command::Attack { names, long, seed, format } => {
             attack::run(&AttackOptions { names, long, seed, format })
         }

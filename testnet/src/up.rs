@@ -1,8 +1,9 @@
 //! `assay-testnet up`: from an empty folder to an audited ledger.
 
-use crate::claims::{SCENARIOS, Scenario, make, write_bundles};
+use crate::claims::{DemoClaim, SCENARIOS, make, write_bundles};
 use crate::layout::{self, Layout};
 use crate::nodes::{self, Node, assay_program};
+use crate::scenario::{Check, Desk, Play, Scenario, checks_table};
 use anyhow::{Context, bail};
 use assay_node::api::{ClaimRow, Claims, Status};
 use assay_node::cli::claims_table;
@@ -23,12 +24,16 @@ const SETTLE_TIMEOUT: Duration = Duration::from_secs(1_200);
 /// Longest time for every node to reach the same head after the last verdict.
 const CONVERGE_TIMEOUT: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(500);
+/// Lines of news that wait to be said.
+const NEWS_MAX: usize = 64;
 
 /// How the demonstration runs.
 #[derive(Debug, Clone)]
 pub struct UpOptions {
     /// Leave the network running until Ctrl-C.
     pub keep: bool,
+    /// What it shows.
+    pub scenario: Scenario,
     /// How to print the result.
     pub format: Format,
     /// Folder for everything; a fresh one in the system's temporary folder without this.
@@ -41,7 +46,8 @@ pub struct UpOptions {
 ///
 /// When a node, a claim or a command fails, or on Ctrl-C.
 pub fn run(options: UpOptions) -> anyhow::Result<bool> {
-    let mut run = Run::new(options.dir.clone(), layout::genesis)?;
+    let scenario = options.scenario;
+    let mut run = Run::new(options.dir.clone(), |members| scenario.genesis(members))?;
     let done = run.demonstrate(&options);
     run.end(done)
 }
@@ -94,19 +100,39 @@ impl Run {
         let page = self.nodes[0].client()?.url().to_owned();
         self.say(format!("all nodes are connected; page of {}: {page}", self.nodes[0].name));
 
-        let made = self.make_and_settle()?;
-        self.converge()?;
+        let (as_deserved, checks) = match options.scenario {
+            Scenario::Claims => {
+                let made = self.make_and_settle()?;
+                self.converge()?;
+                (self.compare(&made, &self.rows()?), Vec::new())
+            }
+            Scenario::Relay => {
+                let checks = self.play()?;
+                self.converge()?;
+                (checks.iter().all(|check| check.ok), checks)
+            }
+        };
         let rows = self.rows()?;
         let export = self.layout.root.join("ledger.assay");
         let home = self.nodes[0].home.clone();
         let exported = self.command(&["ledger", "export", "--out"], &export, "--home", &home)?;
         let audit = self.command(&["audit"], &export, "--genesis", &self.layout.network)?;
 
-        let as_deserved = self.compare(&made, &rows);
         let ok = as_deserved && audit["ok"] == json!(true);
         match options.format {
-            Format::Json => println!("{}", self.summary(&rows, &exported, &audit, &export, &page)),
-            Format::Table => self.report(&rows, &export, &page)?,
+            Format::Json => {
+                let mut summary = self.summary(&rows, &exported, &audit, &export, &page);
+                if options.scenario == Scenario::Relay {
+                    summary["checks"] = json!(checks);
+                }
+                println!("{summary}");
+            }
+            Format::Table => {
+                if options.scenario == Scenario::Relay {
+                    println!("\n{}", checks_table(&checks));
+                }
+                self.report(&rows, &export, &page)?;
+            }
         }
         if options.keep {
             self.keep(&page)?;
@@ -137,7 +163,7 @@ impl Run {
     }
 
     /// Makes every scenario's claim at once, as different people would, and waits for verdicts.
-    fn make_and_settle(&mut self) -> anyhow::Result<Vec<(Scenario, ClaimId)>> {
+    fn make_and_settle(&mut self) -> anyhow::Result<Vec<(DemoClaim, ClaimId)>> {
         let bundles = write_bundles(&self.layout.root)?;
         let makers: Vec<_> = SCENARIOS
             .iter()
@@ -177,15 +203,38 @@ impl Run {
             if let Some(line) = self.doing(&mut seen)? {
                 self.say(line);
             }
-            let over =
-                |row: &ClaimRow| row.phase == Phase::Settled && row.author_ratio_ppm.is_some();
-            if made.len() == SCENARIOS.len() && rows.len() == made.len() && rows.iter().all(over) {
+            if made.len() == SCENARIOS.len() && rows.len() == made.len() && rows.iter().all(is_over)
+            {
                 return Ok(made);
             }
-            if Instant::now() > deadline {
-                bail!("no verdict on every claim after {} s", SETTLE_TIMEOUT.as_secs());
+            pause(deadline)?;
+        }
+    }
+
+    /// Lets the peers of the relay scenario work until every claim is settled, and looks what came of it.
+    fn play(&mut self) -> anyhow::Result<Vec<Check>> {
+        let bundles = write_bundles(&self.layout.root)?;
+        let desk = |node: &Node| Desk {
+            program: self.program.clone(),
+            home: node.home.clone(),
+            name: node.name.clone(),
+        };
+        let desks = self.nodes.iter().map(desk).collect();
+        let (told, news) = std::sync::mpsc::sync_channel(NEWS_MAX);
+        let mut play = Play::begin(desks, &self.layout.root, &bundles, &told)?;
+        let mut seen = Seen::default();
+        let deadline = Instant::now() + SETTLE_TIMEOUT;
+        loop {
+            self.check()?;
+            let rows = self.rows()?;
+            let all_made = play.advance(&rows, &told)?;
+            for line in news.try_iter().chain(seen.news(&rows)) {
+                self.say(line);
             }
-            std::thread::sleep(POLL);
+            if all_made && rows.iter().all(is_over) {
+                return play.checks(&rows);
+            }
+            pause(deadline)?;
         }
     }
 
@@ -255,7 +304,7 @@ impl Run {
     }
 
     /// Whether every claim got the verdict that it deserves.
-    fn compare(&self, made: &[(Scenario, ClaimId)], rows: &[ClaimRow]) -> bool {
+    fn compare(&self, made: &[(DemoClaim, ClaimId)], rows: &[ClaimRow]) -> bool {
         made.iter().all(|(scenario, claim)| {
             let row = rows.iter().find(|row| row.id == *claim);
             let outcome = row.and_then(|row| row.outcome);
@@ -346,6 +395,20 @@ impl Run {
         }
         let _ = std::fs::remove_dir_all(self.layout.root.join("bundles"));
     }
+}
+
+/// Whether nothing more is due to a claim.
+fn is_over(row: &ClaimRow) -> bool {
+    row.phase == Phase::Settled && row.author_ratio_ppm.is_some()
+}
+
+/// Waits a little, unless claims have taken too long.
+fn pause(deadline: Instant) -> anyhow::Result<()> {
+    if Instant::now() > deadline {
+        bail!("no verdict on every claim after {} s", SETTLE_TIMEOUT.as_secs());
+    }
+    std::thread::sleep(POLL);
+    Ok(())
 }
 
 pub(crate) fn claim_json(row: &ClaimRow) -> Value {

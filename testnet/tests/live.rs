@@ -9,7 +9,7 @@ use assay_protocol::genesis::{Genesis, Member, Quorum};
 use assay_protocol::ids::{ClaimId, PeerId};
 use assay_protocol::state::{Finding, Purpose};
 use assay_protocol::verdict::Outcome;
-use assay_testnet::claims::{SCENARIOS, Scenario, make, write_bundles};
+use assay_testnet::claims::{DemoClaim, SCENARIOS, make, write_bundles};
 use assay_testnet::layout::{self, Layout, NodeLayout};
 use assay_testnet::nodes::{self, Node};
 use common::{assay, audit, claims, run, status, wait, wait_same_head};
@@ -147,7 +147,7 @@ fn a_true_gain_is_accepted(world: &World) -> ClaimRow {
         let mut text = std::fs::read_to_string(&kernel).unwrap();
         writeln!(text, "// Try {author}.").unwrap();
         std::fs::write(&kernel, text).unwrap();
-        let scenario = Scenario { invented_ratio: Some("1.4"), ..SCENARIOS[0] };
+        let scenario = DemoClaim { invented_ratio: Some("1.4"), ..SCENARIOS[0] };
         let entry = make(&assay(), world.home(author), &bundles, &scenario).unwrap();
         let row = world.settled(entry);
         if (row.outcome, row.confirmed) == (Some(Outcome::Accepted), true) {

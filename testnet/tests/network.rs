@@ -7,7 +7,7 @@ use assay_node::cli::claims_table;
 use assay_node::home::Home;
 use assay_protocol::genesis::{Genesis, Member};
 use assay_protocol::state::Phase;
-use assay_testnet::claims::{SCENARIOS, Scenario, make, write_bundles};
+use assay_testnet::claims::{DemoClaim, SCENARIOS, make, write_bundles};
 use assay_testnet::layout::{self, Layout, NodeLayout};
 use assay_testnet::nodes::{self, Node};
 use common::{ask, assay, audit, claims, run, status, wait, wait_for, wait_same_head};
@@ -38,7 +38,7 @@ fn brief(members: Vec<Member>) -> Genesis {
 /// Makes a claim whose result was made up, so that nothing is measured beforehand.
 fn claim(layout: &Layout, bundles: &Path, author: usize, bundle: &'static str) {
     let invented_ratio = Some("1.5");
-    let scenario = Scenario { author, bundle, invented_ratio, ..SCENARIOS[1] };
+    let scenario = DemoClaim { author, bundle, invented_ratio, ..SCENARIOS[1] };
     make(&assay(), &layout.nodes[author].home, bundles, &scenario).unwrap();
 }
 
@@ -269,7 +269,7 @@ fn what_an_author_seals_moves_no_number() {
     unloadable_checkpoints_are_refused_by_diagnosis(&layout);
     let sealed = [("serial-rows", "0.2", 200_000), ("same-again", "40", 40_000_000)];
     for (author, (bundle, ratio, _)) in sealed.into_iter().enumerate() {
-        let scenario = Scenario {
+        let scenario = DemoClaim {
             author,
             bundle,
             summary: bundle,

@@ -3,6 +3,7 @@
 use super::members::{Said, Statement};
 use crate::agent::{AgentStatus, Order};
 use crate::board::Board;
+use crate::roles::Duty;
 use assay_protocol::ids::{BlobHash, BlockHash, ClaimId, NetworkId, PeerId, RecordId};
 use assay_protocol::post::{Forecast, PostBody};
 use assay_protocol::record::{DRAFT_LEN_MAX, Recipe, SUMMARY_BYTES_MAX};
@@ -112,6 +113,9 @@ pub struct Status {
     pub class: Option<String>,
     /// Standing on the ledger; none when this node is not a member.
     pub standing: Option<u64>,
+    /// What it is good for, by what it measured about itself.
+    #[serde(default)]
+    pub roles: Vec<Duty>,
     /// What it is doing, in a few words.
     pub doing: String,
     /// Why it is doing that, in one sentence.

@@ -3,6 +3,7 @@
 use super::client::Client;
 use super::output::{Format, fields, print, table};
 use crate::api::{PeerRow, Status};
+use crate::roles::Duty;
 use std::path::Path;
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ pub fn status(home: &Path, format: Format) -> anyhow::Result<()> {
                 "standing",
                 status.standing.map_or_else(|| "not a member".to_owned(), |s| s.to_string()),
             ),
+            ("good for", duties(&status.roles)),
             ("doing", format!("{} ({})", status.doing, status.reason)),
             ("agent", status.agent.clone()),
             ("measuring lock", status.measuring_lock.word().to_owned()),
@@ -37,6 +39,12 @@ pub fn status(home: &Path, format: Format) -> anyhow::Result<()> {
             ("page", client.url().to_owned()),
         ])
     })
+}
+
+/// The roles that follow from what the node measured about itself, each with its reason.
+fn duties(roles: &[Duty]) -> String {
+    let lines = roles.iter().map(|duty| format!("{}: {}", duty.role.word(), duty.reason));
+    lines.collect::<Vec<_>>().join("; ")
 }
 
 /// Prints the node's connections.

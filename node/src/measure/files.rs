@@ -51,10 +51,11 @@ pub fn bundle(dir: Option<&Path>) -> Result<Bundle> {
 }
 
 /// BLAKE3 over layers, widths, window and vocabulary. How the weights are stored is left out: a
-/// quantised checkpoint has the shape of its original.
+/// quantised checkpoint has the shape of its original, and so has one that stores its output head apart
+/// from the embedding table, in fewer bits. What such a head says is for the quality and reach gates.
 #[must_use]
 pub fn shape_digest(checkpoint: &Checkpoint) -> [u8; 32] {
-    let shape = ModelConfig { int4: false, ..checkpoint.config().clone() };
+    let shape = ModelConfig { int4: false, tied_head: true, ..checkpoint.config().clone() };
     // Plain structs of numbers always serialise; an empty text would merely equal another one.
     let text = serde_json::to_vec(&shape).unwrap_or_default();
     blake3::derive_key("assay checkpoint shape v1", &text)

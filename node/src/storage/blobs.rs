@@ -148,7 +148,8 @@ impl Blobs {
         self.put(&manifest.to_bytes())
     }
 
-    /// Stores the plain files of a folder as a manifest; subfolders and hidden files are left out.
+    /// Stores the plain files of a folder as a manifest; subfolders, hidden files and the backups that
+    /// `assay model check --fix` leaves are left out.
     ///
     /// # Errors
     ///
@@ -158,7 +159,7 @@ impl Blobs {
         for entry in std::fs::read_dir(folder).map_err(io("read", folder))? {
             let entry = entry.map_err(io("read", folder))?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            if entry.path().is_file() && !name.starts_with('.') {
+            if entry.path().is_file() && !name.starts_with('.') && !name.ends_with(".bak") {
                 files.insert(name, entry.path());
             }
         }

@@ -55,6 +55,7 @@ impl View for Daemon {
             peers: 3,
             class: Some("cpu-llvmpipe-20".to_owned()),
             standing: Some(14),
+            roles: Vec::new(),
             doing: "Idle.".to_owned(),
             reason: "No claim on the docket needs a seat of this node.".to_owned(),
             agent: "searcher, stopped".to_owned(),

@@ -60,6 +60,17 @@ fn document(snapshot: &Snapshot, title: &str, main: &Markup) -> Markup {
     }
 }
 
+/// The node's roles, each with its reason on pointing at it.
+fn duties(status: &Status) -> Markup {
+    html! {
+        @for (index, duty) in status.roles.iter().enumerate() {
+            @if index > 0 { ", " }
+            span title=(duty.reason) { (duty.role.word()) }
+        }
+        @if status.roles.is_empty() { "not known yet" }
+    }
+}
+
 fn header(snapshot: &Snapshot) -> Markup {
     let (state, status) = (&snapshot.state, &snapshot.status);
     html! {
@@ -104,6 +115,7 @@ fn header(snapshot: &Snapshot) -> Markup {
                             None => span.muted { "not measured" },
                         }
                     } }
+                    div { dt { "Good for" } dd { (duties(status)) } }
                     div { dt { "Measuring lock" } dd { (status.measuring_lock.word()) } }
                     div { dt { "Disk" } dd { (HumanBytes(status.disk_bytes)) } }
                 }

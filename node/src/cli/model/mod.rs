@@ -16,6 +16,7 @@ pub use synth::SynthArgs;
 
 use super::engine::{NANO, model_name, plain, resolve};
 use super::output::Format;
+use crate::host::free_bytes;
 use crate::measure::files;
 use anyhow::Context;
 use assay_kernels::Checkpoint;
@@ -103,20 +104,6 @@ fn counted(parameters: u64) -> String {
         0..1_000_000_000 => format!("{:.2} M", parameters as f64 / 1e6),
         _ => format!("{:.3} B", parameters as f64 / 1e9),
     }
-}
-
-/// Bytes free for an ordinary user on the disk that holds `path` or its nearest existing parent.
-#[cfg(unix)]
-fn free_bytes(path: &Path) -> Option<u64> {
-    let path = std::path::absolute(path).ok()?;
-    let existing = path.ancestors().find(|p| p.exists())?;
-    let disk = rustix::fs::statvfs(existing).ok()?;
-    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
-}
-
-#[cfg(not(unix))]
-fn free_bytes(_: &Path) -> Option<u64> {
-    None
 }
 
 /// Errors where the disk that holds `path` has less than `bytes` free.
