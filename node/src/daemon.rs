@@ -128,10 +128,9 @@ impl Node {
         };
         let author = Author { ledger: Arc::clone(&ledger), seat, key: home.key().clone() };
         let nulls = for_nulls.map(|(fetcher, blobs)| Nulls::new(author.clone(), fetcher, blobs));
-        let null_claims = nulls.is_some();
+        let (null_claims, disk) = (nulls.is_some(), home.path().to_owned());
         let (agent, acting) =
             agent::start(home.path().join("agent"), options.agent, author.clone(), for_agent)?;
-        let disk = home.path().to_owned();
         let view = NodeView { author, net: net.clone(), blobs, book, null_claims, agent, disk };
         let view = Arc::new(view);
 
