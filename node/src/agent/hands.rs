@@ -30,6 +30,8 @@ use std::time::Duration;
 const CLAIMS_MAX: usize = 64;
 /// Posts of others that are offered to a reader.
 const TEXTS_MAX: usize = 16;
+/// Checkpoints among them whose model cards are.
+const CARDS_MAX: usize = 4;
 /// Trials that a report lists.
 const LISTED_MAX: usize = 40;
 
@@ -88,10 +90,17 @@ impl Hands {
         })
     }
 
-    /// What others said last, for a reader that has no tools.
+    /// What others said last, for a reader that has no tools, and the model cards of checkpoints among
+    /// it; nothing is fetched for them.
     fn texts(&self) -> Vec<Untrusted> {
         let said = self.author.ledger.board().latest_of_others(self.me(), TEXTS_MAX);
-        said.iter().map(Untrusted::post).collect()
+        let built = said.iter().filter_map(|body| match &body.detail {
+            Some(Detail::Checkpoint(built)) => Some(built.manifest),
+            _ => None,
+        });
+        let cards = built.take(CARDS_MAX).filter_map(|manifest| self.workshop.card(manifest));
+        let cards: Vec<Untrusted> = cards.map(|card| Untrusted::card(&card)).collect();
+        cards.into_iter().chain(said.iter().map(Untrusted::post)).collect()
     }
 
     /// What may be turned from a start: looked up once for each, so that a search is not moved about by
@@ -234,8 +243,7 @@ impl World for Hands {
             thread: None,
             refs: vec![RecordId(start.claim.0)],
             title,
-            text: "This node's searcher measures these, alone and together, by successive halving, and \
-                   says here what came of it."
+            text: "This node's agent measures these, alone and together, and says here what came of it."
                 .to_owned(),
             detail: Some(Detail::Plan(Plan { parent, levers })),
         })
@@ -271,7 +279,7 @@ impl World for Hands {
             refs: refs.into_iter().flatten().collect(),
             title: cut(title, TITLE_BYTES_MAX),
             text: format!(
-                "{} trials by this node's searcher, the last first:\n\n{}",
+                "{} trials by this node's agent, the last first:\n\n{}",
                 journal.trials.len(),
                 trials.collect::<Vec<_>>().join("\n")
             ),

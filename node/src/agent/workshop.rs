@@ -23,6 +23,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+/// File name of a checkpoint's model card.
+const CARD: &str = "README.md";
 /// Lever of the drafts a step.
 const DRAFT_LENGTH: &str = "draft-length";
 /// Lever of how weights are stored.
@@ -74,6 +76,13 @@ impl Workshop {
     #[must_use]
     pub fn new(blobs: Blobs, folder: PathBuf) -> Self {
         Self { blobs, folder, shelf: Mutex::default() }
+    }
+
+    /// The first part of the model card of a checkpoint that is stored here.
+    pub(super) fn card(&self, checkpoint: BlobHash) -> Option<Vec<u8>> {
+        let manifest = self.blobs.manifest(checkpoint).ok()?;
+        let file = manifest.files.iter().find(|file| file.name == CARD)?;
+        self.blobs.get(*file.chunks.first()?).ok()
     }
 
     fn shelf(&self) -> BTreeMap<String, Files> {

@@ -1,10 +1,13 @@
 //! `assay agent`: the switch of the node's agent, and what it does; and its part of `assay run`.
 
+use super::board::show::moment;
 use super::client::Client;
+use super::engine::{NANO, resolve};
 use super::output::{Format, fields, print};
-use crate::agent::planner::{Entry, Transcript};
+use crate::agent::planner::{Choice, Entry, Transcript};
 use crate::agent::{AgentStatus, Limits, Order, PolicyKind, Settings};
-use crate::text::line;
+use crate::text::{cut, line, paragraphs};
+use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,8 +29,9 @@ pub struct AgentArgs {
     /// for several
     #[arg(long, value_name = "DIR")]
     agent_bundles: Vec<PathBuf>,
-    /// Checkpoint that the planner asks: an instruct model; the embedded one, which has no skill, at first
-    #[arg(long, value_name = "DIR")]
+    /// Checkpoint that the planner asks: the folder of an instruct model, or the name of an imported
+    /// one; `nano`, as at first, is inside this program and has no skill
+    #[arg(long, value_name = "DIR|NAME")]
     agent_model: Option<PathBuf>,
     /// Where a search draws its lots from
     #[arg(long, value_name = "N")]
@@ -59,6 +63,11 @@ impl AgentArgs {
         let folder = home.join("agent");
         let before = Settings::read(&folder)?;
         let kept = before.limits;
+        let model = match self.agent_model {
+            None => before.model.clone(),
+            Some(named) if named == Path::new(NANO) => None,
+            Some(named) => Some(resolve(Some(home), &named)?),
+        };
         let settings = Settings {
             policy: self.agent.unwrap_or(before.policy),
             seed: self.agent_seed.unwrap_or(before.seed),
@@ -66,7 +75,7 @@ impl AgentArgs {
                 true => before.bundles.clone(),
                 false => self.agent_bundles,
             },
-            model: self.agent_model.or_else(|| before.model.clone()),
+            model,
             limits: Limits {
                 measuring_s: self.agent_minutes.map_or(kept.measuring_s, |m| m.saturating_mul(60)),
                 watts: self.agent_watts.unwrap_or(kept.watts),
@@ -103,6 +112,9 @@ pub enum AgentCommand {
         /// How many of the latest lines
         #[arg(long, default_value_t = 20)]
         lines: usize,
+        /// Print whole prompts and answers
+        #[arg(long)]
+        whole: bool,
     },
     /// Let it act, and follow what it does until Ctrl-C
     #[command(after_help = "Example:
@@ -123,36 +135,56 @@ pub enum AgentCommand {
 ///
 /// When no node runs in the home folder, or it refuses.
 pub fn run(home: &Path, command: AgentCommand, format: Format) -> anyhow::Result<()> {
-    if let AgentCommand::Transcript { lines } = command {
-        // The file is there whether the node runs or not.
-        return print(format, &Transcript::of(home).latest(lines)?, |entries| told(entries));
-    }
-    let client = Client::find(home, TIMEOUT)?;
+    // The transcript is there whether the node runs or not.
+    let client = || Client::find(home, TIMEOUT);
     let order = |order: Order| -> anyhow::Result<()> {
-        let status: AgentStatus = client.post("/api/agent", &order)?;
+        let status: AgentStatus = client()?.post("/api/agent", &order)?;
         print(format, &status, shown)
     };
     match command {
         AgentCommand::Start { policy } => order(Order::Start { policy, once: false }),
         AgentCommand::Stop => order(Order::Stop),
         AgentCommand::Status => {
-            let status: AgentStatus = client.get("/api/agent")?;
+            let status: AgentStatus = client()?.get("/api/agent")?;
             print(format, &status, shown)
         }
-        AgentCommand::Transcript { .. } => Ok(()),
-        AgentCommand::Run { policy, once } => follow(&client, policy, once, format),
+        AgentCommand::Transcript { lines, whole } => {
+            let entries = Transcript::of(home).latest(lines)?;
+            print(format, &json!({ "lines": entries }), |_| told(&entries, whole))
+        }
+        AgentCommand::Run { policy, once } => follow(&client()?, policy, once, format),
     }
 }
 
-/// The transcript in lines. The model's words are shown as they are, but cannot command a terminal.
-fn told(entries: &[Entry]) -> String {
+/// The transcript for people. The model's words are shown as they are, but cannot command a terminal.
+fn told(entries: &[Entry], whole: bool) -> String {
+    if entries.is_empty() {
+        return "the planner was not asked anything yet".to_owned();
+    }
     let lines = entries.iter().map(|entry| match entry {
-        Entry::Chosen(choice) => format!("chose    {}", line(&choice.why)),
-        Entry::Outcome { outcome, .. } => format!("outcome  {}", line(outcome)),
-        Entry::Read { text, reading, fault, .. } => match (reading, fault) {
-            (_, Some(fault)) => format!("read     {}: {}", &text[..8.min(text.len())], line(fault)),
-            (reading, None) => format!("read     {}: {reading:?}", &text[..8.min(text.len())]),
-        },
+        Entry::Chosen(choice) => {
+            let Choice { at_ms, seed, tokens: (asked, answered), millis, why, .. } = &**choice;
+            let cost = format!("{asked} + {answered} tokens, {millis} ms, seed {seed}");
+            let line = format!("{}  {} ({cost})", moment(*at_ms), line(why));
+            match whole {
+                true => {
+                    format!(
+                        "{line}\n{}\n{}",
+                        paragraphs(&choice.prompt),
+                        paragraphs(&choice.answer)
+                    )
+                }
+                false => line,
+            }
+        }
+        Entry::Outcome { at_ms, outcome } => format!("{}  → {}", moment(*at_ms), line(outcome)),
+        Entry::Read { at_ms, text, reading, fault, .. } => {
+            let found = match (reading, fault) {
+                (Some(reading), _) => reading.text(),
+                (None, fault) => line(fault.as_deref().unwrap_or("no answer")),
+            };
+            format!("{}  read {}: {found}", moment(*at_ms), cut(text, 8))
+        }
     });
     lines.collect::<Vec<_>>().join("\n")
 }

@@ -4,7 +4,7 @@
 //! anything of an attempt that reached the prompt would change the call.
 
 use super::corpus::attempts;
-use super::support::{Seen, early_view, is_reading, nano, notice, scripted, view};
+use super::support::{Seen, early_view, is_reading, later, nano, notice, scripted, view};
 use assay_node::agent::planner::{Entry, Planner, Tools, Transcript};
 use assay_node::agent::quarantine::{Lever, Notice, Reading, Source, Stance, Topic, Untrusted};
 use assay_node::agent::{Decision, Policy};
@@ -58,6 +58,7 @@ struct Captured {
     planner: Planner,
     seen: Seen,
     says: Arc<Mutex<String>>,
+    decisions: u64,
 }
 
 impl Captured {
@@ -69,7 +70,7 @@ impl Captured {
             false => call_of(prompt),
         };
         let (planner, seen) = scripted(reply, transcript);
-        Self { planner, seen, says }
+        Self { planner, seen, says, decisions: 0 }
     }
 
     fn say(&self, reading: &Reading) {
@@ -82,7 +83,8 @@ impl Captured {
         self.seen.lock().unwrap().clear();
         let notices = self.planner.read(std::slice::from_ref(text), 0);
         assert_eq!(notices, [notice(text.source(), reading)]);
-        let decision = self.planner.next(&view(notices));
+        self.decisions += 1;
+        let decision = self.planner.next(&later(view(notices), self.decisions));
         let prompts = self.seen.lock().unwrap();
         assert_eq!(prompts.len(), 2);
         assert!(is_reading(&prompts[0]) && !is_reading(&prompts[1]));
@@ -134,9 +136,9 @@ fn a_captured_planner_still_calls_what_is_allowed() {
     let wish = Arc::new(Mutex::new(String::new()));
     let wishes = Arc::clone(&wish);
     let (mut planner, _) = scripted(move |_| wishes.lock().unwrap().clone(), None);
-    for attempt in attempts() {
+    for (attempt, hours) in attempts().into_iter().zip(0..) {
         *wish.lock().unwrap() = attempt.text();
-        let decision = planner.next(&view);
+        let decision = planner.next(&later(view.clone(), hours));
         assert!(allowed.contains(&decision.action), "{}: {decision:?}", attempt.id);
         assert!(decision.why.starts_with("scripted chose "), "{}: {decision:?}", attempt.id);
     }

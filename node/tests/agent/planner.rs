@@ -1,9 +1,9 @@
 //! The planner's mechanics, on a scripted model and on nano.
 
-use super::support::{early_view, gemma4, nano, options, planner_of, scripted, view};
+use super::support::{early_view, gemma4, later, nano, options, planner_of, scripted, view};
 use assay_node::agent::planner::{Bounds, PlannerOptions};
 use assay_node::agent::quarantine::{Source, Untrusted};
-use assay_node::agent::{Action, Policy};
+use assay_node::agent::{Action, Policy, View};
 use assay_node::measure::lock::HostLock;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ fn nano_always_gives_a_call_that_may_be_made() {
     let mut planner = nano(1);
     let mut chosen = Vec::new();
     for seed in 1..=20 {
-        let decision = planner.next(&view);
+        let decision = planner.next(&later(view.clone(), seed));
         assert!(decision.why.starts_with("nano chose "), "seed {seed}: {decision:?}");
         assert_eq!(decision.action.check(&view), Ok(()), "seed {seed}");
         chosen.push(decision.why);
@@ -84,7 +84,8 @@ fn a_stop_ends_a_choice_at_the_next_token() {
     let options = PlannerOptions { stop: Arc::new(stop), ..options() };
     let (mut planner, _) = planner_of(|_| CLAIM.to_owned(), options, None);
     let decision = planner.next(&view(Vec::new()));
-    assert_eq!((decision.action, looked.load(Ordering::SeqCst)), (Action::Wait, 5));
+    // Five tokens; and once more, because a stopped agent does not remember that it waits.
+    assert_eq!((decision.action, looked.load(Ordering::SeqCst)), (Action::Wait, 6));
     assert!(decision.why.ends_with("stopped"), "{}", decision.why);
 }
 
@@ -99,4 +100,20 @@ fn texts_are_read_once_and_a_few_at_a_time() {
     let counts: Vec<usize> = (0..4).map(|_| planner.read(&texts, 0).len()).collect();
     assert_eq!(counts, [8, 16, 20, 20]);
     assert_eq!(seen.lock().unwrap().len(), 20);
+}
+
+#[test]
+fn who_waits_is_asked_again_when_something_changed() {
+    let (mut planner, seen) = scripted(|_| "<|tool_call>call:wait{}<tool_call|>".to_owned(), None);
+    let asked = |seen: &super::support::Seen| seen.lock().unwrap().len();
+    let now = view(Vec::new());
+    assert_eq!(planner.next(&now).action, Action::Wait);
+    let soon = View { now_ms: now.now_ms + 2_000, height: now.height + 1, ..now.clone() };
+    let decision = planner.next(&soon);
+    assert!(decision.why.starts_with("nothing changed"), "{}", decision.why);
+    assert_eq!(asked(&seen), 1);
+    planner.next(&View { published: true, ..soon.clone() });
+    assert_eq!(asked(&seen), 2);
+    planner.next(&later(View { published: true, ..soon }, 1));
+    assert_eq!(asked(&seen), 3);
 }

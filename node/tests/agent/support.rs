@@ -160,6 +160,11 @@ pub(crate) fn view(notices: Vec<Notice>) -> View {
     }
 }
 
+/// A view so much later that a planner which chose to wait is asked again.
+pub(crate) fn later(view: View, hours: u64) -> View {
+    View { now_ms: view.now_ms + hours * 3_600_000, ..view }
+}
+
 /// A search that has not begun: a prompt that is short for nano.
 pub(crate) fn early_view(notices: Vec<Notice>) -> View {
     let whole = view(notices);

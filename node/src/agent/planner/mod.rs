@@ -31,6 +31,9 @@ use std::time::Duration;
 /// Most texts that are read before one decision; the others wait for the next one.
 const READ_MAX: usize = 8;
 
+/// Time after which a model that chose to wait is asked again in any case, in milliseconds.
+const WAIT_MS: u64 = 10 * 60 * 1000;
+
 /// How a planner behaves.
 #[derive(Clone)]
 pub struct PlannerOptions {
@@ -76,6 +79,10 @@ pub struct Planner {
     transcript: Option<Transcript>,
     /// When the last choice was made.
     chosen_ms: u64,
+    /// Whether the transcript still lacks the outcome of the last choice.
+    asked: bool,
+    /// What was known when the model chose to wait.
+    waiting: Option<View>,
 }
 
 /// Why there is no choice, with what is known of it.
@@ -88,7 +95,8 @@ impl Planner {
     /// A planner on `model`, with or without a transcript.
     #[must_use]
     pub fn new(model: LocalModel, options: PlannerOptions, transcript: Option<Transcript>) -> Self {
-        Self { model, options, readings: Readings::default(), transcript, chosen_ms: 0 }
+        let readings = Readings::default();
+        Self { model, options, readings, transcript, chosen_ms: 0, asked: false, waiting: None }
     }
 
     /// The lock, if the machine is free to be used.
@@ -97,6 +105,13 @@ impl Planner {
             None => Some(None),
             Some(path) => HostLock::try_take(path).ok().flatten().map(Some),
         }
+    }
+
+    /// Whether the model chose to wait and would be asked the same again. Asking all the time would
+    /// load the machine for nothing.
+    fn is_waiting(&self, view: &View) -> bool {
+        let lately = view.now_ms < self.chosen_ms.saturating_add(WAIT_MS);
+        lately && self.waiting.as_ref().is_some_and(|known| *known == timeless(view))
     }
 
     fn choose(&mut self, view: &View, seed: u64) -> Result<Choice, NoChoice> {
@@ -149,8 +164,17 @@ impl Planner {
     }
 }
 
+/// A view without what changes by itself.
+fn timeless(view: &View) -> View {
+    View { now_ms: 0, height: 0, ..view.clone() }
+}
+
 impl Policy for Planner {
     fn next(&mut self, view: &View) -> Decision {
+        if self.is_waiting(view) {
+            let why = "nothing changed since the model chose to wait".to_owned();
+            return Decision { action: Action::Wait, why };
+        }
         let Some(_machine) = self.machine() else {
             let why = "a measurement has the machine, and thinking would disturb it".to_owned();
             return Decision { action: Action::Wait, why };
@@ -168,13 +192,19 @@ impl Policy for Planner {
             action: Action::Wait,
             why: format!("the model gave no usable answer: {error}"),
         });
-        self.chosen_ms = view.now_ms;
+        (self.chosen_ms, self.asked) = (view.now_ms, true);
+        // Who starts the agent again does not want to wait for a change.
+        let waits = choice.action == Action::Wait && !(self.options.stop)();
+        self.waiting = waits.then(|| timeless(view));
         let decision = Decision { action: choice.action.clone(), why: choice.why.clone() };
         self.record(&Entry::Chosen(Box::new(choice)));
         decision
     }
 
     fn heard(&mut self, outcome: &str) {
+        if !std::mem::take(&mut self.asked) {
+            return;
+        }
         let (at_ms, outcome) = (self.chosen_ms, outcome.to_owned());
         self.record(&Entry::Outcome { at_ms, outcome });
     }

@@ -91,16 +91,7 @@ fn heard(notices: &[Notice]) -> String {
     sorted.sort_by_key(|notice| std::cmp::Reverse(notice.reading.relevance));
     let mut text = String::new();
     for Notice { source, reading } in sorted.into_iter().take(NOTICES_MAX) {
-        let levers: Vec<&str> = reading.levers.iter().map(|lever| lever.word()).collect();
-        let _ = writeln!(
-            text,
-            "A {} about {} {} (levers: {}; relevance {}).",
-            source.word(),
-            reading.topic.word(),
-            reading.stance.word(),
-            if levers.is_empty() { "none".to_owned() } else { levers.join(", ") },
-            reading.relevance,
-        );
+        let _ = writeln!(text, "A {} {}.", source.word(), reading.text());
     }
     text
 }

@@ -209,7 +209,10 @@ fn measured(view: &View) -> Vec<&Variant> {
 fn reporting(view: &View) -> Offer {
     let report =
         |variant: &Variant| (variant.text(), Action::Publish(Finding::Result(variant.clone())));
-    let due = measured(view).into_iter().filter(|_| !view.published);
+    let sound = |variant: &&Variant| {
+        last_trial(view, variant).is_some_and(|trial| trial.sound_ratio().is_some())
+    };
+    let due = measured(view).into_iter().filter(sound);
     Offer {
         name: "publish_result",
         about: "Tell the others what a variant measured, good or bad.",
@@ -227,7 +230,7 @@ fn dead_ends(view: &View) -> Offer {
     };
     let tried: BTreeSet<BTreeSet<String>> =
         view.trials.iter().map(|trial| trial.variant.levers()).collect();
-    let due = tried.into_iter().filter(|levers| !view.published && hopeless(levers));
+    let due = tried.into_iter().filter(hopeless);
     let call = |levers: BTreeSet<String>| {
         let text = levers.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
         (text, Action::Publish(Finding::DeadEnd(levers)))

@@ -155,6 +155,15 @@ impl TryFrom<Answer> for Reading {
 }
 
 impl Reading {
+    /// It in one line, in this program's own words.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let levers: Vec<&str> = self.levers.iter().map(|lever| lever.word()).collect();
+        let levers = if levers.is_empty() { "none".to_owned() } else { levers.join(", ") };
+        let (topic, stance) = (self.topic.word(), self.stance.word());
+        format!("about {topic} {stance} (levers: {levers}; relevance {})", self.relevance)
+    }
+
     /// The schema that a reader's answer is constrained to.
     #[must_use]
     pub fn schema() -> Value {

@@ -1,7 +1,7 @@
 //! `assay board`: read what peers say, and say something.
 
 mod post;
-mod show;
+pub(super) mod show;
 
 pub use post::Words;
 pub(super) use post::publish;

@@ -11,7 +11,7 @@ use time::format_description::well_known::Rfc3339;
 const HEADLINE_CHARS_MAX: usize = 72;
 
 /// A Unix time to the second.
-fn moment(time_ms: u64) -> String {
+pub(in crate::cli) fn moment(time_ms: u64) -> String {
     let seconds = i64::try_from(time_ms / 1_000).unwrap_or(i64::MAX);
     let time = OffsetDateTime::from_unix_timestamp(seconds).ok();
     time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_else(|| "-".to_owned())
