@@ -106,7 +106,7 @@ impl Author {
         self.own_verdict(state.genesis(), parent_recipe, request.recipe).await
     }
 
-    fn me(&self) -> PeerId {
+    pub(crate) fn me(&self) -> PeerId {
         PeerId(self.key.verifying_key().to_bytes())
     }
 

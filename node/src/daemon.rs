@@ -19,6 +19,7 @@ use crate::net::{self, NetConfig, NetHandle};
 use crate::nulls::Nulls;
 use crate::ordering::Ordering;
 use crate::roles::{Facts, roles};
+use crate::rulings::{Judge, Watch};
 use crate::seat::{FETCH_PATIENCE, Measuring, Seat};
 use crate::storage::{Blobs, Store};
 use anyhow::Context;
@@ -106,6 +107,7 @@ impl Node {
         let ordering = consensus::start(config, application, outbound)?;
 
         let fetcher = Fetcher::new(net.clone(), blobs.clone(), FETCH_PATIENCE);
+        let judge = Judge::new(Arc::clone(&ledger), fetcher.clone(), blobs.clone()).into();
         let for_nulls = options.null_claims.then(|| (fetcher.clone(), blobs.clone()));
         let for_agent = (fetcher.clone(), blobs.clone());
         let deadline = Duration::from_millis(network.genesis.committee.seal_ms);
@@ -120,24 +122,22 @@ impl Node {
             ordering: ordering.sender(),
             blobs: blobs.clone(),
             seat: Arc::clone(&seat),
+            judge,
             key: home.key().clone(),
             fetching: Arc::default(),
         };
         let author = Author { ledger: Arc::clone(&ledger), seat, key: home.key().clone() };
         let nulls = for_nulls.map(|(fetcher, blobs)| Nulls::new(author.clone(), fetcher, blobs));
-        let null_claims = nulls.is_some();
+        let (null_claims, disk) = (nulls.is_some(), home.path().to_owned());
         let (agent, acting) =
             agent::start(home.path().join("agent"), options.agent, author.clone(), for_agent)?;
-        let (net_of_view, disk) = (net.clone(), home.path().to_owned());
-        let view =
-            Arc::new(NodeView { author, net: net_of_view, blobs, book, null_claims, agent, disk });
+        let view = NodeView { author, net: net.clone(), blobs, book, null_claims, agent, disk };
+        let view = Arc::new(view);
 
-        let token = home.new_token()?;
         let url = format!("http://{}", listener.local_addr()?);
-        let token = Token::new(&token)?;
+        let token = Token::new(&home.new_token()?)?;
         let pages = Arc::clone(&view) as Arc<dyn View>;
-        let (stop, stopped) = watch::channel(false);
-        let mut tasks = tokio::task::JoinSet::new();
+        let ((stop, stopped), mut tasks) = (watch::channel(false), tokio::task::JoinSet::new());
         tasks.spawn(async move {
             let stopped = async move {
                 // An error means that the node is gone, which is as good a reason.
@@ -149,6 +149,7 @@ impl Node {
         tasks.spawn(driver.clone().serve_ordering(outbound_requests).map(Ok));
         tasks.spawn(driver.clone().serve_effects().map(|end| end.context("ledger")));
         tasks.spawn(driver.serve_clock().map(Ok));
+        tasks.spawn(Watch::new(view.author.clone()).serve().map(Ok));
         if let Some(nulls) = nulls {
             tasks.spawn(nulls.serve().map(Ok));
         }

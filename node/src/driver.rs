@@ -10,6 +10,7 @@
 use crate::consensus::{self, HostSender, Inbound, Outbound, Topic as OrderingTopic};
 use crate::ledger::{Ledger, now_ms};
 use crate::net::{NetEvent, NetHandle, Topic, Verdict, key_of_peer};
+use crate::rulings::Judge;
 use crate::seat::Seat;
 use crate::storage::Blobs;
 use assay_proto::{limits, v1};
@@ -53,6 +54,8 @@ pub struct Driver {
     pub blobs: Blobs,
     /// What carries out measurements.
     pub seat: Arc<Seat>,
+    /// What carries out judgements.
+    pub judge: Arc<Judge>,
     /// This peer's key.
     pub key: SigningKey,
     /// Who is connected.
@@ -323,6 +326,10 @@ impl Driver {
             Effect::Measure(plan) => {
                 let seat = Arc::clone(&self.seat);
                 tokio::spawn(async move { seat.measure(*plan).await });
+            }
+            Effect::Judge(case) => {
+                let judge = Arc::clone(&self.judge);
+                tokio::spawn(async move { judge.judge(*case).await });
             }
             Effect::Order => {
                 let _ = self.ordering.try_deliver(Inbound::Wake);

@@ -10,6 +10,7 @@
 //! | [`consensus`] | the host of the ordering engine |
 //! | [`seat`], [`measure`], [`author`], [`diagnose`] | measuring claims in a worker process, making them, refusing those that nobody can load |
 //! | [`roles`] | what the node is good for, from what it measures about itself |
+//! | [`rulings`] | what a drawn seat finds about a flag, and the flags that a node raises by itself |
 //! | [`nulls`] | null claims, by hand and by lot |
 //! | [`board`], [`text`] | what was said, found again by thread, name and word; and made safe to show |
 //! | [`api`] | the pages and the local JSON API |
@@ -41,6 +42,7 @@ pub mod net;
 pub mod nulls;
 pub mod ordering;
 pub mod roles;
+pub mod rulings;
 pub mod seat;
 pub mod serve;
 mod statement;

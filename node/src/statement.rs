@@ -7,6 +7,7 @@ use assay_protocol::membership::{Disclosure, Leave, Vouch};
 use assay_protocol::peer::Input;
 use assay_protocol::pool::applies;
 use assay_protocol::record::{Body, Challenge};
+use assay_protocol::ruling::Appeal;
 use assay_protocol::state::State;
 use assay_protocol::wire;
 use prost::Message;
@@ -82,6 +83,7 @@ fn body(state: &State, me: PeerId, statement: Statement) -> Result<Body, SubmitE
             Body::Leave(Leave { joined_at: member.joined_at() })
         }
         Statement::Challenge { claim, reason } => Body::Challenge(Challenge { claim, reason }),
+        Statement::Appeal { ruling } => Body::Appeal(Appeal { charge: ruling }),
         Statement::Disclose { claim, text, evidence } => {
             Body::Disclosure(Disclosure { claim, text, evidence })
         }

@@ -84,6 +84,42 @@ pub struct DoubleVote {
     #[prost(message, optional, tag = "6")]
     pub second: ::core::option::Option<Ballot>,
 }
+/// What a flag accuses somebody of under a rule that a drawn committee decides.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Charge {
+    /// 1 off-channel, 2 duplicate
+    #[prost(uint32, tag = "1")]
+    pub rule: u32,
+    /// the post (1) or claim (2) that breaks it
+    #[prost(bytes = "vec", tag = "2")]
+    pub subject: ::prost::alloc::vec::Vec<u8>,
+    /// what shows it: for a duplicate the earlier claim; may be empty otherwise
+    #[prost(bytes = "vec", tag = "3")]
+    pub evidence: ::prost::alloc::vec::Vec<u8>,
+}
+/// What a drawn seat found about a charge.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RulingBallot {
+    /// record id of the flag
+    #[prost(bytes = "vec", tag = "1")]
+    pub charge: ::prost::alloc::vec::Vec<u8>,
+    /// 1 the first, 2 the appeal
+    #[prost(uint32, tag = "2")]
+    pub hearing: u32,
+    /// 1 upheld, 2 dismissed, 3 unable
+    #[prost(uint32, tag = "3")]
+    pub finding: u32,
+    /// hash of what the predicate found, 32 bytes
+    #[prost(bytes = "vec", tag = "4")]
+    pub digest: ::prost::alloc::vec::Vec<u8>,
+}
+/// "Let other seats look at it", by the side that lost.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Appeal {
+    /// record id of the flag
+    #[prost(bytes = "vec", tag = "1")]
+    pub charge: ::prost::alloc::vec::Vec<u8>,
+}
 /// Something said on the board. The ledger orders this header; the body that it names travels
 /// beside it on gossip and is stored apart.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -106,6 +142,9 @@ pub struct Post {
     /// checkpoints, failed attempts and diagnoses that mend something
     #[prost(message, optional, tag = "7")]
     pub link: ::core::option::Option<Link>,
+    /// flags under a rule that a committee decides, and all of them
+    #[prost(message, optional, tag = "8")]
+    pub charge: ::core::option::Option<Charge>,
     /// limits only
     #[prost(message, optional, tag = "9")]
     pub bound: ::core::option::Option<Bound>,
@@ -359,7 +398,7 @@ pub struct SignedRecord {
 pub struct Record {
     #[prost(
         oneof = "record::Body",
-        tags = "1, 2, 3, 4, 5, 20, 21, 22, 23, 24, 25, 26, 40"
+        tags = "1, 2, 3, 4, 5, 20, 21, 22, 23, 24, 25, 26, 27, 28, 40"
     )]
     pub body: ::core::option::Option<record::Body>,
 }
@@ -391,6 +430,10 @@ pub mod record {
         Disclosure(super::Disclosure),
         #[prost(message, tag = "26")]
         Return(super::Return),
+        #[prost(message, tag = "27")]
+        RulingBallot(super::RulingBallot),
+        #[prost(message, tag = "28")]
+        Appeal(super::Appeal),
         #[prost(message, tag = "40")]
         Post(super::Post),
     }

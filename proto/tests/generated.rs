@@ -4,8 +4,9 @@
 
 use std::path::Path;
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "assay/v1/membership.proto",
+    "assay/v1/ruling.proto",
     "assay/v1/post.proto",
     "assay/v1/record.proto",
     "assay/v1/ledger.proto",

@@ -88,7 +88,13 @@ pub fn committee(
     seats: usize,
     reserves: usize,
 ) -> Committee {
-    let mut draw = Draw::new("assay committee draw v2", &[&beacon.0, &round.to_bytes()]);
+    let draw = Draw::new("assay committee draw v2", &[&beacon.0, &round.to_bytes()]);
+    self::seats(draw, candidates, seats, reserves)
+}
+
+/// Draws seats and reserves as [`committee`] does, from a stream of the caller's.
+#[must_use]
+pub fn seats(mut draw: Draw, candidates: &[Candidate], seats: usize, reserves: usize) -> Committee {
     let mut left: Vec<&Candidate> = candidates.iter().collect();
     let mut drawn = Vec::new();
     while drawn.len() < seats.saturating_add(reserves) {

@@ -46,6 +46,8 @@ impl Slot {
             | Body::Disclosure(_)
             | Body::Return(_)
             | Body::Post(_)
+            | Body::Ballot(_)
+            | Body::Appeal(_)
             | Body::Equivocation(_)
             | Body::DoubleVote(_) => None,
         }

@@ -99,7 +99,7 @@ pub enum Reject {
         what: &'static str,
     },
     /// The author holds no seat on the claim's committee, or a reserve not yet called.
-    #[error("{0} holds no seat on this claim's committee")]
+    #[error("{0} holds no seat on this committee")]
     NotSeated(PeerId),
     /// Said before by the same peer.
     #[error("{0} has said this before")]
@@ -166,6 +166,45 @@ pub enum Reject {
     /// The block has all the posts that it may have; the next one has room.
     #[error("the block has all the posts that it may have; the next one has room")]
     BlockPosts,
+    /// A subject that a ruling is open or decided about.
+    #[error("the same was charged already: ruling {ruling} is {word}; `assay ruling show` has it")]
+    Charged {
+        /// The ruling.
+        ruling: RecordId,
+        /// How it stands.
+        word: &'static str,
+    },
+    /// A charge that no committee can decide.
+    #[error("this cannot be charged: {0}")]
+    Unchargeable(&'static str),
+    /// A peer that has charged enough for an epoch.
+    #[error("{peer} has made its {most} charges of this epoch; the next epoch has room again")]
+    ChargesSpent {
+        /// Who.
+        peer: PeerId,
+        /// Most charges of a peer in an epoch.
+        most: u32,
+    },
+    /// Too many rulings are open.
+    #[error("{0} rulings are open, the most allowed; try again when one is decided")]
+    RulingsFull(usize),
+    /// A charge about no post that the ledger knows by name.
+    #[error("record {0} is no post of the last two epochs on this ledger")]
+    UnknownPost(RecordId),
+    /// No such ruling, or no such hearing of it yet.
+    #[error("there is no ruling {0}, or not yet this hearing of it")]
+    UnknownRuling(RecordId),
+    /// The hearing has its decision; nothing can be added to it.
+    #[error("ruling {0} is decided")]
+    RulingOver(RecordId),
+    /// A ruling that this peer cannot appeal against, now or later.
+    #[error("ruling {ruling} cannot be appealed against: {reason}")]
+    Unappealable {
+        /// The ruling.
+        ruling: RecordId,
+        /// Why not.
+        reason: &'static str,
+    },
     /// Too many posts of one peer wait.
     #[error("{0} posts of this peer wait to be ordered, the most allowed; try again in a moment")]
     PostsWaiting(usize),

@@ -25,6 +25,7 @@
 //! - [`gates`], [`statistics`] and [`verdict`] turn raw measurements into a decision;
 //!   [`calibration`] is what rounds taught about a hardware class.
 //! - [`membership`], [`equivocation`] and [`standing`] say who takes part and with what weight.
+//! - [`ruling`] is what drawn committees say about flags.
 //! - [`post`] is what peers say on the board; the ledger orders its digest and reads none of it.
 //! - [`peer::Peer`] is one participant: `step(input) → effects`, over a [`pool::Pool`].
 //! - [`audit`] replays an exported ledger; [`certificate`] is what validators signed.
@@ -68,6 +69,7 @@ pub mod pool;
 pub mod post;
 pub mod randomness;
 pub mod record;
+pub mod ruling;
 #[cfg(test)]
 mod scenarios;
 pub mod standing;

@@ -14,6 +14,7 @@ use crate::membership::Return;
 use crate::plan::Plan;
 use crate::pool::Pool;
 use crate::record::{Body, Opening, Record, Reveal, Seal, reveal_seal};
+use crate::ruling::{Ballot, Charge};
 use crate::state::{Phase, State};
 use crate::wire;
 use assay_proto::v1;
@@ -49,6 +50,8 @@ pub enum Input {
     Measured(Secret),
     /// A measurement failed on this machine.
     MeasureFailed(RoundId),
+    /// This peer's finding about a charge.
+    Judged(Ballot),
     /// A secret read back after a restart, or made by the operator's own claim.
     Restore(Secret),
     /// Time passes: say again what was not ordered yet.
@@ -74,10 +77,23 @@ pub enum Effect {
     Publish(Box<Record>),
     /// Measure, then answer with [`Input::Measured`] or [`Input::MeasureFailed`].
     Measure(Box<Plan>),
+    /// Run the rule's predicate, then answer with [`Input::Judged`], whatever came of it.
+    Judge(Box<Case>),
     /// Something can be ordered.
     Order,
     /// A round has its verdict: its measurement may go.
     Settled(RoundId),
+}
+
+/// What a seat judges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Case {
+    /// The ruling: the flag's record.
+    pub ruling: RecordId,
+    /// Which of its hearings.
+    pub hearing: u32,
+    /// What is charged.
+    pub charge: Charge,
 }
 
 /// What became of a record from outside.
@@ -116,6 +132,8 @@ pub struct Peer {
     results: BTreeMap<ClaimId, Opening>,
     measuring: Option<RoundId>,
     failures: BTreeMap<RoundId, u32>,
+    judging: Option<(RecordId, u32)>,
+    judged: BTreeMap<(RecordId, u32), Ballot>,
     watch: Watch,
 }
 
@@ -154,6 +172,8 @@ impl Peer {
             results: BTreeMap::new(),
             measuring: None,
             failures: BTreeMap::new(),
+            judging: None,
+            judged: BTreeMap::new(),
             watch: Watch::default(),
         }
     }
@@ -236,6 +256,11 @@ impl Peer {
                 if self.state.round(round).is_some_and(|(_, round)| round.is_open()) {
                     *self.failures.entry(round).or_insert(0) += 1;
                 }
+                self.duties(effects);
+            }
+            Input::Judged(ballot) => {
+                self.judging = None;
+                self.judged.insert((ballot.charge, ballot.hearing), ballot);
                 self.duties(effects);
             }
             Input::Restore(secret) => self.restore(secret),
@@ -389,6 +414,7 @@ impl Peer {
                 _ => {}
             }
         }
+        say.extend(self.ballots_due(effects));
         let silent_since = self.state.turns().silent.get(&self.me).copied();
         say.extend(silent_since.map(|silent_since| Body::Return(Return { silent_since })));
         let mut done = Vec::new();
@@ -410,6 +436,27 @@ impl Peer {
         }
         effects.extend(self.vouch_to_accept().map(Effect::Join));
         effects.extend(say.into_iter().filter(|body| !self.said(body)).map(Effect::Sign));
+    }
+
+    /// The ballots that this peer owes, each found before; has the next finding made where one is missing.
+    fn ballots_due(&mut self, effects: &mut Vec<Effect>) -> Vec<Body> {
+        let mut owed = BTreeMap::new();
+        for ruling in self.state.open_rulings() {
+            let Some((number, hearing)) = ruling.open_hearing() else { continue };
+            if hearing.seats.contains(&self.me) && !hearing.ballots.contains_key(&self.me) {
+                owed.insert((ruling.id, number), ruling.charge);
+            }
+        }
+        self.judged.retain(|case, _| owed.contains_key(case));
+        let mut missing = owed.iter().filter(|(case, _)| !self.judged.contains_key(case));
+        if let Some((case, charge)) = missing.next()
+            && self.judging.is_none()
+        {
+            self.judging = Some(*case);
+            let (ruling, hearing) = *case;
+            effects.push(Effect::Judge(Box::new(Case { ruling, hearing, charge: *charge })));
+        }
+        self.judged.values().copied().map(Body::Ballot).collect()
     }
 
     fn may_measure(&self, round: RoundId) -> bool {

@@ -151,6 +151,10 @@ fn may_apply_later(reject: &Reject) -> bool {
             | Reject::DocketFull(_)
             | Reject::OperatorDocketFull(_)
             | Reject::Uncitable(_)
+            | Reject::UnknownPost(_)
+            | Reject::UnknownRuling(_)
+            | Reject::ChargesSpent { .. }
+            | Reject::RulingsFull(_)
             | Reject::PostsSpent { .. }
             | Reject::BlockPosts
     ) || matches!(reject, Reject::PostEpoch { said, epoch } if said > epoch)

@@ -5,6 +5,7 @@ use crate::ids::{BlobHash, ClaimId, PeerId, RecipeId, RecordId, RoundId, hash_pa
 use crate::measurement::{ENVIRONMENT_TEXT_BYTES_MAX, Measurement};
 use crate::membership::{Disclosure, Join, Leave, Return, Vouch};
 use crate::post::Post;
+use crate::ruling::{Appeal, Ballot};
 use assay_proto::v1;
 use prost::Message;
 use serde::{Deserialize, Serialize};
@@ -69,6 +70,10 @@ pub enum Body {
     Return(Return),
     /// Something said on the board.
     Post(Post),
+    /// What a drawn seat found about a flag.
+    Ballot(Ballot),
+    /// The losing side's wish that other seats look at a flag.
+    Appeal(Appeal),
 }
 
 /// Drafting, when a recipe uses it.

@@ -49,20 +49,38 @@ pub enum Rule {
     CitedSpec,
     /// A part in a relay that ended in a confirmed claim: built, tried, diagnosed or shipped.
     Relayed,
+    /// A drawn seat found about a flag what the quorum found.
+    Judged,
+    /// A drawn seat found about a flag the opposite of what stands.
+    Misjudged,
+    /// What this peer said or claimed breaks a rule, as a committee found.
+    RuledAgainst,
+    /// A flag that a committee dismissed.
+    FalseFlag,
+    /// An appeal against a ruling that stood.
+    VainAppeal,
+    /// Points that an appeal gave back.
+    RulingReversed,
 }
 
 impl Rule {
     /// All rules, in the order in which they are listed for people.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 18] = [
         Self::InRange,
         Self::CitedSpec,
         Self::Relayed,
+        Self::Judged,
+        Self::RulingReversed,
         Self::Outlier,
         Self::Contradicted,
         Self::NoShow,
         Self::NullTrap,
         Self::FailedChallenge,
         Self::Debunked,
+        Self::Misjudged,
+        Self::RuledAgainst,
+        Self::FalseFlag,
+        Self::VainAppeal,
         Self::VoucheeCaught,
         Self::VoucheeEnded,
         Self::Ended,
@@ -76,13 +94,16 @@ impl Rule {
     /// any epoch brings; whoever vouched answers with half of it, and with all of it when the key
     /// had to be ended. A failed challenge costs the measurements it took a little. An
     /// entry that turns out to be another recipe than it was accepted for costs what an epoch brings and
-    /// more, unless its author was the first to say so.
+    /// more, unless its author was the first to say so. A ruling costs the side that lost it somewhat less
+    /// than that, and a seat that judged against what stands as much as an outlier; what an appeal gives
+    /// back is what was taken, see [`Account::give_back`].
     #[must_use]
     pub fn delta(self) -> Option<i64> {
         match self {
-            Self::InRange | Self::CitedSpec | Self::Relayed => Some(1),
-            Self::Outlier => Some(-2),
-            Self::Contradicted => Some(-3),
+            Self::RulingReversed => Some(0),
+            Self::InRange | Self::CitedSpec | Self::Relayed | Self::Judged => Some(1),
+            Self::Outlier | Self::Misjudged | Self::FalseFlag | Self::VainAppeal => Some(-2),
+            Self::Contradicted | Self::RuledAgainst => Some(-3),
             Self::NoShow | Self::FailedChallenge => Some(-1),
             Self::NullTrap | Self::VoucheeEnded => Some(-10),
             Self::VoucheeCaught | Self::Debunked => Some(-5),
@@ -112,6 +133,12 @@ impl Rule {
             Self::Ended => "contradicted itself: key ended",
             Self::CitedSpec => "wrote a spec that a confirmed claim bore out",
             Self::Relayed => "had a part in a relay that ended in a confirmed claim",
+            Self::Judged => "judged a flag as its quorum did",
+            Self::Misjudged => "judged a flag otherwise than was decided",
+            Self::RuledAgainst => "a committee upheld a flag against it",
+            Self::FalseFlag => "raised a flag that a committee dismissed",
+            Self::VainAppeal => "appealed against a ruling that stood",
+            Self::RulingReversed => "was given back what a reversed ruling took",
         }
     }
 }
@@ -336,6 +363,17 @@ impl Account {
             }
         }
         self.ended |= rule == Rule::Ended;
+        self.note(rule, delta, occasion);
+        delta
+    }
+
+    /// Gives back what a ruling took that was reversed; no gain in the sense of the bound on gains.
+    pub fn give_back(&mut self, points: u64, occasion: Occasion) {
+        let points = if self.ended { 0 } else { points };
+        self.note(Rule::RulingReversed, i64::try_from(points).unwrap_or(i64::MAX), occasion);
+    }
+
+    fn note(&mut self, rule: Rule, delta: i64, occasion: Occasion) {
         let tally = self.tallies.entry(rule).or_default();
         tally.count = tally.count.saturating_add(1);
         tally.points = tally.points.saturating_add(delta);
@@ -343,134 +381,8 @@ impl Account {
             self.recent.pop_front();
         }
         self.recent.push_back(StandingEvent { occasion, rule, delta });
-        delta
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const LIMITS: Limits = Limits { epoch_blocks: 50, gain_per_epoch: GAIN_PER_EPOCH_LIMIT };
-
-    fn at(height: u64) -> Occasion {
-        Occasion { height, claim: None, round: None }
-    }
-
-    /// Where seats lie, of a class of which a per cent between seats is assumed and nothing known.
-    fn fit(seats: &[Vec<f64>]) -> Vec<SeatFit> {
-        let rules =
-            SignificanceRules { tau_ppm: 10_000, ..crate::fixtures::genesis().significance };
-        let logs = || seats.iter().map(Vec::as_slice);
-        let Some(middle) = Middle::of(&Calibration::default(), &rules, logs()) else {
-            return Vec::new();
-        };
-        logs().filter_map(|logs| middle.place(logs)).collect()
-    }
-
-    #[test]
-    fn an_outlier_among_three_is_the_one_that_is_off() {
-        let seat = |centre: f64| (0..12).map(|i| centre + 0.002 * f64::from(i % 3 - 1)).collect();
-        let seats = [seat(0.26), seat(0.27), seat(0.60)];
-        let fits = fit(&seats);
-        assert_eq!(fits.iter().map(|fit| fit.in_range).collect::<Vec<_>>(), [true, true, false]);
-        assert!((fits[0].middle - 0.27).abs() < 1e-12);
-        // τ = 1 % and the least σ, 0.5 %, over √12 give a reach of 5·1.0104 %.
-        assert!((fits[0].reach - 0.05052).abs() < 1e-5, "{:?}", fits[0]);
-        let even = fit(&seats[1..]);
-        assert!((even[0].middle - 0.435).abs() < 1e-12);
-        assert!(fit(&[]).is_empty());
-        assert!(fit(&[Vec::new()]).is_empty());
-    }
-
-    #[test]
-    fn a_seat_cannot_widen_what_it_is_judged_by() {
-        let seat = |centre: f64| (0..8).map(|i| centre + 0.02 * f64::from(i % 3 - 1)).collect();
-        // Figures made up without measuring: any mean would lie within their own spread.
-        let invented = (0..8).map(|i| if i % 2 == 0 { 2.0 } else { -1.6 }).collect();
-        let fits = fit(&[seat(0.26), seat(0.27), invented]);
-        let in_range: Vec<bool> = fits.iter().map(|fit| fit.in_range).collect();
-        assert_eq!(in_range, [true, true, false]);
-    }
-
-    #[test]
-    fn gains_stop_at_the_cap_and_resume_with_the_next_epoch() {
-        let mut account = Account::new(10);
-        for height in 1..=9 {
-            account.book(Rule::InRange, at(height), LIMITS);
-        }
-        assert_eq!(account.standing(), 14);
-        account.book(Rule::InRange, at(50), LIMITS);
-        assert_eq!(account.standing(), 15);
-        assert_eq!(account.tallies()[&Rule::InRange], Tally { count: 10, points: 5 });
-    }
-
-    #[test]
-    fn a_caught_seat_is_neither_drawn_nor_credited_for_an_epoch() {
-        let mut account = Account::new(30);
-        account.book(Rule::NullTrap, at(60), LIMITS);
-        assert_eq!(account.standing(), 20);
-        assert_eq!(account.book(Rule::InRange, at(109), LIMITS), 0);
-        assert!(account.is_suspended(109) && !account.is_suspended(110));
-        assert_eq!(account.book(Rule::InRange, at(110), LIMITS), 1);
-    }
-
-    #[test]
-    fn the_floor_is_one_and_an_ended_key_has_nothing_for_ever() {
-        let mut account = Account::new(3);
-        assert_eq!(account.book(Rule::NullTrap, at(1), LIMITS), -2);
-        assert_eq!(account.standing(), 1);
-        account.book(Rule::Ended, at(2), LIMITS);
-        account.book(Rule::InRange, at(500), LIMITS);
-        assert_eq!(account.standing(), 0);
-        assert!(account.is_suspended(1_000_000));
-    }
-
-    #[test]
-    fn every_misbehaviour_costs_more_than_an_epoch_brings() {
-        for rule in Rule::ALL.into_iter().filter(|rule| rule.is_misbehaviour()) {
-            assert!(rule.delta().is_none_or(|delta| -delta > i64::from(GAIN_PER_EPOCH_LIMIT)));
-        }
-    }
-
-    fn steps() -> impl Strategy<Value = Vec<(usize, u64)>> {
-        proptest::collection::vec((0..Rule::ALL.len(), 0_u64..30), 0..120)
-    }
-
-    proptest! {
-        /// Whatever happens in whatever order: the sum holds, gains stay below the cap, and for a
-        /// whole epoch after misbehaviour standing stays below what it was, or at the floor and
-        /// then without a seat.
-        #[test]
-        fn no_reachable_score_offsets_a_penalty(start in 1_u64..1_000, steps in steps()) {
-            let mut account = Account::new(start);
-            let mut height = 0;
-            let mut gained = BTreeMap::<u64, i64>::new();
-            let mut caught: Vec<(u64, u64, Rule)> = Vec::new();
-            for (rule, later) in steps {
-                let rule = Rule::ALL[rule];
-                height += later;
-                let before = account.standing();
-                let delta = account.book(rule, at(height), LIMITS);
-                prop_assert_eq!(account.standing(), before.saturating_add_signed(delta));
-                if rule.is_misbehaviour() {
-                    caught.push((height, before, rule));
-                }
-                *gained.entry(height / LIMITS.epoch_blocks).or_default() += delta.max(0);
-                prop_assert!(gained.values().all(|sum| *sum <= i64::from(LIMITS.gain_per_epoch)));
-                let points: i64 = account.tallies().values().map(|tally| tally.points).sum();
-                prop_assert_eq!(account.standing(), start.saturating_add_signed(points));
-                prop_assert!(account.standing() >= 1 || account.tallies().contains_key(&Rule::Ended));
-                for (since, former, rule) in &caught {
-                    if height < since + LIMITS.epoch_blocks {
-                        let floor = *former <= 1;
-                        prop_assert!(account.standing() < *former || floor);
-                        prop_assert!(*rule != Rule::NullTrap || account.is_suspended(height));
-                    }
-                }
-            }
-            prop_assert!(account.recent().count() <= EVENTS_MAX);
-        }
-    }
-}
+mod tests;

@@ -10,6 +10,7 @@ use crate::record::{
     Body, CITES_MAX, Challenge, Claim, DRAFT_LEN_MAX, Drafter, Opening, Recipe, Record, Reveal,
     SUMMARY_BYTES_MAX, Seal, is_class_name,
 };
+use crate::ruling::{Appeal, Ballot};
 use assay_proto::{decode_canonical, limits, v1};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use prost::Message;
@@ -168,6 +169,8 @@ fn body_to_proto(body: &Body) -> v1::Record {
         Body::Disclosure(disclosure) => Wire::Disclosure(disclosure.to_proto()),
         Body::Return(back) => Wire::Return(v1::Return { silent_since: back.silent_since }),
         Body::Post(post) => Wire::Post(post.to_proto()),
+        Body::Ballot(ballot) => Wire::RulingBallot(ballot.to_proto()),
+        Body::Appeal(appeal) => Wire::Appeal(v1::Appeal { charge: appeal.charge.to_vec() }),
     };
     v1::Record { body: Some(body) }
 }
@@ -203,6 +206,10 @@ fn read_body(network: NetworkId, record: v1::Record) -> Result<Body, Reject> {
         Some(Wire::Disclosure(told)) => Disclosure::from_proto(told).map(Body::Disclosure),
         Some(Wire::Return(back)) => Ok(Body::Return(Return { silent_since: back.silent_since })),
         Some(Wire::Post(post)) => Post::from_proto(post).map(Body::Post),
+        Some(Wire::RulingBallot(ballot)) => Ballot::from_proto(&ballot).map(Body::Ballot),
+        Some(Wire::Appeal(appeal)) => {
+            Ok(Body::Appeal(Appeal { charge: RecordId(bytes32("charge", &appeal.charge)?) }))
+        }
     }
 }
 

@@ -98,6 +98,7 @@ fn what_one_node_says_every_node_finds() {
 
     wait_connected(&nodes);
     knowledge_and_accusations(&homes, &root);
+    what_solicits_is_ruled_upon(&homes);
     refusals_name_the_thing(&homes[0]);
     hostile_posts_cost_their_sender(&layout, &homes);
 }
@@ -130,6 +131,32 @@ fn knowledge_and_accusations(homes: &[PathBuf], root: &str) {
     assert!((1_200_000..4_000_000).contains(&ratio), "{shown}");
     let parts = shown["post"]["detail"]["spec"]["parts"].as_array().unwrap();
     assert!(parts.iter().any(|part| part["name"] == "mlp"), "{shown}");
+}
+
+/// A node notices the post by itself, the others are drawn and judge it, and all come to one ruling.
+fn what_solicits_is_ruled_upon(homes: &[PathBuf]) {
+    let words = ["board", "post", "Join our private group: discord.gg/abcdef"];
+    let post = record(&json(&homes[0], &words));
+    for home in homes {
+        let mut shown = Value::Null;
+        wait("the post is ruled off-channel", || {
+            let output = run(home, &["ruling", "show", &post[..12], "--format", "json"]);
+            shown = serde_json::from_slice(&output.stdout).unwrap_or_default();
+            shown["state"] == "upheld"
+        });
+        assert_eq!(shown["accused"]["name"], "node-1", "{shown}");
+        assert_eq!(shown["hearings"][0]["lost"], 3, "{shown}");
+        assert_eq!(shown["hearings"][0]["seats"].as_array().unwrap().len(), 3, "{shown}");
+    }
+    let listed = String::from_utf8(run(&homes[1], &["ruling", "list"]).stdout).unwrap();
+    assert!(listed.contains("upheld") && listed.contains("node-1"), "{listed}");
+    let explained = run(&homes[2], &["explain", "node-1"]);
+    let explained = String::from_utf8(explained.stdout).unwrap();
+    assert!(explained.contains("a committee upheld a flag against it"), "{explained}");
+    // What was decided is not charged again, by whomever.
+    let again = run(&homes[3], &["flag", "new", &post, "--rule", "off-channel", "again"]);
+    let error = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(!again.status.success() && error.contains("is upheld"), "{error}");
 }
 
 fn refusals_name_the_thing(home: &Path) {

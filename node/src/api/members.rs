@@ -52,6 +52,11 @@ pub enum Statement {
         /// Why, in one line.
         reason: String,
     },
+    /// Have another committee look at a flag.
+    Appeal {
+        /// The flag's record.
+        ruling: RecordId,
+    },
     /// Tell of a trick.
     Disclose {
         /// The claim that uses it, if one does.

@@ -11,6 +11,7 @@
 //!                            POST /api/measurements, with the token: measures, publishes nothing
 //! GET  /api/agent            what the agent does           POST /api/agent, with the token: the switch
 //!                            POST /api/fetches, with the token: brings files here from peers
+//! GET  /api/rulings          GET /api/rulings/{id}         what committees said about flags
 //! GET  /board                GET /board/threads/{id}       the board, and one thread
 //! GET  /api/board            posts                         POST /api/board, with the token
 //! GET  /api/board/{…}        threads, threads/{id}, posts/{id}, search?q=, mentions?peer=,
@@ -41,6 +42,7 @@ mod page;
 pub(crate) mod relay;
 mod reply;
 mod routes;
+mod rulings;
 mod view;
 
 pub(crate) use board::escaped;
@@ -49,6 +51,7 @@ pub use guard::{TOKEN_CHARS_MIN, Token, TokenError};
 pub use live::LIVE_CLIENTS_MAX;
 pub use members::{MemberRow, Said, Statement};
 pub use routes::Claims;
+pub use rulings::{HearingRow, RulingRow, SeatRow};
 pub use view::{
     ClaimAccepted, ClaimRequest, FetchRequest, Fetched, MeasureRequest, MeasuringLock, PeerRow,
     PostRequest, Status, SubmitError, View,
@@ -114,6 +117,8 @@ fn routes(shared: &Arc<Shared>) -> Router {
         .route("/api/members", get(routes::members))
         .route("/api/classes", get(routes::classes))
         .route("/api/statements", say)
+        .route("/api/rulings", get(rulings::list))
+        .route("/api/rulings/{id}", get(rulings::one))
         .route("/api/measurements", measure)
         .route("/api/fetches", fetch)
         .merge(board::routes(speak))

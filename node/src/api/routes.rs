@@ -79,7 +79,7 @@ pub(super) async fn not_found(State(shared): App, uri: Uri) -> Response {
             StatusCode::NOT_FOUND,
             "no such address; there are /api/status, /api/peers, /api/genesis, /api/claims, \
              /api/claims.csv, /api/claims/ID, /api/cost, /api/explain/ID, /api/members, /api/classes, \
-             /api/board, /api/ledger and /api/ledger/export",
+             /api/board, /api/rulings, /api/ledger and /api/ledger/export",
         );
     }
     let page = page::not_found(&snapshot(&shared), "There is nothing at this address.");

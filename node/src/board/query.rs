@@ -112,6 +112,7 @@ fn flag_row(state: &State, item: &Item) -> Option<FlagRow> {
         post: PostRow::new(state, item),
         rule: flag.rule.clone(),
         subject: flag.subject,
+        ruling: state.ruling(item.id).map(|ruling| ruling.word().to_owned()),
         evidence: flag.evidence,
     })
 }
@@ -146,6 +147,19 @@ impl Board {
     #[must_use]
     pub fn thread_of(&self, id: RecordId) -> RecordId {
         self.read().root(id)
+    }
+
+    /// One post by its record.
+    #[must_use]
+    pub fn item(&self, id: RecordId) -> Option<Arc<Item>> {
+        self.read().items.get(&id).cloned()
+    }
+
+    /// The posts that ask to go on elsewhere, by record.
+    #[must_use]
+    pub fn soliciting(&self) -> Vec<Arc<Item>> {
+        let index = self.read();
+        index.items.values().filter(|item| item.solicits.is_some()).cloned().collect()
     }
 
     /// The posts that fit, newest first.

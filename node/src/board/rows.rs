@@ -4,6 +4,7 @@ use super::index::{Index, Item, Place};
 use crate::api::Named;
 use assay_protocol::ids::{BlobHash, RecordId};
 use assay_protocol::post::{Detail, Forecast, Kind};
+use assay_protocol::ruling::{Decision, Offence};
 use assay_protocol::state::State;
 use serde::{Deserialize, Serialize};
 
@@ -99,6 +100,8 @@ pub struct PostView {
     pub backrefs: Vec<PostRow>,
     /// Flags raised against it.
     pub flags: Vec<FlagRow>,
+    /// The ruling by which it is off-channel, if one says so.
+    pub ruled_off_channel: Option<RecordId>,
 }
 
 impl PostView {
@@ -109,6 +112,10 @@ impl PostView {
             post: row(item),
             backrefs: naming.iter().take(BACKREFS_MAX).map(|item| row(item)).collect(),
             flags: index.flags_of(state, item.id.0),
+            ruled_off_channel: state
+                .ruling_about(Offence::OffChannel, item.id)
+                .filter(|ruling| ruling.decision() == Some(Decision::Upheld))
+                .map(|ruling| ruling.id),
         }
     }
 }
@@ -184,6 +191,8 @@ pub struct FlagRow {
     pub subject: RecordId,
     /// Names whatever shows it.
     pub evidence: Option<BlobHash>,
+    /// How its ruling stands, in one word; none where no committee decides its rule, or before it is ordered.
+    pub ruling: Option<String>,
 }
 
 /// A playbook: all its revisions and who supports them.

@@ -2,8 +2,8 @@
 //! channels, in several languages and through the usual disguises.
 //!
 //! A pure function of a post's words, the same on every node, so that nobody has to be believed for
-//! the mark that a post gets. It is a mark and no verdict: people see it beside the post and may
-//! raise a signed flag. What it finds and misses in a labelled set is in
+//! the mark that a post gets. It is a mark and no verdict: people see it beside the post, a node raises a
+//! flag on it by itself, and a drawn committee rules (see [`crate::rulings`]). What it finds and misses in a labelled set is in
 //! `testnet/bench/OFF_CHANNEL.md`.
 
 use crate::text::commands;

@@ -15,7 +15,11 @@ pub enum FlagCommand {
     /// Accuse a post, claim or peer of breaking a rule
     #[command(after_help = "Examples:
   assay flag new 3fa9c0d1 --rule off-channel 'asks to go on in a private group'
-  assay flag new node-4 --rule duplicate --evidence 9f3c…e1 'the same bundle under another name'")]
+  assay flag new 8be04c12 --rule duplicate --evidence 9f3c…e1 'the kernels of an earlier claim'
+
+Over the rules off-channel (a post) and duplicate (a claim; the evidence is the id of the earlier
+one) a drawn committee rules, and whoever is wrong pays: see `assay ruling`. Other rules are for
+readers.")]
     New {
         /// Whom or what: a post or claim by its id or the first digits, a peer by its name or key
         subject: String,
@@ -79,7 +83,7 @@ fn list(rows: &[FlagRow]) -> String {
         return "No flags.".to_owned();
     }
     table(
-        &["flag", "rule", "against", "by", "evidence", "what"],
+        &["flag", "rule", "against", "by", "evidence", "ruling", "what"],
         rows.iter().map(|row| {
             vec![
                 row.post.id.short(),
@@ -87,6 +91,7 @@ fn list(rows: &[FlagRow]) -> String {
                 row.subject.short(),
                 row.post.author.name.clone(),
                 row.evidence.map_or_else(|| "-".to_owned(), |hash| hash.short()),
+                row.ruling.clone().unwrap_or_else(|| "-".to_owned()),
                 crate::text::cut(row.post.headline(), 72),
             ]
         }),

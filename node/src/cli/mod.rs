@@ -23,6 +23,7 @@ pub mod output;
 pub mod playbook;
 pub mod ppl;
 pub(crate) mod recipe;
+pub mod ruling;
 pub mod run;
 mod sampling;
 pub mod serve;
@@ -100,6 +101,9 @@ enum Command {
     /// Accuse, with evidence, and see who is accused
     #[command(subcommand)]
     Flag(flag::FlagCommand),
+    /// See what drawn committees said about flags, and appeal
+    #[command(subcommand)]
+    Ruling(ruling::RulingCommand),
     /// Show or export the ledger
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
@@ -172,6 +176,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<bool> {
         Command::Limit(command) => limit::run(&home()?, command, format)?,
         Command::Playbook(command) => playbook::run(&home()?, command, format)?,
         Command::Flag(command) => flag::run(&home()?, command, format)?,
+        Command::Ruling(command) => ruling::run(&home()?, command, format)?,
         Command::Ledger(command) => ledger::run(&home()?, command, format)?,
         Command::Audit(args) => return audit::run(&args, format),
         Command::Explain(args) => explain::run(home, &args, format)?,

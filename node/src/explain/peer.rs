@@ -16,6 +16,7 @@ pub(super) fn explain(state: &State, peer: PeerId) -> Result<Explanation, String
         admission(state, member),
         sum(member),
         latest(member),
+        rulings(state, peer),
         draws(state, peer, member),
         turns(state, peer),
     ];
@@ -124,6 +125,37 @@ fn latest(member: &MemberState) -> Step {
     });
     let events: Vec<_> = member.recent_events().collect();
     Step::new("latest events", lines.collect(), json!(events))
+}
+
+/// The rulings in which the peer was a side or held a seat, with the heights at which they were decided.
+fn rulings(state: &State, peer: PeerId) -> Step {
+    let mut lines = Vec::new();
+    let mut rows = Vec::new();
+    for ruling in state.rulings() {
+        let judged = ruling.hearings.iter().any(|hearing| hearing.seats.contains(&peer));
+        let role = match () {
+            () if ruling.accused == peer => "accused",
+            () if ruling.by == peer => "flagged",
+            () if judged => "judged",
+            () => continue,
+        };
+        let rule = ruling.charge.rule.word();
+        let decided: Vec<u64> = ruling.hearings.iter().filter_map(|one| one.decided_at).collect();
+        let heights: Vec<String> = decided.iter().map(u64::to_string).collect();
+        let at = match heights.as_slice() {
+            [] => String::new(),
+            heights => format!(", decided at height {}", heights.join(" and ")),
+        };
+        lines.push(format!(
+            "{role}: ruling {} on {rule} is {}{at}",
+            ruling.id.short(),
+            ruling.word()
+        ));
+        rows.push(json!({
+            "ruling": ruling.id, "role": role, "rule": rule, "state": ruling.word(), "decided_at": decided,
+        }));
+    }
+    Step::new("rulings", lines, json!(rows))
 }
 
 fn draws(state: &State, peer: PeerId, member: &MemberState) -> Step {

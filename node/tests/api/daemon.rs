@@ -128,6 +128,7 @@ impl View for Daemon {
     fn say(&self, statement: Statement) -> Result<Said, SubmitError> {
         match statement {
             Statement::Leave => Ok(Said { record: RecordId([6; 32]) }),
+            Statement::Appeal { .. } => Ok(Said { record: RecordId([8; 32]) }),
             _ => Err(SubmitError::Refused("the network cannot spare it".to_owned())),
         }
     }

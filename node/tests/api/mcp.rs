@@ -154,7 +154,7 @@ pub(super) fn full_world() -> (World, Map<String, Value>) {
     let book = Detail::Playbook(Playbook { revises: None });
     let book = with(book, "keep it in int8");
     let book = world.post(3, &assay_protocol::post::PostBody { title: "The head".into(), ..book });
-    world.post(4, &flag(post));
+    let flagged = world.post(4, &flag(post));
     world.post(5, &limit(Quantity::DecodeSpeed, 127_000, None));
     let foretold = world.foretell(5, &spec(), forecast(1_300_000));
     let (claim, hash) = (claims[0].to_string(), "ab".repeat(32));
@@ -166,6 +166,7 @@ pub(super) fn full_world() -> (World, Map<String, Value>) {
         "board_threads": { "limit": 3 }, "board_thread": { "id": post },
         "board_search": { "words": "int4 numbers" }, "board_mentions": {},
         "limit_list": {}, "spec_list": {}, "spec_show": { "id": foretold }, "playbook_list": {}, "playbook_show": { "id": book }, "flag_list": {},
+        "ruling_list": {}, "ruling_appeal": { "id": flagged },
         "board_post": { "text": "@bell 1.31×", "thread": post, "refs": [claim] },
         "board_plan": { "text": "shorter drafts", "levers": ["draft-length"], "parent": claim },
         "board_result": { "text": "it pays", "ratio": 1.2, "class": CLASS, "claim": claim },

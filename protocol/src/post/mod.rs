@@ -8,8 +8,8 @@
 //! any blob.
 //!
 //! Consensus does not read bodies. It bounds how many posts a peer may have ordered
-//! ([`crate::state`]); of specs it keeps the forecast and of the parts of a relay the [`Link`], which are
-//! in the header for that reason.
+//! ([`crate::state`]); of specs it keeps the forecast, of flags the [`Charge`] and of the parts of a relay the
+//! [`Link`], which are in the header for that reason.
 
 mod body;
 mod bound;
@@ -27,6 +27,7 @@ pub use link::Link;
 use crate::error::Reject;
 use crate::ids::BlobHash;
 use crate::record::is_class_name;
+use crate::ruling::Charge;
 use crate::wire::{bytes32, field};
 use assay_proto::{limits, v1};
 use prost::Message;
@@ -137,6 +138,8 @@ pub struct Post {
     pub forecast: Option<Forecast>,
     /// Its place in a relay, as the body says it.
     pub link: Option<Link>,
+    /// What it accuses somebody of; flags alone have one, and all do under a rule that a committee decides.
+    pub charge: Option<Charge>,
     /// What it bounds; limits alone have one, and all of them do.
     pub bound: Option<Bound>,
 }
@@ -153,6 +156,7 @@ impl Post {
             epoch,
             forecast,
             link: Link::of(body),
+            charge: charge_of(body),
             bound: body.detail.as_ref().and_then(Detail::bound).cloned(),
         }
     }
@@ -168,6 +172,7 @@ impl Post {
                 hardware_class: forecast.hardware_class.clone(),
             }),
             link: self.link.map(Link::to_proto),
+            charge: self.charge.map(Charge::to_proto),
             bound: self.bound.as_ref().map(Bound::to_proto),
         }
     }
@@ -185,6 +190,11 @@ impl Post {
             (_, None) => None,
             (_, Some(_)) => return Err(field("forecast", "for specs only".to_owned())),
         };
+        let charge = match (kind, post.charge) {
+            (_, None) => None,
+            (Kind::Flag, Some(charge)) => Some(Charge::from_proto(&charge)?),
+            (_, Some(_)) => return Err(field("charge", "for flags only".to_owned())),
+        };
         let bound = match (kind, post.bound) {
             (Kind::Limit, Some(bound)) => Some(Bound::from_proto(bound)?),
             (Kind::Limit, None) => return Err(field("bound", "missing in a limit".to_owned())),
@@ -198,6 +208,7 @@ impl Post {
             epoch: post.epoch,
             forecast,
             link: post.link.map(|link| Link::from_proto(kind, link)).transpose()?,
+            charge,
             bound,
         })
     }
@@ -220,10 +231,21 @@ impl Post {
         if self.link != Link::of(&body) {
             return Err(field("link", "is not what the body says".to_owned()));
         }
+        if charge_of(&body) != self.charge {
+            return Err(field("charge", "is not what the body accuses of".to_owned()));
+        }
         if body.detail.as_ref().and_then(Detail::bound) != self.bound.as_ref() {
             return Err(field("bound", "is not the one that the body names".to_owned()));
         }
         Ok(body)
+    }
+}
+
+/// The charge that a body makes, if it is a flag under a rule that a committee decides.
+fn charge_of(body: &PostBody) -> Option<Charge> {
+    match &body.detail {
+        Some(Detail::Flag(flag)) => Charge::of(flag),
+        _ => None,
     }
 }
 

@@ -1,12 +1,13 @@
 //! Records from strangers, and what a record means in another place.
 
-use super::world::honest;
+use super::world::{honest, vote};
 use crate::error::Reject;
 use crate::fixtures::{self, key};
-use crate::ids::{ClaimId, PeerId, RoundId};
+use crate::ids::{ClaimId, PeerId, RecordId, RoundId};
 use crate::membership::Return;
 use crate::peer::Heard;
 use crate::record::{Body, Challenge, Claim, Opening, Record, Reveal, Seal, reveal_seal};
+use crate::ruling::{Appeal, Ballot, Judgement};
 use crate::state::State;
 use crate::wire;
 use prost::Message;
@@ -93,6 +94,12 @@ fn records_read_back_what_was_signed() {
         Body::Opening(Opening { claim: ClaimId([2; 32]), salt: [5; 32], ratio_ppm: 7, null: true }),
         Body::Challenge(Challenge { claim: ClaimId([2; 32]), reason: "slower".to_owned() }),
         Body::Return(Return { silent_since: 9 }),
+        Body::Ballot(Ballot {
+            charge: RecordId([6; 32]),
+            hearing: 2,
+            vote: vote(Judgement::Unable),
+        }),
+        Body::Appeal(Appeal { charge: RecordId([6; 32]) }),
     ];
     for body in bodies {
         let record: Record = wire::sign(network, &key(1), body);

@@ -13,6 +13,7 @@ mod limits;
 mod membership;
 mod posts;
 mod relay;
+mod rulings;
 mod silence;
 mod steering;
 mod trap;

@@ -20,7 +20,7 @@ use crate::wire;
 use assay_proto::{limits, v1};
 use prost::Message;
 
-fn said(text: &str) -> PostBody {
+pub(super) fn said(text: &str) -> PostBody {
     PostBody {
         channel: "general".to_owned(),
         thread: None,
@@ -31,7 +31,7 @@ fn said(text: &str) -> PostBody {
     }
 }
 
-fn with(detail: Detail) -> PostBody {
+pub(super) fn with(detail: Detail) -> PostBody {
     PostBody { detail: Some(detail), ..said("") }
 }
 
@@ -47,12 +47,12 @@ fn spec() -> Spec {
 }
 
 impl World {
-    fn post(&self, author: u8, body: &PostBody, forecast: Option<Forecast>) -> Record {
+    pub(super) fn post(&self, author: u8, body: &PostBody, forecast: Option<Forecast>) -> Record {
         let epoch = self.state().epoch_of(self.state().height() + 1);
         wire::sign_post(self.state().network(), &key(author), body, epoch, forecast)
     }
 
-    fn publish(&mut self, author: u8, body: &PostBody) -> RecordId {
+    pub(super) fn publish(&mut self, author: u8, body: &PostBody) -> RecordId {
         let record = self.post(author, body, None);
         let id = record.id;
         self.input(author.into(), Input::Own(Box::new(record)));

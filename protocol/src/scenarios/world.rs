@@ -6,14 +6,15 @@ use crate::certificate::{Slot, VoteKind, vote_bytes};
 use crate::error::Reject;
 use crate::fixtures::{self, key};
 use crate::genesis::Genesis;
-use crate::ids::{ClaimId, NetworkId, RecordId};
+use crate::ids::{BlobHash, ClaimId, NetworkId, RecordId};
 use crate::measurement::Measurement;
 use crate::membership::Join;
-use crate::peer::{Effect, Input, Peer, Secret};
+use crate::peer::{Case, Effect, Input, Peer, Secret};
 use crate::plan::Plan;
 use crate::pool::applies;
 use crate::randomness::{evaluate, vrf_keypair, vrf_public};
 use crate::record::{Body, Claim, Opening, Recipe, opening_seal};
+use crate::ruling::{Ballot, Judgement, Vote};
 use crate::state::State;
 use crate::verdict::Outcome;
 use crate::wire;
@@ -23,6 +24,13 @@ use std::collections::BTreeSet;
 
 /// How a simulated machine answers a plan; `None` fails to measure.
 pub(super) type Measure = dyn Fn(u8, &Plan) -> Option<Measurement>;
+/// How a simulated machine answers a charge.
+pub(super) type Judge = dyn Fn(u8, &Case) -> Vote;
+
+/// A finding whose reason is of no matter.
+pub(super) fn vote(finding: Judgement) -> Vote {
+    Vote { finding, digest: BlobHash([7; 32]) }
+}
 
 pub(super) struct World {
     pub(super) peers: Vec<Peer>,
@@ -30,6 +38,8 @@ pub(super) struct World {
     pub(super) items: Vec<v1::LedgerItem>,
     pub(super) now_ms: u64,
     pub(super) measure: Box<Measure>,
+    /// What each machine finds about a charge.
+    pub(super) judge: Box<Judge>,
     /// Peers that say nothing any more.
     muted: BTreeSet<u8>,
     /// Peers that do not propose when it is their turn.
@@ -56,6 +66,7 @@ impl World {
             items: Vec::new(),
             now_ms: 2_000,
             measure,
+            judge: Box::new(|_, _| vote(Judgement::Upheld)),
             muted: BTreeSet::new(),
             absent: BTreeSet::new(),
         }
@@ -168,6 +179,11 @@ impl World {
                         None => Input::MeasureFailed(round),
                     };
                     self.input(index, outcome);
+                }
+                Effect::Judge(case) => {
+                    let vote = (self.judge)(number, &case);
+                    let Case { ruling: charge, hearing, .. } = *case;
+                    self.input(index, Input::Judged(Ballot { charge, hearing, vote }));
                 }
                 Effect::Keep(_)
                 | Effect::KeepPost(_)

@@ -65,6 +65,7 @@ impl State {
             self.draw_audit(id, height);
         }
         self.fill_places(height, time_ms);
+        self.advance_rulings(height, time_ms);
     }
 
     /// The claims that the block at `height` made entries.

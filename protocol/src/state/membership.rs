@@ -369,6 +369,7 @@ impl State {
         }
         self.set_membership(culprit, Membership::Ended);
         self.vacate_seats(culprit, Vacate::All);
+        self.withdraw_ballots(culprit);
         let occasion = Occasion { height, claim: None, round: None };
         self.book(culprit, Rule::Ended, occasion);
         Ok(())

@@ -15,6 +15,7 @@ mod ranking;
 mod records;
 mod relay;
 mod round;
+mod rulings;
 mod silence;
 mod standing;
 mod trap;
@@ -35,6 +36,7 @@ pub use probation::{SHADOWS_MAX, Shadow};
 pub use ranking::FRONTIER_ROUNDS_MAX;
 pub use relay::{LinkState, Relay, UNCITED_LINKS_PER_AUTHOR_MAX};
 pub use round::{Finding, Phase, Purpose, Round};
+pub use rulings::{APPEAL_BLOCKS, CHARGES_PER_EPOCH_MAX, RULINGS_OPEN_MAX};
 pub use silence::Turns;
 
 use crate::draw::Candidate;
@@ -69,6 +71,8 @@ pub struct State {
     pub(crate) disclosures: BTreeMap<RecordId, Arc<Disclosed>>,
     /// What is kept of posts.
     pub(crate) posts: posts::Posts,
+    /// Charges and what was decided about them.
+    pub(crate) rulings: rulings::Rulings,
     /// Bounds that entries may go beyond. The history covers them.
     pub(crate) limits: Arc<BTreeMap<RecordId, Arc<LimitState>>>,
     pub(crate) claims: BTreeMap<ClaimId, Arc<ClaimState>>,
@@ -107,6 +111,7 @@ impl State {
             vouches: BTreeMap::new(),
             disclosures: BTreeMap::new(),
             posts: posts::Posts::default(),
+            rulings: rulings::Rulings::default(),
             limits: Arc::default(),
             claims: BTreeMap::new(),
             recipes: BTreeMap::from([(genesis.challenge.base.id(), genesis.base_claim())]),
@@ -235,7 +240,7 @@ impl State {
     /// awaited or a deadline has passed.
     #[must_use]
     pub fn wants_block(&self, now_ms: u64) -> bool {
-        self.open_rounds().any(|(_, round)| match round.phase {
+        let rounds = self.open_rounds().any(|(_, round)| match round.phase {
             Phase::Docketed => round.called_at.is_some() && round.beacon.is_none(),
             Phase::Sealing { reserves_at_ms, until_ms } => {
                 let calls = round.reserves_called == 0 && !round.committee.reserves.is_empty();
@@ -243,7 +248,8 @@ impl State {
             }
             Phase::Revealing { until_ms } => now_ms >= until_ms,
             Phase::Settled => false,
-        })
+        });
+        rounds || self.rulings_want_block(now_ms)
     }
 
     /// Hash of the validator set of the next height.
@@ -276,6 +282,7 @@ impl State {
                 &pending,
                 &self.classes.digest(),
                 &self.posts.digest(),
+                &self.rulings.digest(),
                 &shares,
                 &self.turns.digest(),
                 &self.history,

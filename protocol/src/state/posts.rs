@@ -149,6 +149,18 @@ impl State {
         self.genesis.membership.epoch_blocks.saturating_add(POSTS_PER_EPOCH_EXTRA)
     }
 
+    /// Who said a post of the last two epochs in which its author said anything; older ones are not known
+    /// by name any more.
+    ///
+    /// # Errors
+    ///
+    /// [`Reject::UnknownPost`].
+    pub fn poster(&self, id: RecordId) -> Result<PeerId, Reject> {
+        let mut recent = self.posts.recent.iter();
+        let found = recent.find(|(_, recent)| recent.said.contains_key(&id));
+        found.map(|(peer, _)| *peer).ok_or(Reject::UnknownPost(id))
+    }
+
     pub(super) fn apply_post(
         &mut self,
         record: &Record,
@@ -171,6 +183,10 @@ impl State {
         if self.posts.block.height != height {
             self.posts.block = InBlock { height, ..InBlock::default() };
         }
+        let charged = match &post.charge {
+            Some(charge) => Some((charge, self.check_charge(record.author, charge, height)?)),
+            None => None,
+        };
         let block = &mut self.posts.block;
         let by_peer = block.by_peer.entry(record.author).or_default();
         if block.all >= POSTS_PER_BLOCK_MAX || *by_peer >= POSTS_PER_PEER_PER_BLOCK_MAX {
@@ -192,6 +208,9 @@ impl State {
             self.note_spec(record, forecast, height);
         }
         self.note_link(record, post, height);
+        if let Some((charge, accused)) = charged {
+            self.open_ruling(record.id, record.author, charge, accused);
+        }
         if let Some(bound) = &post.bound {
             self.note_limit(record, bound, height);
         }

@@ -34,6 +34,8 @@ impl State {
             Body::Return(back) => self.apply_return(author, *back),
             Body::Disclosure(told) => self.apply_disclosure(record, told, height),
             Body::Post(post) => self.apply_post(record, post, height),
+            Body::Ballot(ballot) => self.apply_ballot(author, ballot),
+            Body::Appeal(appeal) => self.apply_appeal(author, *appeal, height),
         }
     }
 

@@ -13,6 +13,7 @@ from .model import ClaimState, Phase, Purpose, Round
 from .numbers import M64
 from .posts import credit_cited
 from .ranking import promote, set_ratio, would_lead
+from .rulings import advance_rulings
 from .state import State
 from .verdict import Middle, Verdict, broken_gate, decide, dissenters
 
@@ -30,7 +31,7 @@ def is_due(state: State, time_ms: int) -> bool:
         calls = round.reserves_called == 0 and bool(round.committee.reserves)
         if round.phase.name == "sealing" and calls and time_ms >= round.phase.reserves_at_ms:
             return True
-    return False
+    return state.rulings.is_due(time_ms)
 
 
 def advance(state: State, height: int, time_ms: int) -> None:
@@ -48,6 +49,7 @@ def advance(state: State, height: int, time_ms: int) -> None:
         if state.claims[id].settled_at == height:
             doubt.draw_audit(state, id, height)
     fill_places(state, height, time_ms)
+    advance_rulings(state, height, time_ms)
 
 
 def _move(state: State, claim: ClaimState, round: Round, height: int, time_ms: int) -> None:

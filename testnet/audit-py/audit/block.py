@@ -22,6 +22,8 @@ from .membership import (
 )
 from .posts import apply_post
 from .records import (
+    Appeal,
+    Ballot,
     Challenge,
     Claim,
     Disclosure,
@@ -38,6 +40,7 @@ from .records import (
     open_signed,
     vote_bytes,
 )
+from .rulings import apply_appeal, apply_ballot
 from .state import State
 
 BLOCK_RECORDS_MAX = 256
@@ -227,3 +230,7 @@ def apply_record(state: State, record: Record, height: int) -> None:
             apply_disclosure(state, record, body, height)
         case Post():
             apply_post(state, record, body, height)
+        case Ballot():
+            apply_ballot(state, author, body)
+        case Appeal():
+            apply_appeal(state, author, body, height)

@@ -58,12 +58,15 @@ SCHEMA: dict[str, dict[int, Field]] = {
         "Record": "1:claim Claim, 2:seal Seal, 3:reveal Reveal, 4:opening Opening,"
         "5:challenge Challenge, 20:vouch Vouch, 21:join Join, 22:leave Leave,"
         "23:equivocation Equivocation, 24:double_vote DoubleVote, 25:disclosure Disclosure,"
-        "26:return Return, 40:post Post",
+        "26:return Return, 27:ruling_ballot RulingBallot, 28:appeal Appeal, 40:post Post",
         "Recipe": "1:checkpoint bytes, 2:bundle bytes, 3:drafter bytes, 4:draft_len uint32",
         "Claim": "1:recipe Recipe, 2:parent bytes, 3:result_seal bytes, 4:summary string,"
         "5:hardware_class string, 6:cites repeated bytes",
         "Post": "1:kind uint32, 2:body bytes, 3:body_bytes uint32, 4:epoch uint64,"
-        "5:forecast Forecast, 7:link Link, 9:bound Bound",
+        "5:forecast Forecast, 7:link Link, 8:charge Charge, 9:bound Bound",
+        "Charge": "1:rule uint32, 2:subject bytes, 3:evidence bytes",
+        "RulingBallot": "1:charge bytes, 2:hearing uint32, 3:finding uint32, 4:digest bytes",
+        "Appeal": "1:charge bytes",
         "Forecast": "1:ratio_ppm uint64, 2:hardware_class string",
         "Link": "1:manifest bytes, 2:previous bytes",
         "Bound": "1:hardware_class string, 2:checkpoint bytes, 3:ratio_to_base_ppm uint64,"

@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-from .hashing import Draw, round_bytes
-from .model import Candidate, ClaimState, Committee, Phase, Round, Shadow
+from .hashing import round_bytes
+from .model import Candidate, ClaimState, Phase, Round, Shadow
+from .seats import draw_committee
 from .spelling import Map
 from .state import State
 
 SHADOWS_MAX = 2
-
-
-def draw_committee(
-    beacon: bytes, round: bytes, candidates: list[Candidate], seats: int, reserves: int
-) -> Committee:
-    """Draws seats and reserves: by weight, one peer per operator, tier by tier."""
-    draw = Draw("assay committee draw v2", beacon, round)
-    left, drawn = list(candidates), list[bytes]()
-    while len(drawn) < seats + reserves and left:
-        tier = min(candidate.tier for candidate in left)
-        eligible = [candidate for candidate in left if candidate.tier == tier]
-        ticket = draw.below(sum(candidate.weight for candidate in eligible))
-        for chosen in eligible:
-            if ticket < chosen.weight:
-                break
-            ticket -= chosen.weight
-        drawn.append(chosen.peer)
-        left = [candidate for candidate in left if candidate.operator != chosen.operator]
-    return Committee(drawn[:seats], drawn[seats:])
 
 
 def _candidates(state: State, claim: ClaimState, excluded: list[bytes]) -> list[Candidate]:

@@ -126,6 +126,7 @@ def end_key(state: State, proof: Proof, height: int) -> None:
         return
     member.status = "ended"
     _vacate(state, proof.culprit, even_revealed=True)
+    state.rulings.withdraw(proof.culprit)
     state.book(proof.culprit, "ended", (height, None, None))
 
 

@@ -9,6 +9,7 @@ from .hashing import le64, tagged
 from .measurement import require
 from .records import POST_DIAGNOSIS
 from .relay import Link, credit_relay, keep_relay, note_link
+from .rulings import check_charge, open_ruling
 
 if TYPE_CHECKING:
     from .model import ClaimState
@@ -77,6 +78,8 @@ def apply_post(state: State, record: Record, post: Post, height: int) -> None:
     full = sum(posts.in_block.values()) >= PER_BLOCK_MAX
     own = posts.in_block.get(author, 0)
     require(not full and own < PER_PEER_PER_BLOCK_MAX, "the block has all the posts it may have")
+    charge = post.charge
+    accused = None if charge is None else check_charge(state, author, charge, height)
     posts.in_block[author] = own + 1
     recent = posts.recent.setdefault(author, Recent())
     if recent.epoch != epoch:
@@ -96,6 +99,8 @@ def apply_post(state: State, record: Record, post: Post, height: int) -> None:
         posts.specs[record.id] = Spec(author, height, *post.forecast)
         state.history = tagged("assay history v1", state.history, b"spec", record.id, le64(height))
     note_link(state, record, post, height)
+    if charge is not None and accused is not None:
+        open_ruling(state, record.id, author, charge, accused)
     if post.is_limit:
         state.history = tagged("assay history v1", state.history, b"limit", record.id, le64(height))
 

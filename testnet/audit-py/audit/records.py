@@ -20,6 +20,9 @@ POST_SPEC = 4
 POST_CHECKPOINT = 5
 POST_ATTEMPT = 6
 POST_DIAGNOSIS = 7
+POST_FLAG = 10
+OFFENCES = ("off-channel", "duplicate")
+FINDINGS = ("upheld", "dismissed", "unable")
 POST_LIMIT = 12
 POST_BODY_BYTES_MAX = 12 * 1024
 _CLASS_CHARACTERS = set(string.ascii_letters + string.digits + "-")
@@ -123,6 +126,15 @@ class Disclosure:
 
 
 @dataclass(frozen=True)
+class Charge:
+    """Who is accused of what, in the order in which it is spelt."""
+
+    rule: str
+    subject: bytes
+    evidence: bytes | None
+
+
+@dataclass(frozen=True)
 class Post:
     """Something said on the board.
 
@@ -134,6 +146,24 @@ class Post:
     forecast: tuple[int, str] | None
     link: tuple[bytes, bytes | None] | None
     is_limit: bool
+    charge: Charge | None = None
+
+
+@dataclass(frozen=True)
+class Ballot:
+    """What a drawn seat found about a charge."""
+
+    charge: bytes
+    hearing: int
+    finding: str
+    digest: bytes
+
+
+@dataclass(frozen=True)
+class Appeal:
+    """The losing side's wish that others look."""
+
+    charge: bytes
 
 
 Body = (
@@ -149,6 +179,8 @@ Body = (
     | Proof
     | Disclosure
     | Post
+    | Ballot
+    | Appeal
 )
 
 
@@ -223,6 +255,8 @@ def _post(post: Message) -> Post:
     bytes32(post, "body")
     said, bound = post.message("forecast"), post.message("bound")
     require((said is not None) == (kind == POST_SPEC), "a forecast is for specs, which need one")
+    accuses = post.message("charge")
+    require(accuses is None or kind == POST_FLAG, "a charge is for flags")
     require((bound is not None) == (kind == POST_LIMIT), "a bound is for limits, which need one")
     if bound is not None:
         _bound(bound)
@@ -233,7 +267,8 @@ def _post(post: Message) -> Post:
         forecast = (ratio, _class(said))
     found = post.message("link")
     link = _link(kind, found) if found else None
-    return Post(kind, post.number("epoch"), forecast, link, bound is not None)
+    charge = _charge(accuses) if accuses else None
+    return Post(kind, post.number("epoch"), forecast, link, bound is not None, charge)
 
 
 def _link(kind: int, link: Message) -> tuple[bytes, bytes | None]:
@@ -252,6 +287,21 @@ def _bound(bound: Message) -> None:
     _class(bound)
     _optional32(bound, "checkpoint")
     require(figures.count(0) == 1, "a bound of one figure")
+
+
+def _charge(charge: Message) -> Charge:
+    rule = charge.number("rule")
+    require(1 <= rule <= len(OFFENCES), f"a charge of the rule {rule}")
+    evidence = _optional32(charge, "evidence")
+    return Charge(OFFENCES[rule - 1], bytes32(charge, "subject"), evidence)
+
+
+def _ballot(ballot: Message) -> Ballot:
+    hearing, finding = ballot.number("hearing"), ballot.number("finding")
+    require(1 <= hearing <= 2, f"hearing {hearing}")
+    require(1 <= finding <= len(FINDINGS), f"finding {finding}")
+    word = FINDINGS[finding - 1]
+    return Ballot(bytes32(ballot, "charge"), hearing, word, bytes32(ballot, "digest"))
 
 
 def _reveal(reveal: Message) -> Reveal:
@@ -376,6 +426,10 @@ def _body(network: bytes, record: Message) -> Body:
             return _disclosure(part)
         case "post":
             return _post(part)
+        case "ruling_ballot":
+            return _ballot(part)
+        case "appeal":
+            return Appeal(bytes32(part, "charge"))
         case _:
             raise Reject(f"a record of the kind {kind}")
 

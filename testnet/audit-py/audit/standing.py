@@ -17,6 +17,12 @@ RULES: dict[str, int | None] = {
     "ended": None,
     "cited_spec": 1,
     "relayed": 1,
+    "judged": 1,
+    "misjudged": -2,
+    "ruled_against": -3,
+    "false_flag": -2,
+    "vain_appeal": -2,
+    "ruling_reversed": 0,
 }
 """What an event is worth, in the order in which the rules are spelt; `None` takes everything."""
 MISBEHAVIOUR = {"null_trap", "vouchee_caught", "vouchee_ended", "ended"}
@@ -73,7 +79,7 @@ class Account:
         gain_max: int,
     ) -> None:
         """Books one event; the occasion is height, claim and round."""
-        height, claim, number = occasion
+        height = occasion[0]
         if height // epoch_blocks != self.epoch:
             self.epoch, self.gained = height // epoch_blocks, 0
         worth, standing = RULES[rule], self.standing()
@@ -93,6 +99,14 @@ class Account:
             if rule == "null_trap":
                 self.suspended_until = self.frozen_until
         self.ended = self.ended or rule == "ended"
+        self._note(rule, delta, occasion)
+
+    def give_back(self, points: int, occasion: tuple[int, bytes | None, int | None]) -> None:
+        """Gives back what a ruling took that was reversed."""
+        self._note("ruling_reversed", 0 if self.ended else points, occasion)
+
+    def _note(self, rule: str, delta: int, occasion: tuple[int, bytes | None, int | None]) -> None:
+        height, claim, number = occasion
         tally = self.tallies.setdefault(rule, Tally())
         tally.count += 1
         tally.points += delta

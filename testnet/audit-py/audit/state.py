@@ -19,6 +19,7 @@ from .model import (
     Turns,
 )
 from .posts import Posts
+from .rulings import Rulings
 from .spelling import Map, spell
 from .standing import ANSWERS, Account
 
@@ -45,6 +46,7 @@ class State:
         self.vouches: Map[bytes, PendingVouch] = Map()
         self.disclosures: dict[bytes, Disclosed] = {}
         self.posts = Posts()
+        self.rulings = Rulings()
         self.claims: dict[bytes, ClaimState] = {}
         self.recipes: dict[bytes, bytes] = {base: self.base_claim}
         self.docket: list[bytes] = []
@@ -188,6 +190,7 @@ class State:
             b"".join(self.pending),
             tagged("assay classes v1", spell(self.classes)),
             self.posts.digest(),
+            self.rulings.digest(),
             spell(self.shares),
             tagged("assay turns v1", spell(self.turns)),
             self.history,

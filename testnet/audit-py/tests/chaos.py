@@ -98,6 +98,35 @@ class Chaos:
             return {"kind": 5, "link": {"manifest": manifest}}
         return {"kind": kind, "link": {"manifest": manifest, "previous": self.draw.choice(links)}}
 
+    def _flag(self) -> Said:
+        state = self.world.state
+        posts = [id for recent in state.posts.recent.values() for id in recent.said]
+        duplicate = self.draw.random() < 0.3
+        subject = self._claimed() if duplicate or not posts else self.draw.choice(posts)
+        charge = {"rule": 2 if duplicate else 1, "subject": subject}
+        if duplicate:
+            charge["evidence"] = self._claimed()
+        said = {"kind": 10, "body": self.draw.randbytes(32), "body_bytes": 5, "charge": charge}
+        return self._anybody(), "post", {**said, "epoch": state.epoch_of(state.height + 1)}
+
+    def _ballot(self) -> Said:
+        open_now = self.world.state.rulings.open_hearings()
+        found = {"finding": self.draw.randrange(1, 4), "digest": self.draw.randbytes(32)}
+        if not open_now:
+            return self._anybody(), "ruling_ballot", {"charge": bytes(32), "hearing": 1, **found}
+        ruling, number, hearing = self.draw.choice(open_now)
+        seats = [self.world.find(seat) for seat in hearing.seats] or [self._anybody()]
+        ballot = {"charge": ruling.id, "hearing": number, **found}
+        return self.draw.choice(seats), "ruling_ballot", ballot
+
+    def _appeal(self) -> Said:
+        rulings = list(self.world.state.rulings.all.values())
+        if not rulings:
+            return self._anybody(), "appeal", {"charge": bytes(32)}
+        ruling = self.draw.choice(rulings)
+        side = ruling.accused if self.draw.random() < 0.5 else ruling.by
+        return self.world.find(side), "appeal", {"charge": ruling.id}
+
     def _seal(self) -> Said:
         seal = {"claim": self._claimed(), "round": self.draw.randrange(1, 4)}
         return self._anybody(), "seal", {**seal, "commitment": self.draw.randbytes(32)}
@@ -144,6 +173,10 @@ class Chaos:
             self._disclose,
             self._post,
             self._seal,
+            self._flag,
+            self._ballot,
+            self._ballot,
+            self._appeal,
         ]
         for _ in range(steps):
             if self.draw.random() < 0.25:

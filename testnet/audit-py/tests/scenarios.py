@@ -9,6 +9,7 @@ from audit.codec import Message
 from audit.model import ClaimState
 from audit.records import open_signed, vote_bytes
 
+from .hearings import rulings
 from .world import CLASS, Peer, World
 
 
@@ -487,5 +488,6 @@ SCENARIOS: dict[str, Callable[[], World]] = {
         proofs,
         posts,
         relayed,
+        rulings,
     )
 }

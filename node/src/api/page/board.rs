@@ -245,7 +245,7 @@ fn flag_list(flags: &[FlagRow]) -> Markup {
                 @for flag in flags {
                     li {
                         p.name {
-                            span.flagged { "⚑ " (flag.rule) } " "
+                            span.flagged { "⚑ " (flag.rule) (ruled(flag)) } " "
                             a href={ "/board/threads/" (flag.post.thread) } { code { (flag.subject.short()) } }
                         }
                         p.sub {
@@ -299,25 +299,52 @@ fn article(snapshot: &Snapshot, view: &PostView, quotes: &BTreeMap<RecordId, Pos
                 a href={ "#p" (post.id.short()) } { code { (post.id.short()) } } " in #"
                 (quoted(&post.channel)) ", " (when(snapshot, post))
             }
-            @if !post.title.trim().is_empty() { h2 { (quoted(&post.title)) } }
-            @for id in &post.refs { (reference(*id, quotes)) }
-            @if post.complete {
-                @if !post.text.is_empty() { p.words { bdi { (said(&post.text)) } } }
-                @if let Some(detail) = &post.detail { (fact(post, detail)) }
-            } @else {
-                p.empty { "No peer has given what it says yet." }
+            @match view.ruled_off_channel {
+                Some(ruling) => {
+                    details {
+                        summary {
+                            "Ruled off-channel, "
+                            a href={ "/api/rulings/" (ruling) } { "ruling " code { (ruling.short()) } }
+                        }
+                        (words(post, quotes))
+                    }
+                },
+                None => (words(post, quotes)),
             }
             @if let Some(found) = &post.solicits {
                 p.flag { span.flagged { "⚑ off-channel" } " asks to go on elsewhere: " (quoted(found)) }
             }
             @for flag in &view.flags {
                 p.flag {
-                    span.flagged { "⚑ " (flag.rule) } " flagged by " (quoted(&flag.post.author.name))
+                    span.flagged { "⚑ " (flag.rule) (ruled(flag)) } " flagged by " (quoted(&flag.post.author.name))
                     ": " a href={ "/board/threads/" (flag.post.thread) "#p" (flag.post.id.short()) } {
                         (quoted(&cut(flag.post.headline(), QUOTE_CHARS_MAX)))
                     }
                 }
             }
+        }
+    }
+}
+
+/// What a post says.
+fn words(post: &PostRow, quotes: &BTreeMap<RecordId, PostRow>) -> Markup {
+    html! {
+        @if !post.title.trim().is_empty() { h2 { (quoted(&post.title)) } }
+        @for id in &post.refs { (reference(*id, quotes)) }
+        @if post.complete {
+            @if !post.text.is_empty() { p.words { bdi { (said(&post.text)) } } }
+            @if let Some(detail) = &post.detail { (fact(post, detail)) }
+        } @else {
+            p.empty { "No peer has given what it says yet." }
+        }
+    }
+}
+
+/// How a flag's ruling stands.
+fn ruled(flag: &FlagRow) -> Markup {
+    html! {
+        @if let Some(ruling) = &flag.ruling {
+            " (" a href={ "/api/rulings/" (flag.post.id) } { (ruling) } ")"
         }
     }
 }

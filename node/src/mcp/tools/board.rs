@@ -178,6 +178,13 @@ fn known() -> Vec<Definition> {
         ),
         Definition::new(
             Read,
+            "ruling_list",
+            "What drawn committees said about flags: upheld, dismissed, undecided or open, with every \
+             seat's finding, newest first. A flag under the rule off-channel or duplicate opens one.",
+            |caller, Nothing {}| caller.quoted("/api/rulings"),
+        ),
+        Definition::new(
+            Read,
             "flag_list",
             "Accusations, newest first, each with the rule it names and its evidence.",
             |caller, Nothing {}| caller.quoted(&asked("/api/board/flags", [("limit", "50")])),

@@ -2,8 +2,9 @@
 
 use super::post::{Text, publish};
 use super::{Caller, Definition};
+use crate::api::{Said, Statement};
 use crate::cli::board::posted;
-use crate::cli::{flag, limit, playbook, spec};
+use crate::cli::{flag, limit, playbook, ruling, spec};
 use crate::mcp::permissions::Permission::{self, Flag, Post};
 use anyhow::Context;
 use assay_protocol::post::{self, Detail, Endorsement, Playbook};
@@ -76,6 +77,12 @@ struct FlagArguments {
     evidence: Option<String>,
 }
 
+#[derive(Debug, Deserialize, JsonSchema)]
+struct OneRuling {
+    /// The flag's id, or that of what it accuses; the first 6 or more digits are enough.
+    id: String,
+}
+
 pub(super) fn tools() -> Vec<Definition> {
     vec![
         Definition::new(
@@ -133,6 +140,18 @@ pub(super) fn tools() -> Vec<Definition> {
             "Accuse a post, claim or peer of breaking a rule, in this node's name and in public, \
              with evidence.",
             flag_new,
+        ),
+        Definition::new(
+            Flag,
+            "ruling_appeal",
+            "Have another committee look at a ruling that this node lost, once. If it finds the same, \
+             the appeal costs standing as well.",
+            |caller, OneRuling { id }| {
+                let node = caller.node()?;
+                let ruling = ruling::found(&node, &id)?.id;
+                let said: Said = node.post("/api/statements", &Statement::Appeal { ruling })?;
+                Ok(json!({ "published": "appeal", "id": said.record }).to_string())
+            },
         ),
     ]
 }
