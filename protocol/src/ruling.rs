@@ -239,6 +239,8 @@ pub struct Hearing {
     /// Points of standing that the side which lost it lost by it: an appeal that succeeds gives them
     /// back.
     pub lost: u64,
+    /// Points that seats lost for having found the opposite: an appeal that finds it too gives them back.
+    pub seats_lost: BTreeMap<PeerId, u64>,
 }
 
 impl Hearing {
@@ -260,6 +262,7 @@ impl Hearing {
             decision: None,
             decided_at: None,
             lost: 0,
+            seats_lost: BTreeMap::new(),
         }
     }
 
@@ -361,9 +364,16 @@ impl Ruling {
         }
     }
 
-    /// Whether its subject cannot be charged with the same again: it is open or decided.
+    /// Whether it stands in the way of another charge about its subject: while it is open, when it was
+    /// upheld, and when the same was dismissed. A duplicate that was said to repeat one claim may still
+    /// repeat another: otherwise a friend's charge with the wrong claim would protect it for ever.
     #[must_use]
-    pub fn holds_the_subject(&self) -> bool {
-        self.decision() != Some(Decision::Undecided) || self.open_hearing().is_some()
+    pub fn bars(&self, charge: &Charge) -> bool {
+        let same = charge.rule != Offence::Duplicate || charge.evidence == self.charge.evidence;
+        match (self.open_hearing(), self.decision()) {
+            (Some(_), _) | (None, None | Some(Decision::Upheld)) => true,
+            (None, Some(Decision::Dismissed)) => same,
+            (None, Some(Decision::Undecided)) => false,
+        }
     }
 }

@@ -97,6 +97,9 @@ impl Judge {
         loop {
             match self.ledger.board().item(post).filter(|item| item.body.is_some()) {
                 Some(item) => return Ok(item.solicits.clone()),
+                None if self.ledger.board().item(post).is_some_and(|item| item.unreadable) => {
+                    return Err(JudgeError::NoBody(post));
+                }
                 None if Instant::now() >= deadline => return Err(JudgeError::NoBody(post)),
                 None => sleep(POLL).await,
             }

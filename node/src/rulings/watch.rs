@@ -10,7 +10,7 @@ use crate::board::{Item, Place};
 use crate::ledger::now_ms;
 use assay_protocol::ids::{PeerId, RecordId, hash_parts};
 use assay_protocol::post::{Detail, Flag, PostBody};
-use assay_protocol::ruling::Offence;
+use assay_protocol::ruling::{Charge, Offence};
 use assay_protocol::state::State;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -56,14 +56,16 @@ impl Watch {
             let waited = now_ms().saturating_sub(item.time_ms);
             let due = turn_of(&state, item.id, item.author, me)
                 .is_some_and(|turn| waited >= turn.saturating_mul(TURN_MS));
-            if due && may_be_flagged(&state, &item) && self.flagged.insert(item.id) {
-                self.flag(&item);
+            let fresh = !self.flagged.contains(&item.id);
+            if due && fresh && may_be_flagged(&state, &item) && self.flag(&item) {
+                self.flagged.insert(item.id);
             }
         }
     }
 
-    fn flag(&self, item: &Item) {
-        let Some(found) = &item.solicits else { return };
+    /// Flags a post; false where that was refused, for it may not be the next time.
+    fn flag(&self, item: &Item) -> bool {
+        let Some(found) = &item.solicits else { return true };
         let flag =
             Flag { rule: Offence::OffChannel.word().to_owned(), subject: item.id, evidence: None };
         let body = PostBody {
@@ -76,18 +78,26 @@ impl Watch {
         };
         match self.author.post(PostRequest { body, forecast: None }) {
             Ok(said) => {
-                tracing::info!(post = %item.id.short(), flag = %said.record.short(), "flagged a post")
+                let flag = said.record.short();
+                tracing::info!(post = %item.id.short(), %flag, "flagged a post");
+                true
             }
-            Err(error) => tracing::info!(post = %item.id.short(), %error, "did not flag a post"),
+            Err(error) => {
+                tracing::debug!(post = %item.id.short(), %error, "did not flag a post");
+                false
+            }
         }
     }
 }
 
 /// Whether the ledger would open a ruling about a post: it is ordered, known by name, and not charged yet.
 fn may_be_flagged(state: &State, item: &Item) -> bool {
+    let charge = Charge { rule: Offence::OffChannel, subject: item.id, evidence: None };
     matches!(item.place, Place::Ordered { .. })
         && state.poster(item.id).is_ok()
-        && state.ruling_about(Offence::OffChannel, item.id).is_none()
+        && state
+            .ruling_about(Offence::OffChannel, item.id)
+            .is_none_or(|ruling| !ruling.bars(&charge))
 }
 
 /// How many validators come before `me` with a post of `author`; none if it is never this one's turn.

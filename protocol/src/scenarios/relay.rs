@@ -116,6 +116,19 @@ fn nobody_is_credited_twice_nor_for_the_own_operators_claim() {
 }
 
 #[test]
+fn nothing_is_owed_for_the_checkpoint_that_the_parent_ran_anyway() {
+    let mut world = world();
+    let base = world.state().genesis().challenge.base;
+    let checkpoint = world.tell(1, &built(BROKEN));
+    let attempt = world.tell(2, &tried(false, Some(checkpoint)));
+    let diagnosis = world.tell(3, &diagnosed(attempt, Some(base.checkpoint)));
+    let recipe = Recipe { bundle: Some(BlobHash([66; 32])), ..base };
+    let claim = world.ship(0, recipe, vec![diagnosis]);
+    assert_eq!(world.relayed(), [0; 5]);
+    assert!(world.state().relay_of(world.state().claim(claim).unwrap()).is_none());
+}
+
+#[test]
 fn a_relay_of_one_alone_credits_nobody() {
     let mut world = world();
     let [.., diagnosis] = world.relay([0, 0, 0]);

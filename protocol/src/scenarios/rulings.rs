@@ -173,6 +173,52 @@ fn an_appeal_that_succeeds_gives_back_what_was_taken() {
 }
 
 #[test]
+fn whom_an_appeal_bears_out_gets_back_what_it_was_outvoted_for() {
+    let mut genesis = fixtures::genesis_of(9);
+    genesis.committee.quorum = 2;
+    genesis.committee.frontier = Quorum { seats: 4, quorum: 3 };
+    genesis.committee.seats_max = 4;
+    let mut world = World::of(genesis, |_, plan| Some(fixtures::measurement(plan, 1.3)));
+    let id = world.accuse();
+    while world.judges(id, 1).is_empty() {
+        assert!(world.order_block());
+    }
+    let honest = world.judges(id, 1)[0];
+    world.judge = Box::new(move |number, case| {
+        let upheld = case.hearing == 1 && number != honest;
+        vote(if upheld { Judgement::Upheld } else { Judgement::Dismissed })
+    });
+    world.run(8);
+    assert_eq!(world.ruling(id).decision(), Some(Decision::Upheld));
+    assert_eq!(world.points(honest), 8);
+    world.say(1, Body::Appeal(Appeal { charge: id }));
+    world.run(12);
+    assert_eq!(world.ruling(id).word(), "dismissed");
+    assert_eq!(world.points(honest), 10);
+    for other in world.judges(id, 1).into_iter().filter(|judge| *judge != honest) {
+        assert!(world.points(other) < 10, "one for deciding so, and two for having been wrong");
+    }
+    world.replays();
+}
+
+#[test]
+fn a_post_can_be_charged_for_an_epoch_after_its_order_whatever_epoch_it_says() {
+    let mut world = world();
+    let epoch_blocks = world.state().genesis().membership.epoch_blocks;
+    let mut state = world.state().clone();
+    let network = state.network();
+    let old = wire::sign_post(network, &key(1), &said("go elsewhere"), 0, None);
+    // The first epoch's post is ordered in the second, and a post of the third drives it from memory
+    // no sooner than the third is over.
+    state.apply_record(&old, epoch_blocks + 1).unwrap();
+    let next = wire::sign_post(network, &key(1), &said("next"), 2, None);
+    state.apply_record(&next, 2 * epoch_blocks).unwrap();
+    let charge = wire::sign_post(network, &key(2), &flag("off-channel", old.id, None), 2, None);
+    assert_eq!(state.apply_record(&charge, 2 * epoch_blocks + 1), Ok(()));
+    world.order_block();
+}
+
+#[test]
 fn an_appeal_in_vain_costs_once_more_and_has_its_time() {
     let mut world = world();
     world.judge = Box::new(|_, _| vote(Judgement::Dismissed));
@@ -265,6 +311,24 @@ fn a_duplicate_names_an_older_claim_of_somebody_else_that_is_no_ancestor() {
     let nothing = ClaimId([9; 32]);
     let unknown = refusal(&world, 5, &body(copy, Some(nothing)));
     assert_eq!(unknown, Some(Reject::UnknownClaim(nothing)));
+    // A charge with the wrong claim, dismissed, does not protect the copy from one with the right one.
+    let mut judged = world.state().clone();
+    let wrong = world.post(5, &body(copy, Some(child)), None);
+    let ruling = {
+        let height = judged.height() + 1;
+        judged.apply_record(&wrong, height).unwrap();
+        judged.ruling(wrong.id).unwrap().clone()
+    };
+    let decided = |decision| {
+        let mut hearings = ruling.hearings.clone();
+        hearings[0].decision = Some(decision);
+        Ruling { hearings, ..ruling.clone() }
+    };
+    let again = |earlier: ClaimId| Charge { evidence: Some(BlobHash(earlier.0)), ..ruling.charge };
+    assert!(decided(Decision::Dismissed).bars(&again(child)));
+    assert!(!decided(Decision::Dismissed).bars(&again(first)));
+    assert!(decided(Decision::Upheld).bars(&again(first)));
+    assert!(!decided(Decision::Undecided).bars(&again(child)));
     // An author that told of it before the flag pays nothing.
     let mut state = world.state().clone();
     let told = Disclosure { claim: Some(copy), text: "a copy".to_owned(), evidence: None };

@@ -42,7 +42,8 @@ pub struct SpecState {
 /// One peer's posts of the last two epochs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Recent {
-    /// The epoch that each says it was made in.
+    /// The epoch in which each was ordered: it is known by name to the end of the next one, in which it
+    /// could be ordered again and may be charged, whatever epoch it says it is of.
     said: BTreeMap<RecordId, u64>,
     /// The epoch that `ordered` counts in.
     epoch: u64,
@@ -202,7 +203,7 @@ impl State {
             changed.said.retain(|_, said| said.saturating_add(1) >= epoch);
         }
         changed.ordered = changed.ordered.saturating_add(1);
-        changed.said.insert(record.id, post.epoch);
+        changed.said.insert(record.id, epoch);
         self.posts.total = self.posts.total.saturating_add(1);
         if let Some(forecast) = &post.forecast {
             self.note_spec(record, forecast, height);

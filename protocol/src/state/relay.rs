@@ -8,7 +8,7 @@ use super::posts::{due, in_excess};
 use super::{ClaimState, State};
 use crate::ids::{BlobHash, ClaimId, PeerId, RecordId, hash_parts};
 use crate::post::{Kind, Link, Post};
-use crate::record::Record;
+use crate::record::{Recipe, Record};
 use crate::standing::{Occasion, Rule};
 use serde::Serialize;
 use std::sync::Arc;
@@ -76,17 +76,23 @@ impl State {
     }
 
     /// The relay that a claim owes its checkpoint or drafter to: that of the first diagnosis it cites whose
-    /// correction it runs, if all of it was ordered before the claim was docketed.
+    /// correction it runs and neither its parent nor the base did, if all of it was ordered before the
+    /// claim was docketed.
     #[must_use]
     pub fn relay_of(&self, claim: &ClaimState) -> Option<Relay<'_>> {
-        let runs = |manifest: BlobHash| {
-            let drafter = claim.recipe.drafter.map(|drafter| drafter.checkpoint);
-            manifest == claim.recipe.checkpoint || Some(manifest) == drafter
+        let runs = |recipe: &Recipe, manifest: BlobHash| {
+            let drafter = recipe.drafter.map(|drafter| drafter.checkpoint);
+            manifest == recipe.checkpoint || Some(manifest) == drafter
+        };
+        let inherited = [Some(self.genesis.challenge.base), self.recipe(claim.parent)];
+        let is_own = |manifest| {
+            runs(&claim.recipe, manifest)
+                && !inherited.iter().flatten().any(|recipe| runs(recipe, manifest))
         };
         let relays = self.citations(claim.id).iter().filter_map(|id| self.relay_behind(*id));
         let mut fitting = relays.filter(|relay| {
             let before = |link: &LinkState| link.height < claim.docketed_at;
-            runs(relay.diagnosed.link.manifest) && relay.links().into_iter().all(before)
+            is_own(relay.diagnosed.link.manifest) && relay.links().into_iter().all(before)
         });
         fitting.next()
     }

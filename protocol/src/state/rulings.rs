@@ -95,7 +95,7 @@ impl State {
         height: u64,
     ) -> Result<PeerId, Reject> {
         let last = self.ruling_about(charge.rule, charge.subject);
-        if let Some(ruling) = last.filter(|ruling| ruling.holds_the_subject()) {
+        if let Some(ruling) = last.filter(|ruling| ruling.bars(charge)) {
             return Err(Reject::Charged { ruling: ruling.id, word: ruling.word() });
         }
         let accused = match charge.rule {
@@ -166,7 +166,7 @@ impl State {
         accused: PeerId,
     ) {
         let height = self.height.saturating_add(1);
-        let candidates = self.judges(&[by, accused], &[]);
+        let candidates = self.judges(&self.parties(by, accused, charge), &[]);
         let size = self.genesis.committee.first();
         let hearings = vec![Hearing::called(height, None, size, candidates)];
         let charge = *charge;
@@ -180,6 +180,13 @@ impl State {
             *made = (epoch, 0);
         }
         made.1 = made.1.saturating_add(1);
+    }
+
+    /// Whose operators do not judge: flagger and accused, and who made what is said to be repeated.
+    fn parties(&self, by: PeerId, accused: PeerId, charge: &Charge) -> Vec<PeerId> {
+        let earlier = charge.evidence.filter(|_| charge.rule == Offence::Duplicate);
+        let original = earlier.and_then(|earlier| self.claim(ClaimId(earlier.0)));
+        [by, accused].into_iter().chain(original.map(|claim| claim.author)).collect()
     }
 
     /// The members that may be drawn to judge, by rising id: none of the parties' operators, and those of
@@ -240,10 +247,9 @@ impl State {
         if height > decided_at.saturating_add(APPEAL_BLOCKS) {
             return refuse("the time for it is over");
         }
-        if self.rulings.open.len() >= RULINGS_OPEN_MAX {
-            return Err(Reject::RulingsFull(RULINGS_OPEN_MAX));
-        }
-        let candidates = self.judges(&[ruling.by, ruling.accused], &first.seats);
+        // However many rulings are open: each has one appeal at most, and its time runs out.
+        let parties = self.parties(ruling.by, ruling.accused, &ruling.charge);
+        let candidates = self.judges(&parties, &first.seats);
         let size = self.genesis.committee.frontier;
         let hearing = Hearing::called(height, Some(author), size, candidates);
         if let Some(ruling) = Arc::make_mut(&mut self.rulings.all).get_mut(&id) {
@@ -320,7 +326,6 @@ impl State {
         let Some(ruling) = self.ruling(id).cloned() else { return };
         let Some(hearing) = ruling.hearing(number) else { return };
         let decision = hearing.outcome();
-        self.account_for_judges(&ruling, hearing, decision);
         let first = (number == HEARINGS_MAX).then(|| ruling.hearing(1)).flatten();
         let stood = first.and_then(|first| first.decision);
         let lost = match (stood, decision) {
@@ -335,28 +340,42 @@ impl State {
                 self.charge_loser(&ruling, decision)
             }
         };
+        let seats_lost = self.account_for_judges(&ruling, hearing, decision, lost);
         self.change_hearing(id, number, |hearing| {
             hearing.decision = Some(decision);
             hearing.decided_at = Some(height);
             hearing.lost = lost;
+            hearing.seats_lost = seats_lost;
         });
         let Some(digest) = self.ruling(id).map(ruling_digest) else { return };
         self.history = hash_parts("assay history v1", &[&self.history, b"ruling", &digest]);
     }
 
-    /// Credits the seats that decided, and charges those that found the opposite or said nothing. Where
-    /// nothing was decided nobody is: what the charge is about may not have been to be had.
-    fn account_for_judges(&mut self, ruling: &Ruling, hearing: &Hearing, decision: Decision) {
-        let Some(decided) = decision.judgement() else { return };
+    /// Credits the seats that decided, and charges those that found the opposite or said nothing; says how
+    /// many points each of the former lost. Where nothing was decided nobody is: what the charge is about
+    /// may not have been to be had. Where the loser had nothing to lose nobody is credited, so that keys
+    /// with the least standing cannot make points for others.
+    fn account_for_judges(
+        &mut self,
+        ruling: &Ruling,
+        hearing: &Hearing,
+        decision: Decision,
+        lost: u64,
+    ) -> BTreeMap<PeerId, u64> {
+        let mut seats_lost = BTreeMap::new();
+        let Some(decided) = decision.judgement() else { return seats_lost };
         for seat in &hearing.seats {
-            let rule = match hearing.ballots.get(seat).map(|vote| vote.finding) {
-                None => Rule::NoShow,
-                Some(Judgement::Unable) => continue,
-                Some(finding) if finding == decided => Rule::Judged,
-                Some(_) => Rule::Misjudged,
-            };
-            self.book_ruling(*seat, rule, ruling);
+            match hearing.ballots.get(seat).map(|vote| vote.finding) {
+                None => _ = self.book_ruling(*seat, Rule::NoShow, ruling),
+                Some(Judgement::Unable) => {}
+                Some(finding) if finding != decided => {
+                    seats_lost.insert(*seat, self.book_ruling(*seat, Rule::Misjudged, ruling));
+                }
+                Some(_) if lost > 0 => _ = self.book_ruling(*seat, Rule::Judged, ruling),
+                Some(_) => {}
+            }
         }
+        seats_lost
     }
 
     /// Charges the side that lost, and says how many points it lost. A claim's author that had told of it
@@ -376,15 +395,17 @@ impl State {
         }
     }
 
-    /// Gives back what the first hearing took, and charges the seats that decided it otherwise than the
-    /// appeal.
+    /// Gives back what the first hearing took, from its loser and from the seats that found what the appeal
+    /// found, and charges the seats that decided it otherwise.
     fn reverse(&mut self, ruling: &Ruling, stood: Decision) {
         let Some(first) = ruling.hearing(1) else { return };
-        if let Some(member) = ruling.loser(stood).and_then(|side| self.members.get_mut(&side)) {
+        let loser = ruling.loser(stood).map(|side| (side, first.lost));
+        let outvoted = first.seats_lost.iter().map(|(seat, lost)| (*seat, *lost));
+        for (peer, lost) in loser.into_iter().chain(outvoted) {
             let occasion =
                 Occasion { height: self.height, claim: claim_of(&ruling.charge), round: None };
-            let member = Arc::make_mut(member);
-            member.account.give_back(first.lost, occasion);
+            let Some(member) = self.members.get_mut(&peer).map(Arc::make_mut) else { continue };
+            member.account.give_back(lost, occasion);
             member.standing = member.account.standing();
         }
         for seat in &first.seats {

@@ -86,7 +86,7 @@ def apply_post(state: State, record: Record, post: Post, height: int) -> None:
         recent.epoch, recent.ordered = epoch, 0
         recent.said = {id: said for id, said in recent.said.items() if said + 1 >= epoch}
     recent.ordered += 1
-    recent.said[record.id] = post.epoch
+    recent.said[record.id] = epoch
     posts.total += 1
     if post.forecast is not None:
         uncited = sorted(

@@ -10,7 +10,7 @@ from .records import POST_ATTEMPT, POST_CHECKPOINT, POST_DIAGNOSIS
 
 if TYPE_CHECKING:
     from .model import ClaimState
-    from .records import Post, Record
+    from .records import Post, Recipe, Record
     from .state import State
 
 UNCITED_LINKS_PER_AUTHOR_MAX = 32
@@ -65,10 +65,17 @@ def keep_relay(state: State, cited: bytes) -> None:
         state.posts.links[id].is_cited = True
 
 
+def _manifests(recipe: Recipe) -> set[bytes]:
+    """The checkpoint and the drafter of a recipe."""
+    return {recipe.checkpoint} | ({recipe.drafter.checkpoint} if recipe.drafter else set())
+
+
 def relay_of(state: State, claim: ClaimState) -> list[bytes]:
     """The relay of the first cited diagnosis whose correction the claim runs; empty without one."""
-    drafter, links = claim.recipe.drafter, state.posts.links
-    runs = {claim.recipe.checkpoint, drafter.checkpoint if drafter else None}
+    links, base = state.posts.links, state.genesis.challenge.base
+    parent = state.claims.get(claim.parent)
+    runs = _manifests(claim.recipe) - _manifests(base)
+    runs -= _manifests(parent.recipe) if parent else set()
     for cited in state.posts.citations.get(claim.id, []):
         chain = relay_behind(state, cited)
         before = all(links[id].height < claim.docketed_at for id in chain)

@@ -47,6 +47,7 @@ class Hearing:
     decision: str | None = None
     decided_at: int | None = None
     lost: int = 0
+    seats_lost: Map[bytes, int] = field(default_factory=Map)
 
     def is_over(self, time_ms: int) -> bool:
         """Whether nothing said later can change what it decides."""
@@ -90,9 +91,12 @@ class Ruling:
         """Who loses by a decision."""
         return {"upheld": self.accused, "dismissed": self.by}.get(decision)
 
-    def holds_the_subject(self) -> bool:
-        """Whether its subject cannot be charged with the same again."""
-        return self.decision() != "undecided" or self.open_hearing() is not None
+    def bars(self, charge: Charge) -> bool:
+        """Whether it stands in the way of another charge about its subject."""
+        same = charge.rule != "duplicate" or charge.evidence == self.charge.evidence
+        if self.open_hearing() is not None or self.decision() in (None, "upheld"):
+            return True
+        return same and self.decision() == "dismissed"
 
     def claim(self) -> bytes | None:
         """The claim that it is about."""
@@ -136,7 +140,7 @@ def check_charge(state: State, by: bytes, charge: Charge, height: int) -> bytes:
     """Checks a charge and says who is accused by it."""
     rulings = state.rulings
     last = rulings.about.get((charge.rule, charge.subject))
-    free = last is None or not rulings.all[last].holds_the_subject()
+    free = last is None or not rulings.all[last].bars(charge)
     require(free, "the same was charged already")
     if charge.rule == "off-channel":
         said = [peer for peer, r in state.posts.recent.items() if charge.subject in r.said]
@@ -182,13 +186,19 @@ def open_ruling(state: State, id: bytes, by: bytes, charge: Charge, accused: byt
     rulings, height = state.rulings, state.height + 1
     rules = state.genesis.committee
     size = Quorum(rules.seats, rules.quorum)
-    hearing = Hearing(height, None, _judges(state, [by, accused], []), size)
+    hearing = Hearing(height, None, _judges(state, _parties(state, by, accused, charge), []), size)
     rulings.all[id] = Ruling(id, by, charge, accused, height, [hearing])
     rulings.about[charge.rule, charge.subject] = id
     rulings.open.append(id)
     epoch = state.epoch_of(height)
     before, made = rulings.charged.get(by, (epoch, 0))
     rulings.charged[by] = (epoch, made + 1 if before == epoch else 1)
+
+
+def _parties(state: State, by: bytes, accused: bytes, charge: Charge) -> list[bytes]:
+    """Whose operators do not judge."""
+    earlier = state.claims.get(charge.evidence or b"") if charge.rule == "duplicate" else None
+    return [by, accused] + ([earlier.author] if earlier is not None else [])
 
 
 def _judges(state: State, parties: list[bytes], earlier: list[bytes]) -> list[Candidate]:
@@ -228,8 +238,8 @@ def apply_appeal(state: State, author: bytes, appeal: Appeal, height: int) -> No
     assert decision is not None and decided_at is not None
     require(ruling.loser(decision) == author, "only the side that lost may appeal")
     require(height <= decided_at + APPEAL_BLOCKS, "the time for it is over")
-    require(len(rulings.open) < OPEN_MAX, "as many rulings are open as may be")
-    judges = _judges(state, [ruling.by, ruling.accused], first.seats)
+    parties = _parties(state, ruling.by, ruling.accused, ruling.charge)
+    judges = _judges(state, parties, first.seats)
     ruling.hearings.append(Hearing(height, author, judges, state.genesis.committee.frontier))
     rulings.open.append(ruling.id)
 
@@ -250,16 +260,7 @@ def advance_rulings(state: State, height: int, time_ms: int) -> None:
 
 
 def _decide(state: State, ruling: Ruling, number: int, hearing: Hearing, height: int) -> None:
-    decision = hearing.outcome()
-    if decision != "undecided":
-        for seat in hearing.seats:
-            vote = hearing.ballots.get(seat)
-            if vote is None:
-                _book(state, ruling, seat, "no_show")
-            elif vote.finding != "unable":
-                agreed = vote.finding == decision
-                _book(state, ruling, seat, "judged" if agreed else "misjudged")
-    lost = 0
+    decision, lost = hearing.outcome(), 0
     stood = ruling.hearings[0].decision if number == 2 else None
     loser = ruling.loser(decision)
     if loser is not None and stood == decision:
@@ -275,6 +276,15 @@ def _decide(state: State, ruling: Ruling, number: int, hearing: Hearing, height:
             lost = _book(state, ruling, loser, "false_flag")
         elif ruling.claim() is None or not told:
             lost = _book(state, ruling, loser, "ruled_against")
+    if decision != "undecided":
+        for seat in hearing.seats:
+            vote = hearing.ballots.get(seat)
+            if vote is None:
+                _book(state, ruling, seat, "no_show")
+            elif vote.finding not in (decision, "unable"):
+                hearing.seats_lost[seat] = _book(state, ruling, seat, "misjudged")
+            elif vote.finding == decision and lost > 0:
+                _book(state, ruling, seat, "judged")
     hearing.decision, hearing.decided_at, hearing.lost = decision, height, lost
     state.history = tagged("assay history v1", state.history, b"ruling", _hash(ruling))
 
@@ -282,9 +292,11 @@ def _decide(state: State, ruling: Ruling, number: int, hearing: Hearing, height:
 def _reverse(state: State, ruling: Ruling, stood: str) -> None:
     """Gives back what the first hearing took, and charges the seats that decided it so."""
     first, side = ruling.hearings[0], ruling.loser(stood)
-    member = state.members.get(side) if side is not None else None
-    if member is not None:
-        member.account.give_back(first.lost, (state.height, ruling.claim(), None))
+    outvoted = sorted(first.seats_lost.items())
+    for peer, lost in [(side, first.lost), *outvoted]:
+        member = state.members.get(peer) if peer is not None else None
+        if member is not None:
+            member.account.give_back(lost, (state.height, ruling.claim(), None))
     for seat in first.seats:
         vote = first.ballots.get(seat)
         if vote is not None and vote.finding == stood:
