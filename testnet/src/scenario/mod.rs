@@ -32,8 +32,8 @@ const SHIPPER: usize = 3;
 /// The node that the agent from outside speaks through, and that somebody solicits from.
 const HOST: usize = 4;
 
-/// Pairs that every seat of the relay scenario measures.
-const PAIRS: u32 = 8;
+/// Tokens that are timed of each prompt.
+const DECODE_TOKENS: u32 = 32;
 /// Tokens that every seat scores of each prompt.
 const SCORED_TOKENS: u32 = 32;
 /// Prompts of that length that the embedded text has.
@@ -57,14 +57,13 @@ pub enum Scenario {
 }
 
 impl Scenario {
-    /// The network's rules. The relay's claims gain far more than noise hides, so that fewer pairs decide
-    /// them and the demonstration ends sooner; a lossy checkpoint needs more scored tokens than a lossless
-    /// bundle, for the bound on its perplexity is as wide as these are few.
+    /// The network's rules. A lossy checkpoint needs more tokens than a lossless bundle, timed and scored:
+    /// the bounds on its agreement and perplexity are as wide as these are few.
     #[must_use]
     pub fn genesis(self, members: Vec<Member>) -> Genesis {
         let mut genesis = layout::genesis(members);
         if self == Self::Relay {
-            (genesis.measurement.pairs, genesis.measurement.pairs_min) = (PAIRS, PAIRS);
+            genesis.measurement.decode_tokens = DECODE_TOKENS;
             let pool = &mut genesis.challenge.pool;
             (pool.prompts, pool.scored_tokens) = (PROMPTS, SCORED_TOKENS);
         }
