@@ -32,8 +32,12 @@ const SHIPPER: usize = 3;
 /// The node that the agent from outside speaks through, and that somebody solicits from.
 const HOST: usize = 4;
 
-/// Pairs that every seat of the relay scenario measures.
-const PAIRS: u32 = 8;
+/// Tokens that are timed of each prompt.
+const DECODE_TOKENS: u32 = 32;
+/// Tokens that every seat scores of each prompt.
+const SCORED_TOKENS: u32 = 32;
+/// Prompts of that length that the embedded text has.
+const PROMPTS: u32 = 800;
 /// How far the sceptic holds int4 to go on this class, as a ratio to the base.
 const LIMIT: &str = "1.03";
 /// What leads off the public channel.
@@ -53,13 +57,15 @@ pub enum Scenario {
 }
 
 impl Scenario {
-    /// The network's rules. The relay's claims gain far more than noise hides, so that fewer pairs decide
-    /// them and the demonstration ends sooner.
+    /// The network's rules. A lossy checkpoint needs more tokens than a lossless bundle, timed and scored:
+    /// the bounds on its agreement and perplexity are as wide as these are few.
     #[must_use]
     pub fn genesis(self, members: Vec<Member>) -> Genesis {
         let mut genesis = layout::genesis(members);
         if self == Self::Relay {
-            (genesis.measurement.pairs, genesis.measurement.pairs_min) = (PAIRS, PAIRS);
+            genesis.measurement.decode_tokens = DECODE_TOKENS;
+            let pool = &mut genesis.challenge.pool;
+            (pool.prompts, pool.scored_tokens) = (PROMPTS, SCORED_TOKENS);
         }
         genesis
     }
