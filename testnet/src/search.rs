@@ -83,7 +83,12 @@ fn prepare(run: &Run, poor: &Files, options: &SearchOptions) -> anyhow::Result<(
         policy: PolicyKind::Searcher,
         seed: options.seed,
         bundles: SHELF.map(|name| bundles.join(name)).to_vec(),
-        limits: Limits { measuring_s: options.minutes * 60, ..Limits::default() },
+        // Time alone bounds this search.
+        limits: Limits {
+            measuring_s: options.minutes * 60,
+            watt_hours: 10_000,
+            ..Limits::default()
+        },
         ..Settings::default()
     };
     let first = run.layout.nodes.first().context("a network has nodes")?;

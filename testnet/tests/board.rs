@@ -186,7 +186,7 @@ fn refusals_name_the_thing(home: &Path) {
                 "--cite",
                 &"ab".repeat(32),
             ],
-            "is not a spec",
+            "is no spec",
         ),
     ] {
         let output = run(home, args);

@@ -2,7 +2,7 @@
 
 use super::action::{Experiment, Finding, PlanDraft};
 use super::quarantine::Untrusted;
-use super::service::{Attempt, Report, Sight, World};
+use super::service::{Attempt, Report, Sight, TRIAL_SECONDS_MAX, World};
 use super::view::{ClaimSeen, Knob, OpenPlan, Rules, Start, Trial, TrialResult, Variant};
 use super::workshop::{SHELF_MAX, Workshop};
 use crate::api::{ClaimRequest, PostRequest};
@@ -69,7 +69,11 @@ impl Hands {
             post: plan.post,
             levers: plan.levers.into_iter().filter(|lever| levers.contains(lever)).collect(),
         });
-        let dead_ends = known.dead_ends.into_iter().filter(|end| end.heeded);
+        // Whoever posts chooses the words of a dead end: those of this node's own knobs alone go further.
+        let dead_ends = known
+            .dead_ends
+            .into_iter()
+            .filter(|end| end.heeded && end.levers.iter().all(|lever| levers.contains(lever)));
         let rules = state.genesis();
         Ok(Sight {
             now_ms: setting.now_ms,
@@ -202,6 +206,13 @@ impl Hands {
             }
             Err(SeatError::Measure(MeasureError::Cancelled)) if worked < within => {
                 Attempt { result: None, worked, said: "stopped".to_owned() }
+            }
+            // The rest of the day's budget was too short; tomorrow's may do.
+            Err(SeatError::Measure(MeasureError::Cancelled))
+                if within.as_secs() < TRIAL_SECONDS_MAX =>
+            {
+                let said = format!("not done within the {} s that were left", within.as_secs());
+                Attempt { result: None, worked, said }
             }
             Err(error) => Attempt { worked, ..failed(error.to_string()) },
         }

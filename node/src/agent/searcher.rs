@@ -14,7 +14,7 @@
 //! goes on where it was.
 
 use super::action::{Action, ClaimDraft, Decision, Experiment, Finding, PlanDraft, Policy};
-use super::view::{Claimed, Trial, Variant, View};
+use super::view::{Claimed, Trial, TrialResult, Variant, View};
 use assay_protocol::draw::Draw;
 use assay_protocol::post::LEVERS_MAX;
 use assay_protocol::verdict::Outcome;
@@ -50,6 +50,8 @@ enum Stage {
     Found(Variant),
     /// All was measured, and nothing pays.
     Lost,
+    /// The best candidate cannot be measured here, so that nothing is known of it.
+    Unmeasured,
 }
 
 impl Searcher {
@@ -87,6 +89,7 @@ impl Searcher {
                 return Stage::Measure(experiment, "to measure the winner afresh");
             };
             match found.sound_ratio() {
+                None if found.result == TrialResult::Failed => return Stage::Unmeasured,
                 Some(ratio) if view.pays(ratio) => return Stage::Found(winner),
                 // More pairs may show what these could not.
                 Some(ratio) if ratio.ppm > ONE_PPM.saturating_add(view.rules.gain_ppm) => {}
@@ -125,10 +128,18 @@ impl Policy for Searcher {
                 why: format!("{} is faster by more than the network asks", variant.text()),
                 action: Action::Claim(ClaimDraft { variant }),
             },
+            Stage::Unmeasured => {
+                wait("the best candidate could not be measured in the time that a trial has")
+            }
             Stage::Lost => {
-                let levers = view.trials.iter().flat_map(|trial| trial.variant.levers());
-                let levers: BTreeSet<String> = levers.collect();
-                let levers = levers.into_iter().take(LEVERS_MAX).collect();
+                // What could not be measured is no dead end, only unknown.
+                let tried = view.trials.iter().filter(|trial| trial.result != TrialResult::Failed);
+                let levers: BTreeSet<String> =
+                    tried.flat_map(|trial| trial.variant.levers()).collect();
+                let levers: BTreeSet<String> = levers.into_iter().take(LEVERS_MAX).collect();
+                if levers.is_empty() {
+                    return wait("nothing that can be turned from here could be measured");
+                }
                 let why = "nothing that was tried from here pays".to_owned();
                 Decision { action: Action::Publish(Finding::DeadEnd(levers)), why }
             }

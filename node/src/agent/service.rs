@@ -23,7 +23,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// Most seconds that one trial may measure.
-const TRIAL_SECONDS_MAX: u64 = 300;
+pub(super) const TRIAL_SECONDS_MAX: u64 = 300;
 /// Pause before the agent looks again when there was nothing to do.
 const PAUSE: Duration = Duration::from_secs(2);
 /// Pauses that it rests after an action that failed.
@@ -352,12 +352,15 @@ impl<W: World> Agent<W> {
         experiment: &Experiment,
         mut runs: watch::Receiver<bool>,
     ) -> Result<String, Failed> {
+        let paid = self.purse.pay_measuring(now_ms, TRIAL_SECONDS_MIN, TRIAL_SECONDS_MAX)?;
         // What was measured before is on disk already.
         if self.journal.last(&experiment.variant).is_none() {
             let bytes = self.world.bytes_of(start, &experiment.variant);
-            self.purse.pay_disk(now_ms, bytes)?;
+            if let Err(unpaid) = self.purse.pay_disk(now_ms, bytes) {
+                self.purse.settle_measuring(paid, Duration::ZERO)?;
+                return Err(unpaid.into());
+            }
         }
-        let paid = self.purse.pay_measuring(now_ms, TRIAL_SECONDS_MIN, TRIAL_SECONDS_MAX)?;
         let stop = Box::pin(async move {
             // A switch that is gone is as good a reason to stop.
             let _ = runs.wait_for(|runs| !*runs).await;

@@ -19,7 +19,7 @@ use std::sync::Arc;
 ///
 /// # Errors
 ///
-/// When its files or the operator's bundles cannot be read.
+/// When its files cannot be read.
 pub fn start(
     folder: PathBuf,
     settings: Settings,
@@ -30,7 +30,11 @@ pub fn start(
         .with_context(|| format!("cannot make the agent's folder {}", folder.display()))?;
     let workshop = Workshop::new(blobs, folder.clone());
     for bundles in &settings.bundles {
-        workshop.shelve_folder(bundles).context("kernel bundles for the agent")?;
+        // The node starts without them: its agent may be off, and has other kernels.
+        if let Err(error) = workshop.shelve_folder(bundles) {
+            let folder = bundles.display();
+            tracing::warn!(%error, %folder, "no kernel bundles for the agent from this folder");
+        }
     }
     let control = Arc::new(Control::new(folder.clone(), settings));
     let hands = Hands::new(author, fetcher, workshop);

@@ -49,8 +49,8 @@ pub enum MakeError {
     /// Kernels or weights cannot be put together.
     #[error(transparent)]
     Kernels(#[from] assay_kernels::Error),
-    /// Files cannot be written.
-    #[error("cannot write {path}: {reason}")]
+    /// Files cannot be read or written.
+    #[error("cannot use {path}: {reason}")]
     Io {
         /// The folder.
         path: PathBuf,

@@ -73,7 +73,8 @@ impl AgentArgs {
             seed: self.agent_seed.unwrap_or(before.seed),
             bundles: match self.agent_bundles.is_empty() {
                 true => before.bundles.clone(),
-                false => self.agent_bundles,
+                // Kept over restarts, which may be from another folder.
+                false => absolute(self.agent_bundles),
             },
             model,
             limits: Limits {
@@ -92,6 +93,12 @@ impl AgentArgs {
         }
         Ok(settings)
     }
+}
+
+/// Paths that mean the same from any folder.
+fn absolute(paths: Vec<PathBuf>) -> Vec<PathBuf> {
+    let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+    paths.into_iter().map(absolute).collect()
 }
 
 /// `assay agent …`

@@ -102,9 +102,8 @@ pub(crate) fn composed(client: &Client, args: &NewArgs) -> anyhow::Result<Limit>
         Bound { hardware_class: args.class.clone(), checkpoint: args.checkpoint, quantity, most };
     if let Some(beyond) = beyond_already(client, &bound)? {
         anyhow::bail!(
-            "entry {} ({}) is beyond this already, at {}; set a limit that it does not break",
+            "entry {} is beyond this already, at {}; set a limit that it does not break",
             beyond.claim.short(),
-            cut(&beyond.summary, 60),
             quantity.words(beyond.value)
         );
     }

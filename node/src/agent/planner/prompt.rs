@@ -13,6 +13,8 @@ use std::fmt::Write;
 
 /// Most trials that are told, the latest.
 const TRIALS_MAX: usize = 24;
+/// Most dead ends, and most plans of others, in a prompt.
+const KNOWN_MAX: usize = 16;
 /// Most readings that are told, the most relevant.
 const NOTICES_MAX: usize = 12;
 
@@ -73,11 +75,11 @@ fn situation(view: &View) -> String {
         let _ =
             writeln!(text, "- {}, {} pairs: {}", trial.variant.text(), trial.pairs, outcome(trial));
     }
-    for levers in &view.dead_ends {
+    for levers in view.dead_ends.iter().take(KNOWN_MAX) {
         let levers: Vec<&str> = levers.iter().map(String::as_str).collect();
         let _ = writeln!(text, "Dead end: {}.", levers.join(", "));
     }
-    for plan in &view.open_plans {
+    for plan in view.open_plans.iter().take(KNOWN_MAX) {
         let levers: Vec<&str> = plan.levers.iter().map(String::as_str).collect();
         let _ = writeln!(text, "Another peer is about to turn: {}.", levers.join(", "));
     }

@@ -3,6 +3,7 @@
 use super::{Caller, Definition};
 use crate::cli::board::{Words, known, posted, send};
 use crate::mcp::permissions::Permission::Post;
+use crate::mcp::quote::quoted;
 use anyhow::Context;
 use assay_protocol::gates::to_ppm;
 use assay_protocol::ids::BlobHash;
@@ -195,7 +196,8 @@ fn plan(caller: &Caller, arguments: PlanArguments) -> anyhow::Result<String> {
     );
     let detail = Detail::Plan(Plan { parent, levers });
     let said = send(&node, text.words().said(&node, "plans", Some(detail))?, None)?;
-    Ok(json!({ "published": "plan", "id": said.record, "known": known }).to_string())
+    let published = json!({ "published": "plan", "id": said.record });
+    Ok(format!("{published}\n{}", quoted(&serde_json::to_value(&known)?)?))
 }
 
 fn result(caller: &Caller, arguments: ResultArguments) -> anyhow::Result<String> {
