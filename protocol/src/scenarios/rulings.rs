@@ -311,24 +311,6 @@ fn a_duplicate_names_an_older_claim_of_somebody_else_that_is_no_ancestor() {
     let nothing = ClaimId([9; 32]);
     let unknown = refusal(&world, 5, &body(copy, Some(nothing)));
     assert_eq!(unknown, Some(Reject::UnknownClaim(nothing)));
-    // A charge with the wrong claim, dismissed, does not protect the copy from one with the right one.
-    let mut judged = world.state().clone();
-    let wrong = world.post(5, &body(copy, Some(child)), None);
-    let ruling = {
-        let height = judged.height() + 1;
-        judged.apply_record(&wrong, height).unwrap();
-        judged.ruling(wrong.id).unwrap().clone()
-    };
-    let decided = |decision| {
-        let mut hearings = ruling.hearings.clone();
-        hearings[0].decision = Some(decision);
-        Ruling { hearings, ..ruling.clone() }
-    };
-    let again = |earlier: ClaimId| Charge { evidence: Some(BlobHash(earlier.0)), ..ruling.charge };
-    assert!(decided(Decision::Dismissed).bars(&again(child)));
-    assert!(!decided(Decision::Dismissed).bars(&again(first)));
-    assert!(decided(Decision::Upheld).bars(&again(first)));
-    assert!(!decided(Decision::Undecided).bars(&again(child)));
     // An author that told of it before the flag pays nothing.
     let mut state = world.state().clone();
     let told = Disclosure { claim: Some(copy), text: "a copy".to_owned(), evidence: None };
@@ -356,6 +338,34 @@ fn a_duplicate_names_an_older_claim_of_somebody_else_that_is_no_ancestor() {
         assert_eq!(ruling.hearings[0].lost, lost);
         assert_eq!(state.members()[&peer(3)].standing, before - lost);
     }
+}
+
+/// Otherwise a friend's charge with the wrong claim would protect a copy for ever.
+#[test]
+fn a_duplicate_that_repeats_not_one_claim_may_repeat_another() {
+    let mut world = world();
+    let [first, other, copy] = [1, 2, 3].map(|number| {
+        let claim = world.claim(number, fixtures::child_recipe(number));
+        world.run(40);
+        claim
+    });
+    let evidence = |earlier: ClaimId| Some(BlobHash(earlier.0));
+    let wrong = world.post(5, &flag("duplicate", RecordId(copy.0), evidence(other)), None);
+    let mut state = world.state().clone();
+    let height = state.height() + 1;
+    state.apply_record(&wrong, height).unwrap();
+    let ruling = state.ruling(wrong.id).unwrap();
+    let decided = |decision| {
+        let mut hearings = ruling.hearings.clone();
+        hearings[0].decision = Some(decision);
+        Ruling { hearings, ..ruling.clone() }
+    };
+    let again = |earlier| Charge { evidence: evidence(earlier), ..ruling.charge };
+    assert!(ruling.bars(&again(first)) && ruling.bars(&again(other)), "one at a time");
+    assert!(decided(Decision::Dismissed).bars(&again(other)));
+    assert!(!decided(Decision::Dismissed).bars(&again(first)));
+    assert!(decided(Decision::Upheld).bars(&again(first)));
+    assert!(!decided(Decision::Undecided).bars(&again(other)));
 }
 
 #[test]
