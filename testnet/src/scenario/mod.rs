@@ -115,9 +115,11 @@ impl Play {
     ) -> anyhow::Result<Self> {
         let solicitation = desks[HOST].say(&["board", "post", SOLICITATION])?;
         news.send(format!("{} posts: {SOLICITATION}", desks[HOST].name))?;
+        let bundle = bundles.join("serial-rows");
         let (four, folder, told) = (desks.clone(), folder.to_owned(), news.clone());
-        let relay = std::thread::spawn(move || relay::play(&four, &folder, &told));
-        let (host, bundle, told) = (desks[HOST].clone(), bundles.join("serial-rows"), news.clone());
+        let kernels = bundle.clone();
+        let relay = std::thread::spawn(move || relay::play(&four, &folder, &kernels, &told));
+        let (host, told) = (desks[HOST].clone(), news.clone());
         let outside = std::thread::spawn(move || outside::play(&host, &bundle, &told));
         Ok(Self {
             desks,
@@ -151,8 +153,11 @@ impl Play {
         if let (Some(row), None) = (shipped, &self.limit) {
             let sceptic = &self.desks[RUNNER];
             let class = row.hardware_class.as_str();
+            let entry: Value = sceptic.run(&["claim", "show", &row.id.to_string()])?;
+            let checkpoint = text(&entry["ledger"]["recipe"]["checkpoint"]);
             let words = ["limit", "new", "--lever", "int4", "--class", class, "--ratio", LIMIT];
-            let said = [&words[..], &["Int4 brings no more than 3 % here"]].concat();
+            let of = ["--checkpoint", checkpoint, "Int4 brings no more than 3 % here"];
+            let said = [&words[..], &of].concat();
             self.limit = Some(sceptic.say(&said)?);
             news.send(format!(
                 "{} sets a limit: int4 goes no further than {LIMIT}×",
