@@ -14,6 +14,7 @@ use crate::measure::MeasureError;
 use crate::seat::{SeatError, Trialled};
 use assay_protocol::frontier::Track;
 use assay_protocol::gates::Gate;
+use assay_protocol::genesis::Genesis;
 use assay_protocol::ids::{ClaimId, PeerId, RecordId};
 use assay_protocol::manifest::Kind;
 use assay_protocol::measurement::PAIRS_MAX;
@@ -201,7 +202,8 @@ impl Hands {
         match measured {
             Ok(measured) => {
                 let verdict = verdict_alone(genesis, self.me(), &plan, &measured);
-                let (result, said) = judged(genesis, &verdict);
+                let shows_quality = experiment.pairs >= genesis.measurement.pairs.saturating_mul(2);
+                let (result, said) = judged(genesis, &verdict, shows_quality);
                 Attempt { result: Some(result), worked, said }
             }
             Err(SeatError::Measure(MeasureError::Cancelled)) if worked < within => {
@@ -369,11 +371,16 @@ fn recipe_of(state: &State, start: Start) -> Result<Recipe, String> {
     state.recipe(start.claim).ok_or_else(gone)
 }
 
-/// What a committee of this node alone would say, without what few pairs cannot decide.
-fn judged(genesis: &assay_protocol::genesis::Genesis, verdict: &Verdict) -> (TrialResult, String) {
-    let hopeless = hopeless_gates(genesis, verdict);
-    let failed: Vec<Gate> =
-        hopeless.into_iter().map(|gate| gate.gate).filter(|gate| *gate != Gate::Speed).collect();
+/// What a committee of this node alone would say, without what few pairs cannot decide. A final, of twice
+/// a seat's pairs or more, must show its quality by itself, agreement included, because what is claimed
+/// next has to; with fewer the bounds are too wide to refuse what they cannot show.
+fn judged(genesis: &Genesis, verdict: &Verdict, shows_quality: bool) -> (TrialResult, String) {
+    let hopeless = hopeless_gates(genesis, verdict).into_iter().map(|gate| gate.gate);
+    let mut failed: Vec<Gate> = hopeless.filter(|gate| *gate != Gate::Speed).collect();
+    let unshown = verdict.gates.iter().any(|gate| gate.gate == Gate::Quality && !gate.pass);
+    if shows_quality && unshown && !failed.contains(&Gate::Quality) {
+        failed.push(Gate::Quality);
+    }
     let mut said = verdict.ratio.map_or_else(|| "no ratio".to_owned(), shown);
     for gate in &failed {
         said.push_str(&format!(", fails {gate:?}").to_lowercase());

@@ -15,6 +15,7 @@
 
 use super::action::{Action, ClaimDraft, Decision, Experiment, Finding, PlanDraft, Policy};
 use super::view::{Claimed, Trial, TrialResult, Variant, View};
+use super::workshop::WEIGHTS;
 use assay_protocol::draw::Draw;
 use assay_protocol::post::LEVERS_MAX;
 use assay_protocol::verdict::Outcome;
@@ -29,6 +30,8 @@ const SINGLES_MAX: usize = 16;
 const COMBINED_MAX: usize = 4;
 /// Best single settings that go on to it.
 const BEST_SINGLES: usize = 2;
+/// Most candidates that have a final.
+const FINALISTS_MAX: usize = 4;
 /// Seconds of measuring below which no trial is begun.
 pub const TRIAL_SECONDS_MIN: u64 = 20;
 const ONE_PPM: u64 = 1_000_000;
@@ -72,9 +75,9 @@ impl Searcher {
         if let Some(next) = scores.unmeasured(&singles, FIRST_PAIRS) {
             return Stage::Measure(next, "to see what one setting does alone");
         }
-        let mut rung = combined(view, &singles, &scores, self.draw(view, "combined"));
+        let all = combined(view, &singles, &scores, self.draw(view, "combined"));
         let (first, most) = final_pairs(view);
-        let mut pairs = FIRST_PAIRS * 2;
+        let (mut rung, mut pairs) = (all.clone(), FIRST_PAIRS * 2);
         while rung.len() > 1 && pairs < first {
             if let Some(next) = scores.unmeasured(&rung, pairs) {
                 return Stage::Measure(next, "to compare it with the other candidates left");
@@ -82,19 +85,21 @@ impl Searcher {
             rung = scores.better_half(rung, pairs);
             pairs = pairs.saturating_mul(2);
         }
-        let Some(winner) = rung.into_iter().next() else { return Stage::Lost };
-        for pairs in [first, most] {
-            let Some(found) = scores.last_with(&winner, pairs) else {
-                let experiment = Experiment { variant: winner, pairs };
-                return Stage::Measure(experiment, "to measure the winner afresh");
-            };
-            match found.sound_ratio() {
-                None if found.result == TrialResult::Failed => return Stage::Unmeasured,
-                Some(ratio) if view.pays(ratio) => return Stage::Found(winner),
-                // More pairs may show what these could not.
-                Some(ratio) if ratio.ppm > ONE_PPM.saturating_add(view.rules.gain_ppm) => {}
-                _ => return Stage::Lost,
+        // What fails a gate in its final fails it for its weights, whatever kernels go with them.
+        let finalists = scores.finalists(rung, all, first);
+        let mut unsound: BTreeSet<&String> = BTreeSet::new();
+        for candidate in &finalists {
+            let weights = candidate.0.get(WEIGHTS);
+            if weights.is_some_and(|weights| unsound.contains(weights)) {
+                continue;
             }
+            match final_of(view, &scores, candidate, [first, most]) {
+                Stage::Lost => {}
+                stage => return stage,
+            }
+            let failed = |trial: &&&Trial| trial.sound_ratio().is_none() && trial.pairs >= first;
+            let failed = scores.of(candidate).iter().rev().find(failed);
+            unsound.extend(failed.and_then(|trial| trial.variant.0.get(WEIGHTS)));
         }
         Stage::Lost
     }
@@ -184,6 +189,25 @@ fn after_claim(view: &View, claimed: &Claimed) -> Decision {
         Some(_) => (Finding::Result(claimed.variant.clone()), "its committee decided on the claim"),
     };
     Decision { action: Action::Publish(finding), why: why.to_owned() }
+}
+
+/// How the final of one candidate stands, which is measured with so many pairs, and with more where those
+/// could not show a gain that is there.
+fn final_of(view: &View, scores: &Scores<'_>, candidate: &Variant, finals: [u32; 2]) -> Stage {
+    for pairs in finals {
+        let Some(found) = scores.last_with(candidate, pairs) else {
+            let experiment = Experiment { variant: candidate.clone(), pairs };
+            return Stage::Measure(experiment, "to measure one of the best afresh");
+        };
+        match found.sound_ratio() {
+            None if found.result == TrialResult::Failed => return Stage::Unmeasured,
+            Some(ratio) if view.pays(ratio) => return Stage::Found(candidate.clone()),
+            // More pairs may show what these could not.
+            Some(ratio) if ratio.ppm > ONE_PPM.saturating_add(view.rules.gain_ppm) => {}
+            _ => return Stage::Lost,
+        }
+    }
+    Stage::Lost
 }
 
 /// Pairs of the final, and of the one after it; both even, and more than any rung before has.
@@ -291,6 +315,16 @@ impl<'a> Scores<'a> {
         }
         // Without trials there is no mean, and NaN becomes 0.
         (sum / weight).exp().round() as u64
+    }
+
+    /// Who has a final: the winner, and after it the best of the other candidates, for what a final finds
+    /// wrong with the winner need not be wrong with them.
+    fn finalists(&self, rung: Vec<Variant>, all: Vec<Variant>, first: u32) -> Vec<Variant> {
+        let score = |variant: &Variant| self.ppm(variant, first.saturating_sub(1));
+        let mut others: Vec<Variant> = all.into_iter().filter(|v| !rung.contains(v)).collect();
+        others.retain(|variant| score(variant) > ONE_PPM);
+        others.sort_by_key(|variant| Reverse(score(variant)));
+        rung.into_iter().chain(others).take(FINALISTS_MAX).collect()
     }
 
     /// The better half of a rung, the best first; nothing that is not faster than the start.

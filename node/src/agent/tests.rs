@@ -47,6 +47,8 @@ struct Machine {
     /// Measures for ever, as a machine that hangs.
     hangs: bool,
     seconds_a_pair: u64,
+    /// Pairs from which a broken quality shows.
+    shows_from: u32,
     did: Arc<Mutex<Vec<Did>>>,
 }
 
@@ -68,7 +70,7 @@ impl Machine {
             let (_, choices) = self.truth.iter().find(|(name, _)| name == lever).unwrap();
             let (_, speed, breaks) = choices.iter().find(|(name, ..)| name == choice).unwrap();
             ratio *= speed;
-            failed.extend(breaks.then_some(Gate::Quality));
+            failed.extend((*breaks && *pairs >= self.shows_from).then_some(Gate::Quality));
         }
         let mut draw = Draw::new("noise", &[variant.text().as_bytes(), &pairs.to_le_bytes()]);
         let noise = |draw: &mut Draw| draw.below(2_001) as f64 / 1_000.0 - 1.0;
@@ -241,6 +243,22 @@ async fn the_best_settings_are_found_together_claimed_and_reported() {
     assert_eq!(status.spent.measuring_ms, u64::from(pairs) * 1_000);
     assert_eq!((status.spent.messages, status.running), (3, false), "once is once");
     assert!(status.notes.iter().any(|note| note.text.contains("announced plan")));
+}
+
+/// A quality that only many pairs can judge refuses a winner in its final, and every candidate with the
+/// same weights with it; the best of the others is claimed.
+#[tokio::test]
+async fn what_fails_in_its_final_gives_way_to_the_next_best() {
+    let folder = tempfile::tempdir().unwrap();
+    let machine = Machine { shows_from: 24, ..Machine::of(GAINS) };
+    let did = Arc::clone(&machine.did);
+    search(machine, folder.path(), Limits::default()).await;
+    let did = did.lock().unwrap();
+    let finals: Vec<Variant> =
+        tried(&did).into_iter().filter(|(_, pairs)| *pairs >= 24).map(|(v, _)| v).collect();
+    let [winner, next] = finals.as_slice() else { panic!("{finals:?}") };
+    assert!(winner.0.contains_key("weights") && !next.0.contains_key("weights"));
+    assert!(matches!(did.as_slice(), [.., Did::Claimed(claimed, _), _] if claimed == next));
 }
 
 #[tokio::test]

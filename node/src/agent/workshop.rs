@@ -28,7 +28,7 @@ const CARD: &str = "README.md";
 /// Lever of the drafts a step.
 const DRAFT_LENGTH: &str = "draft-length";
 /// Lever of how weights are stored.
-const WEIGHTS: &str = "weights";
+pub(super) const WEIGHTS: &str = "weights";
 /// Choice of an op's built-in kernel.
 const BUILTIN: &str = "built-in";
 /// Longest drafts that are tried.
