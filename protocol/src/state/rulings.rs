@@ -348,7 +348,7 @@ impl State {
             hearing.seats_lost = seats_lost;
         });
         let Some(digest) = self.ruling(id).map(ruling_digest) else { return };
-        self.history = hash_parts("assay history v1", &[&self.history, b"ruling", &digest]);
+        self.note(&[b"ruling", &digest]);
     }
 
     /// Credits the seats that decided, and charges those that found the opposite or said nothing; says how
