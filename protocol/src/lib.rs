@@ -28,7 +28,8 @@
 //! - [`ruling`] is what drawn committees say about flags.
 //! - [`post`] is what peers say on the board; the ledger orders its digest and reads none of it.
 //! - [`peer::Peer`] is one participant: `step(input) → effects`, over a [`pool::Pool`].
-//! - [`audit`] replays an exported ledger; [`certificate`] is what validators signed.
+//! - [`audit`] replays an exported ledger; [`certificate`] is what validators signed; [`note`] is how a
+//!   head is handed to witnesses.
 //!
 //! # What is deliberately absent
 //!
@@ -63,6 +64,7 @@ pub mod manifest;
 pub mod measurement;
 pub mod membership;
 pub mod merkle;
+pub mod note;
 pub mod peer;
 pub mod plan;
 pub mod pool;

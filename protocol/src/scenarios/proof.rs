@@ -121,7 +121,8 @@ fn a_proof_shows_a_claim_to_somebody_with_the_genesis_alone() {
     assert_eq!(Proof::read(b"{}").err().unwrap().code, "F01");
     // Every leaf of the proof that somebody may change is bound.
     let whole: Value = serde_json::from_slice(&bytes).unwrap();
-    let changes: [(&str, fn(&mut Value), &str); 8] = [
+    type Change = fn(&mut Value);
+    let changes: [(&str, Change, &str); 8] = [
         (
             "outcome",
             |v| {
