@@ -73,7 +73,9 @@ struct FlagArguments {
     /// Whom or what: a post or claim by its id or the first digits, a peer by its name or key.
     subject: String,
     /// The rule that was broken, in one word: lower-case letters, digits and dashes. Ruled on are
-    /// off-channel (a post), duplicate (a claim), path and physics (an accepted claim).
+    /// off-channel (a post), duplicate (a claim), path and physics (an accepted claim). A flag under path
+    /// challenges the entry, at the cost of a challenge; one under physics needs no evidence, for the ledger
+    /// has the figures.
     rule: String,
     /// BLAKE3 hash of whatever shows it, 64 hexadecimal digits; for duplicate the id of the earlier claim.
     evidence: Option<String>,
@@ -143,8 +145,7 @@ pub(super) fn tools() -> Vec<Definition> {
             Flag,
             "flag_new",
             "Accuse a post, claim or peer of breaking a rule, in this node's name and in public, \
-             with evidence. A flag under path challenges the entry, at the cost of a challenge; one under \
-             physics needs no evidence, for the ledger has the figures.",
+             with evidence.",
             flag_new,
         ),
         Definition::new(
