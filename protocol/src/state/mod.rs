@@ -7,6 +7,7 @@ mod disclosure;
 mod doubt;
 mod events;
 mod limits;
+mod measured;
 mod membership;
 mod nulls;
 mod places;
