@@ -6,7 +6,7 @@ use assay_proto::v1;
 use assay_protocol::block::Proposer;
 use assay_protocol::genesis::{
     Challenge, CommitteeRules, Genesis, MeasurementRules, Member, MembershipRules, PromptPool,
-    Quorum, SignificanceRules,
+    Quorum, SignificanceRules, VotingRules,
 };
 use assay_protocol::ids::{BlobHash, ClaimId, PeerId, RecordId, RoundId};
 use assay_protocol::measurement::Measurement;
@@ -96,6 +96,7 @@ pub(crate) fn genesis(time_ms: u64) -> Genesis {
             gain_per_epoch_max: 4,
             silent_blocks: 1_000,
         },
+        voting: VotingRules { window_ms: 60_000, delay_blocks: 2 },
     }
 }
 

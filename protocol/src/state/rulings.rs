@@ -167,7 +167,7 @@ impl State {
     ) {
         let height = self.height.saturating_add(1);
         let candidates = self.judges(&self.parties(by, accused, charge), &[]);
-        let size = self.genesis.committee.first();
+        let size = self.parameters().committee.first();
         let hearings = vec![Hearing::called(height, None, size, candidates)];
         let charge = *charge;
         let ruling = Ruling { id, by, charge, accused, opened_at: height, hearings };
@@ -250,7 +250,7 @@ impl State {
         // However many rulings are open: each has one appeal at most, and its time runs out.
         let parties = self.parties(ruling.by, ruling.accused, &ruling.charge);
         let candidates = self.judges(&parties, &first.seats);
-        let size = self.genesis.committee.frontier;
+        let size = self.parameters().committee.frontier;
         let hearing = Hearing::called(height, Some(author), size, candidates);
         if let Some(ruling) = Arc::make_mut(&mut self.rulings.all).get_mut(&id) {
             Arc::make_mut(ruling).hearings.push(hearing);
@@ -312,7 +312,8 @@ impl State {
         let Quorum { seats, .. } = hearing.size;
         let seats = usize::try_from(seats).unwrap_or(usize::MAX);
         let committee = draw::seats(draw, &hearing.candidates, seats, 0);
-        let until_ms = time_ms.saturating_add(self.genesis.committee.seal_ms);
+        let until_ms =
+            time_ms.saturating_add(self.parameters_at(hearing.called_at).committee.seal_ms);
         self.change_hearing(id, number, |hearing| {
             hearing.candidates = Vec::new();
             hearing.beacon = Some(beacon);
