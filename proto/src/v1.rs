@@ -330,11 +330,63 @@ pub struct Diagnosis {
     pub corrected: ::prost::alloc::vec::Vec<u8>,
 }
 /// A knowledge article; its text is the post's.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Playbook {
     /// record id of the revision before this one; empty for the first
     #[prost(bytes = "vec", tag = "1")]
     pub revises: ::prost::alloc::vec::Vec<u8>,
+    /// for programs; an article of words alone has none
+    #[prost(oneof = "playbook::Table", tags = "2, 3")]
+    pub table: ::core::option::Option<playbook::Table>,
+}
+/// Nested message and enum types in `Playbook`.
+pub mod playbook {
+    /// for programs; an article of words alone has none
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Table {
+        #[prost(message, tag = "2")]
+        Triage(super::TriageTable),
+        #[prost(message, tag = "3")]
+        Levers(super::LeverMap),
+    }
+}
+/// What goes wrong, why, and what to do.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TriageTable {
+    /// 1 to 32
+    #[prost(message, repeated, tag = "1")]
+    pub rows: ::prost::alloc::vec::Vec<TriageRow>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TriageRow {
+    /// a code of `assay model check`, or words of an error; one line, at most 120 bytes
+    #[prost(string, tag = "1")]
+    pub sign: ::prost::alloc::string::String,
+    /// one line, at most 400 bytes
+    #[prost(string, tag = "2")]
+    pub cause: ::prost::alloc::string::String,
+    /// one line, at most 400 bytes
+    #[prost(string, tag = "3")]
+    pub remedy: ::prost::alloc::string::String,
+}
+/// What can be turned, and what came of it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LeverMap {
+    /// 1 to 32
+    #[prost(message, repeated, tag = "1")]
+    pub rows: ::prost::alloc::vec::Vec<LeverRow>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LeverRow {
+    /// as in Plan
+    #[prost(string, tag = "1")]
+    pub lever: ::prost::alloc::string::String,
+    /// one line, at most 400 bytes
+    #[prost(string, tag = "2")]
+    pub note: ::prost::alloc::string::String,
+    /// the claim that shows what it brings; may be empty
+    #[prost(bytes = "vec", tag = "3")]
+    pub claim: ::prost::alloc::vec::Vec<u8>,
 }
 /// Something that does not pay, so that nobody repeats it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -1,6 +1,7 @@
 //! Answers: what the API, the command line and the pages show of posts.
 
 use super::index::{Index, Item, Place};
+use super::tables::LeverRow;
 use crate::api::Named;
 use assay_protocol::ids::{BlobHash, RecordId};
 use assay_protocol::post::{Detail, Forecast, Kind};
@@ -207,6 +208,9 @@ pub struct PlaybookRow {
     pub weight: u64,
     /// Who endorsed what.
     pub endorsed: Vec<Endorsed>,
+    /// The latest revision's lever map, with what the ledger says of the claims that it names.
+    #[serde(default)]
+    pub levers: Vec<LeverRow>,
 }
 
 /// An endorsement.

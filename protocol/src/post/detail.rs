@@ -1,7 +1,7 @@
 //! What posts say for programs, by kind.
 
-use super::body::line;
-use super::{Bound, CHANNEL_BYTES_MAX, Kind, RATIO_PPM_MAX, TITLE_BYTES_MAX};
+use super::body::{filled, line};
+use super::{Bound, CHANNEL_BYTES_MAX, Kind, RATIO_PPM_MAX, TITLE_BYTES_MAX, Table};
 use crate::error::Reject;
 use crate::ids::{BlobHash, ClaimId, RecordId};
 use crate::record::is_class_name;
@@ -167,6 +167,9 @@ pub struct Playbook {
     /// The revision before this one; none is the first.
     #[serde(default)]
     pub revises: Option<RecordId>,
+    /// What programs may look up in it.
+    #[serde(default)]
+    pub table: Option<Table>,
 }
 
 /// What does not pay.
@@ -255,7 +258,11 @@ impl Detail {
             Self::Endorsement(endorsement) => [Some(endorsement.playbook.0), None],
             Self::Limit(limit) => [limit.bound.checkpoint.map(|id| id.0), None],
         };
-        list.into_iter().flatten().collect()
+        let mut names: Vec<[u8; 32]> = list.into_iter().flatten().collect();
+        if let Self::Playbook(Playbook { table: Some(table), .. }) = self {
+            names.extend(table.claims().map(|id| id.0));
+        }
+        names
     }
 
     pub(super) fn to_proto(&self) -> v1::post_body::Detail {
@@ -290,6 +297,7 @@ impl Detail {
             }),
             Self::Playbook(playbook) => Wire::Playbook(v1::Playbook {
                 revises: playbook.revises.map(RecordId::to_vec).unwrap_or_default(),
+                table: playbook.table.as_ref().map(Table::to_proto),
             }),
             Self::DeadEnd(end) => {
                 Wire::DeadEnd(v1::DeadEnd { levers: end.levers.clone(), claim: claim(end.claim) })
@@ -340,6 +348,7 @@ impl Detail {
             }),
             Wire::Playbook(playbook) => Self::Playbook(Playbook {
                 revises: optional("playbook.revises", &playbook.revises)?.map(RecordId),
+                table: playbook.table.map(Table::from_proto).transpose()?,
             }),
             Wire::DeadEnd(end) => Self::DeadEnd(DeadEnd {
                 levers: words("dead_end.levers", end.levers)?,
@@ -411,13 +420,6 @@ fn optional(name: &'static str, bytes: &[u8]) -> Result<Option<[u8; 32]>, Reject
         [] => Ok(None),
         bytes => bytes32(name, bytes).map(Some),
     }
-}
-
-fn filled(name: &'static str, text: String, bytes_max: usize) -> Result<String, Reject> {
-    if text.trim().is_empty() {
-        return Err(field(name, "is empty".to_owned()));
-    }
-    line(name, text, bytes_max)
 }
 
 fn word(name: &'static str, text: String) -> Result<String, Reject> {
