@@ -87,15 +87,63 @@ pub struct DoubleVote {
 /// What a flag accuses somebody of under a rule that a drawn committee decides.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Charge {
-    /// 1 off-channel, 2 duplicate
+    /// 1 off-channel, 2 duplicate, 3 path, 4 physics
     #[prost(uint32, tag = "1")]
     pub rule: u32,
-    /// the post (1) or claim (2) that breaks it
+    /// the post (1) or claim (2 to 4) that breaks it
     #[prost(bytes = "vec", tag = "2")]
     pub subject: ::prost::alloc::vec::Vec<u8>,
     /// what shows it: for a duplicate the earlier claim; may be empty otherwise
     #[prost(bytes = "vec", tag = "3")]
     pub evidence: ::prost::alloc::vec::Vec<u8>,
+    /// a divergence for 3, an excess for 4, none otherwise
+    #[prost(message, optional, tag = "4")]
+    pub sighting: ::core::option::Option<Sighting>,
+}
+/// What a flag's author saw, in numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Sighting {
+    #[prost(oneof = "sighting::Seen", tags = "1, 2")]
+    pub seen: ::core::option::Option<sighting::Seen>,
+}
+/// Nested message and enum types in `Sighting`.
+pub mod sighting {
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Seen {
+        #[prost(message, tag = "1")]
+        Divergence(super::Divergence),
+        #[prost(message, tag = "2")]
+        Excess(super::Excess),
+    }
+}
+/// Where a recipe did not follow its own logits; every number at most 2^24 - 1.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Divergence {
+    /// index in the pinned pool
+    #[prost(uint32, tag = "1")]
+    pub prompt: u32,
+    /// of the tokens after it, from 0
+    #[prost(uint32, tag = "2")]
+    pub position: u32,
+    /// the token that the recipe's prefill chooses there
+    #[prost(uint32, tag = "3")]
+    pub expected: u32,
+    /// the token that its decode emitted
+    #[prost(uint32, tag = "4")]
+    pub seen: u32,
+}
+/// By how much an entry is faster than its class's memory.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Excess {
+    /// the round that made the entry, from 1
+    #[prost(uint32, tag = "1")]
+    pub round: u32,
+    /// what machines of the class deliver, above 0
+    #[prost(uint64, tag = "2")]
+    pub bandwidth_mb_s: u64,
+    /// share of it that was needed, in millionths, above 1000000
+    #[prost(uint64, tag = "3")]
+    pub share_ppm: u64,
 }
 /// What a drawn seat found about a charge.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -410,6 +458,9 @@ pub struct Flag {
     /// BLAKE3 of whatever shows it; may be empty
     #[prost(bytes = "vec", tag = "3")]
     pub evidence: ::prost::alloc::vec::Vec<u8>,
+    /// for the rules path and physics, as in the charge
+    #[prost(message, optional, tag = "4")]
+    pub sighting: ::core::option::Option<Sighting>,
 }
 /// "I followed this playbook and it holds."
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

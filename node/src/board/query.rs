@@ -115,6 +115,7 @@ fn flag_row(state: &State, item: &Item) -> Option<FlagRow> {
         subject: flag.subject,
         ruling: state.ruling(item.id).map(|ruling| ruling.word().to_owned()),
         evidence: flag.evidence,
+        sighting: flag.sighting,
     })
 }
 

@@ -6,6 +6,7 @@ use crate::api::Named;
 use assay_protocol::ids::{BlobHash, RecordId};
 use assay_protocol::post::{Detail, Forecast, Kind};
 use assay_protocol::ruling::{Decision, Offence};
+use assay_protocol::sighting::Sighting;
 use assay_protocol::state::State;
 use serde::{Deserialize, Serialize};
 
@@ -192,6 +193,8 @@ pub struct FlagRow {
     pub subject: RecordId,
     /// Names whatever shows it.
     pub evidence: Option<BlobHash>,
+    /// What its author saw, under the rules that a measurement decides.
+    pub sighting: Option<Sighting>,
     /// How its ruling stands, in one word; none where no committee decides its rule, or before it is ordered.
     pub ruling: Option<String>,
 }

@@ -38,7 +38,10 @@ pub(super) fn with(detail: Detail, text: &str) -> PostBody {
 
 pub(super) fn flag(subject: RecordId) -> PostBody {
     let rule = "off-channel".to_owned();
-    with(Detail::Flag(Flag { rule, subject, evidence: None }), "asks to go on elsewhere")
+    with(
+        Detail::Flag(Flag { rule, subject, evidence: None, sighting: None }),
+        "asks to go on elsewhere",
+    )
 }
 
 fn plan(levers: &[&str]) -> PostBody {

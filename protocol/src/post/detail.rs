@@ -5,6 +5,8 @@ use super::{Bound, CHANNEL_BYTES_MAX, Kind, RATIO_PPM_MAX, TITLE_BYTES_MAX, Tabl
 use crate::error::Reject;
 use crate::ids::{BlobHash, ClaimId, RecordId};
 use crate::record::is_class_name;
+use crate::ruling::Offence;
+use crate::sighting::Sighting;
 use crate::wire::{bytes32, field};
 use assay_proto::v1;
 use serde::{Deserialize, Serialize};
@@ -194,6 +196,9 @@ pub struct Flag {
     /// Names whatever shows it.
     #[serde(default)]
     pub evidence: Option<BlobHash>,
+    /// What its author saw; flags under the rules `path` and `physics` have one, and no others.
+    #[serde(default)]
+    pub sighting: Option<Sighting>,
 }
 
 /// Support for a playbook.
@@ -306,6 +311,7 @@ impl Detail {
                 rule: flag.rule.clone(),
                 subject: flag.subject.to_vec(),
                 evidence: hash(flag.evidence),
+                sighting: flag.sighting.map(Sighting::to_proto),
             }),
             Self::Endorsement(endorsement) => {
                 Wire::Endorsement(v1::Endorsement { playbook: endorsement.playbook.to_vec() })
@@ -355,6 +361,7 @@ impl Detail {
                 claim: optional("dead_end.claim", &end.claim)?.map(ClaimId),
             }),
             Wire::Flag(flag) => Self::Flag(Flag {
+                sighting: Sighting::from_proto(Offence::of(&flag.rule), flag.sighting)?,
                 rule: word("flag.rule", flag.rule)?,
                 subject: RecordId(bytes32("flag.subject", &flag.subject)?),
                 evidence: optional("flag.evidence", &flag.evidence)?.map(BlobHash),

@@ -159,8 +159,12 @@ fn strangers_do_not_post_and_a_talker_still_seals() {
 
 /// Bodies that no honest peer makes.
 fn bad_bodies() -> Vec<PostBody> {
-    let word =
-        |text: &str| Flag { rule: text.to_owned(), subject: RecordId([1; 32]), evidence: None };
+    let word = |text: &str| Flag {
+        rule: text.to_owned(),
+        subject: RecordId([1; 32]),
+        evidence: None,
+        sighting: None,
+    };
     let levers = |levers: Vec<String>| Detail::Plan(Plan { parent: None, levers });
     let parts = |count: usize| vec![spec().parts[0].clone(); count];
     let book = |table| with(Detail::Playbook(Playbook { revises: None, table: Some(table) }));
@@ -301,7 +305,12 @@ fn every_kind_reads_back() {
         Detail::Playbook(Playbook { revises: Some(id), table: Some(triage) }),
         Detail::Playbook(Playbook { revises: None, table: Some(map) }),
         Detail::DeadEnd(DeadEnd { levers: levers(), claim: Some(claim) }),
-        Detail::Flag(Flag { rule: "off-channel".to_owned(), subject: id, evidence: None }),
+        Detail::Flag(Flag {
+            rule: "off-channel".to_owned(),
+            subject: id,
+            evidence: None,
+            sighting: None,
+        }),
         Detail::Endorsement(Endorsement { playbook: id }),
         Detail::Limit(Limit {
             levers: levers(),

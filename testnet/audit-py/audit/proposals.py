@@ -1,4 +1,4 @@
-"""Proposals to change the network's numbers, the votes on them, the numbers in force (§9.8)."""
+"""Proposals to change the network's numbers, the votes on them, the numbers in force (§9.9)."""
 
 from __future__ import annotations
 

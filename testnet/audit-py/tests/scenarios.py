@@ -10,7 +10,7 @@ from audit.model import ClaimState
 from audit.records import open_signed, vote_bytes
 
 from .amendments import amendments
-from .hearings import rulings
+from .hearings import rulings, sightings
 from .world import CLASS, Peer, World
 
 
@@ -490,6 +490,7 @@ SCENARIOS: dict[str, Callable[[], World]] = {
         posts,
         relayed,
         rulings,
+        sightings,
         amendments,
     )
 }

@@ -426,6 +426,7 @@ fn fact(post: &PostRow, detail: &Detail) -> Markup {
                 },
                 Detail::Flag(flag) => {
                     "accuses " code title=(flag.subject) { (flag.subject.short()) } " of " (flag.rule)
+                    @if let Some(sighting) = flag.sighting { " (" (sighting) ")" }
                 },
                 Detail::Endorsement(said) => { "endorses " code { (said.playbook.short()) } },
                 Detail::Limit(limit) => {

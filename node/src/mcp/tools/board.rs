@@ -188,8 +188,9 @@ fn known() -> Vec<Definition> {
         Definition::new(
             Read,
             "ruling_list",
-            "What drawn committees said about flags: upheld, dismissed, undecided or open, with every \
-             seat's finding, newest first. A flag under the rule off-channel or duplicate opens one.",
+            "What drawn committees and measurements said about flags: upheld, dismissed, undecided or open, with every \
+             seat's finding, newest first. A flag under the rule off-channel, duplicate, path or physics \
+             opens one.",
             |caller, Nothing {}| caller.quoted("/api/rulings"),
         ),
         Definition::new(

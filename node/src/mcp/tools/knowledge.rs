@@ -8,6 +8,7 @@ use crate::cli::{flag, limit, playbook, ruling, spec};
 use crate::mcp::permissions::Permission::{self, Flag, Post};
 use anyhow::Context;
 use assay_protocol::post::{self, Detail, Endorsement, Lever, Playbook, Table, Triage};
+use assay_protocol::sighting::{Divergence, Sighting};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
@@ -140,10 +141,16 @@ struct FlagArguments {
     text: Text,
     /// Whom or what: a post or claim by its id or the first digits, a peer by its name or key.
     subject: String,
-    /// The rule that was broken, in one word: lower-case letters, digits and dashes.
+    /// The rule that was broken, in one word: lower-case letters, digits and dashes. Ruled on are
+    /// off-channel (a post), duplicate (a claim), path and physics (an accepted claim). A flag under path
+    /// challenges the entry, at the cost of a challenge; one under physics needs no evidence, for the ledger
+    /// has the figures.
     rule: String,
-    /// BLAKE3 hash of whatever shows it, 64 hexadecimal digits.
+    /// BLAKE3 hash of whatever shows it, 64 hexadecimal digits; for duplicate the id of the earlier claim.
     evidence: Option<String>,
+    /// For path, where it breaks: prompt in the pool, position, the token that the prefill chooses and the
+    /// one that was decoded, four numbers with commas between.
+    saw: Option<String>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -278,13 +285,15 @@ fn limit_new(caller: &Caller, arguments: LimitArguments) -> anyhow::Result<Strin
 }
 
 fn flag_new(caller: &Caller, arguments: FlagArguments) -> anyhow::Result<String> {
-    let FlagArguments { text, subject, rule, evidence } = arguments;
+    let FlagArguments { text, subject, rule, evidence, saw } = arguments;
     let node = caller.node()?;
     let evidence =
         evidence.map(|hash| hash.parse().ok().context("evidence: 64 hexadecimal digits"));
     let evidence = evidence.transpose()?;
     let subject = flag::accused(&node, &subject)?;
-    let detail = Detail::Flag(post::Flag { rule, subject, evidence });
+    let saw = saw.map(|numbers| numbers.parse::<Divergence>().context("saw")).transpose()?;
+    let sighting = saw.map(Sighting::Divergence);
+    let detail = Detail::Flag(post::Flag { rule, subject, evidence, sighting });
     let body = text.words().said(&node, "flags", Some(detail))?;
     publish(caller, body, None)
 }
