@@ -267,7 +267,10 @@ impl Proof {
         // Only what a claim's own event binds is its state: such an event has a word and the claim's hash.
         let digest = spelling_digest(self.state.as_bytes());
         let binds = |event: &Vec<Hex>| match event.as_slice() {
-            [word, hash] => word.0 != b"ruling" && hash.0 == digest,
+            [word, hash] => {
+                ![b"ruling".as_slice(), b"proposal"].contains(&word.0.as_slice())
+                    && hash.0 == digest
+            }
             _ => false,
         };
         match self.events.iter().any(binds) {

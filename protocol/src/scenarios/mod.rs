@@ -14,6 +14,7 @@ mod limits;
 mod membership;
 mod posts;
 mod proof;
+mod proposals;
 mod relay;
 mod rulings;
 mod silence;
