@@ -63,7 +63,7 @@ const KINDS: [(u32, &str); 18] = [
     (27, "ruling ballot"),
     (28, "appeal"),
     (29, "proposal"),
-    (30, "vote"),
+    (30, "voice"),
     (40, "post"),
     (0, "record"),
 ];

@@ -33,7 +33,7 @@ CODES = {
     "ruling ballot": "R27",
     "appeal": "R28",
     "proposal": "R29",
-    "vote": "R30",
+    "voice": "R30",
     "post": "R40",
 }
 """Each rule by its name; that of a kind of record has the kind's number in `Record`."""

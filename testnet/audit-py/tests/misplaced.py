@@ -160,6 +160,21 @@ def misplaced(forger: Forger) -> Iterator[Corruption]:
             {"claim": claim, "salt": bytes(32)},
         ),
         ("claim of a recipe on the docket", "claim", author, "claim", again),
+        (
+            "proposal of another epoch",
+            "proposal",
+            member,
+            "proposal",
+            {"parameter": 1, "value": 1, "why": "so", "epoch": 7},
+        ),
+        (
+            "proposal about nothing",
+            "record form",
+            member,
+            "proposal",
+            {"parameter": 99, "value": 1, "why": "so"},
+        ),
+        ("voice about nothing", "voice", member, "voice", {"proposal": bytes(32), "yes": True}),
         ("post by a stranger", "record author", newcomer, "post", said),
     ]
     for name, rule, peer, kind, values in cases:
