@@ -185,7 +185,7 @@ fn reign(state: &State, claim: &ClaimState) -> Option<(u64, Option<u64>)> {
 /// The published best of the lossless track over time, as the rule of the frontier has it for every block
 /// at which an entry came or went.
 fn best(state: &State, class: &str) -> Vec<BestRow> {
-    let eta_ppm = state.genesis().significance.eta_ppm;
+    let eta_ppm = state.parameters().significance.eta_ppm;
     let entries: Vec<(ClaimId, Point, u64, Option<u64>)> = state
         .entries()
         .filter(|claim| claim.hardware_class == class && claim.is_confirmed())

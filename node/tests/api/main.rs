@@ -20,7 +20,6 @@ mod peering;
 mod routes;
 mod samples;
 mod security;
-mod snapshots;
 mod tables;
 mod talk;
 mod world;

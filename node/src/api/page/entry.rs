@@ -11,6 +11,7 @@ use super::rounds::{aftermath, rank, rounds};
 use super::{Place, Snapshot, badge, document};
 use crate::api::entry::{Entry, PairRow, RoundEntry, SeatRow};
 use assay_protocol::gates::{Gate, GateResult};
+use assay_protocol::genesis::Genesis;
 use assay_protocol::verdict::{Estimate, Outcome};
 use maud::{Markup, html};
 
@@ -118,9 +119,15 @@ fn cost(entry: &Entry) -> Markup {
     }
 }
 
+/// The network's numbers by which what is shown of an entry was measured and judged.
+pub(super) fn parameters<'a>(snapshot: &'a Snapshot, entry: &Entry) -> &'a Genesis {
+    let state = &snapshot.state;
+    entry.ledger.shown().map_or_else(|| state.parameters(), |round| state.parameters_of(round))
+}
+
 /// How likely dishonest seats alone make a quorum.
 fn forged(snapshot: &Snapshot, entry: &Entry) -> Markup {
-    let assumed = snapshot.state.genesis().committee.assumed_dishonest_ppm;
+    let assumed = parameters(snapshot, entry).committee.assumed_dishonest_ppm;
     match entry.verdict.as_ref() {
         Some(verdict) => {
             let probability = verdict.forged_quorum_ppb as f64 / 1e7;
@@ -134,7 +141,7 @@ fn forged(snapshot: &Snapshot, entry: &Entry) -> Markup {
 }
 
 fn samples(snapshot: &Snapshot, entry: &Entry) -> Markup {
-    let rules = &snapshot.state.genesis().significance;
+    let rules = &parameters(snapshot, entry).significance;
     let needed = 1.0 + from_ppm(rules.eta_ppm);
     let measured: Vec<_> =
         entry.seats.iter().filter_map(|seat| seat.samples.as_ref().map(|s| (seat, s))).collect();

@@ -297,7 +297,7 @@ fn drawn(node: &Node, at: (f64, f64), step: Option<usize>, found: Option<bool>) 
     html! {
         g class={ "node " (kind) " " (fate) (way) (searched) } transform={ "translate(" (px(at.0)) " " (px(at.1)) ")" } {
             @match &node.page {
-                Some(page) => a href=(page) aria-label=(spoken(node)) { (inside) },
+                Some(page) => a href=(page) { (inside) },
                 None => (inside),
             }
         }

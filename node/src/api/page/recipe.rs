@@ -1,6 +1,7 @@
 //! What a claim is made of, what it builds on, and how to measure it oneself.
 
 use super::Snapshot;
+use super::entry::parameters;
 use super::format::{duration, millionths, percent, quoted, ratio, summary};
 use super::relay::relay;
 use crate::api::entry::Entry;
@@ -85,9 +86,9 @@ pub(super) fn lineage(snapshot: &Snapshot, entry: &Entry) -> Markup {
 /// How to check and to measure it oneself.
 pub(super) fn reproduce(snapshot: &Snapshot, entry: &Entry) -> Markup {
     let id = entry.claim.id;
-    let genesis = snapshot.state.genesis();
-    let rules = &genesis.measurement;
-    let pool = &genesis.challenge.pool;
+    let numbers = parameters(snapshot, entry);
+    let rules = &numbers.measurement;
+    let pool = &numbers.challenge.pool;
     let shown = entry.ledger.shown();
     html! {
         section #reproduce data-live aria-labelledby="reproduce-title" {
@@ -102,7 +103,7 @@ pub(super) fn reproduce(snapshot: &Snapshot, entry: &Entry) -> Markup {
             p {
                 "Measure it yourself: each seat decoded " (shown.map_or(rules.pairs, |round| round.pairs.max(1))) " prompts of "
                 (pool.prompt_tokens) " tokens, " (rules.decode_tokens) " tokens each, by parent and "
-                "child in ABBA order, and had " (duration(genesis.committee.seal_ms)) " to seal. "
+                "child in ABBA order, and had " (duration(numbers.committee.seal_ms)) " to seal. "
                 @match shown.and_then(|round| round.beacon) {
                     Some(beacon) => {
                         "The prompts follow from beacon " code title=(beacon) { (beacon.short()) }
@@ -115,9 +116,9 @@ pub(super) fn reproduce(snapshot: &Snapshot, entry: &Entry) -> Markup {
             p {
                 "Everything on this page, samples included: "
                 a href={ "/api/claims/" (id) } { "JSON" } ". The network's rules and quality bounds ("
-                "KL ≤ " (millionths(genesis.challenge.kl_max_micronats)) " nat, agreement ≥ "
-                (percent(genesis.challenge.agreement_min_ppm)) ", perplexity ratio ≤ "
-                (millionths(genesis.challenge.perplexity_ratio_max_ppm)) "): "
+                "KL ≤ " (millionths(numbers.challenge.kl_max_micronats)) " nat, agreement ≥ "
+                (percent(numbers.challenge.agreement_min_ppm)) ", perplexity ratio ≤ "
+                (millionths(numbers.challenge.perplexity_ratio_max_ppm)) "): "
                 a href="/api/genesis" { "genesis" } "."
             }
         }

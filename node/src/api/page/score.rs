@@ -38,7 +38,7 @@ fn classes(score: &Score) -> Markup {
 
 /// The ratio around the best within which a measurement proves nothing.
 fn noise(snapshot: &Snapshot, score: &Score) -> f64 {
-    let tie = 1.0 + from_ppm(snapshot.state.genesis().significance.eta_ppm);
+    let tie = 1.0 + from_ppm(snapshot.state.parameters().significance.eta_ppm);
     score.norms.counts_from.unwrap_or(tie).max(tie)
 }
 
@@ -129,7 +129,7 @@ fn legend() -> Markup {
 
 /// What is a tie, and what would change the ranking.
 fn tie(snapshot: &Snapshot, score: &Score, noise: f64) -> Markup {
-    let eta = snapshot.state.genesis().significance.eta_ppm;
+    let eta = snapshot.state.parameters().significance.eta_ppm;
     let needed = from_ppm(score.best_ppm()) * (1.0 + from_ppm(eta));
     let norms = &score.norms;
     html! {
