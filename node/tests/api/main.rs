@@ -15,6 +15,7 @@ mod pages;
 mod routes;
 mod samples;
 mod security;
+mod watch;
 mod world;
 
 use assay_node::api::{Token, View, router};
