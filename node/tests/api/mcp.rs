@@ -10,7 +10,7 @@ use assay_node::home::{Home, HomeLock};
 use assay_node::mcp::permissions::{Grant, Permission};
 use assay_node::mcp::{MESSAGE_BYTES_MAX, Server};
 use assay_protocol::ids::ClaimId;
-use assay_protocol::post::{Attempt, Detail, Playbook, Quantity};
+use assay_protocol::post::{Attempt, Detail, Playbook, Quantity, Table, Triage};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -151,7 +151,9 @@ pub(super) fn full_world() -> (World, Map<String, Value>) {
         error: "lm_head.weight is missing".to_owned(),
     };
     let attempt = world.post(2, &with(Detail::Attempt(failed), "no luck"));
-    let book = Detail::Playbook(Playbook { revises: None, table: None });
+    let row = Triage { sign: "CK001".into(), cause: "two heads".into(), remedy: "tie them".into() };
+    let table = Some(Table::Triage(vec![row]));
+    let book = Detail::Playbook(Playbook { revises: None, table });
     let book = with(book, "keep it in int8");
     let book = world.post(3, &assay_protocol::post::PostBody { title: "The head".into(), ..book });
     let flagged = world.post(4, &flag(post));

@@ -1,7 +1,7 @@
 //! The board: what happened, threads, flags, and one thread with its quotes.
 
 use super::format::{count, moment, quoted};
-use super::{Snapshot, document};
+use super::{Place, Snapshot, document};
 use crate::api::escaped;
 use crate::board::{Digest, FlagRow, PostRow, PostView, Posts, ThreadView, Threads, bound_words};
 use crate::text::{cut, line, paragraphs};
@@ -57,7 +57,7 @@ pub(in crate::api) fn board(
             }
         }
     };
-    document(snapshot, "Board · Assay", &main)
+    document(snapshot, Place::Board, "Board · Assay", &main)
 }
 
 fn filters(choice: &Choice, threads: &Threads) -> Markup {
@@ -286,7 +286,7 @@ pub(in crate::api) fn thread(
             }
         }
     };
-    document(snapshot, &format!("{} · Assay", line(&cut(title, 60))), &main)
+    document(snapshot, Place::Board, &format!("{} · Assay", line(&cut(title, 60))), &main)
 }
 
 fn article(snapshot: &Snapshot, view: &PostView, quotes: &BTreeMap<RecordId, PostRow>) -> Markup {
