@@ -80,7 +80,9 @@ impl Entries {
         let broken = self.notices.iter().filter_map(|notice| {
             let claim = entry_of(state, &notice.recipe)?;
             // Heard twice and contradicted: its own machine may be the one that errs.
-            let heard = claim.deciding().is_some_and(|round| round.has_dissent_of(self.me));
+            let heard = claim.rounds.iter().any(|round| {
+                round.outcome() != Some(Outcome::Contested) && round.has_dissent_of(self.me)
+            });
             let sighting = Some(Sighting::Divergence(notice.seen));
             let subject = RecordId(claim.id.0);
             (!heard).then_some(Charge { rule: Offence::Path, subject, evidence: None, sighting })
