@@ -201,8 +201,19 @@ impl Seat {
     /// [`SeatError`].
     pub async fn raw_data(&self, plan: Plan, role: &str) -> Result<Measurement, SeatError> {
         let cancel = self.sealing_over(plan.round);
-        let options = self.measuring.options.clone();
+        let options = self.options_for(plan.round);
         self.raw_data_within(plan, role, options, &OnceLock::new(), cancel).await
+    }
+
+    /// How to measure for a round: for as long as the network gives its seats to seal.
+    fn options_for(&self, id: RoundId) -> measure::Options {
+        let seal_ms = self.ledger.with(|peer| {
+            let state = peer.state();
+            let found = state.round(id).map(|(_, round)| state.parameters_of(round));
+            found.unwrap_or_else(|| state.parameters()).committee.seal_ms
+        });
+        let deadline = Duration::from_millis(seal_ms);
+        measure::Options { deadline, ..self.measuring.options.clone() }
     }
 
     /// Fetches and measures by a plan of its own for `within` at most, waiting aside, until `stop`
@@ -213,7 +224,7 @@ impl Seat {
         within: Duration,
         stop: impl Future<Output = ()> + Send,
     ) -> Trialled {
-        let mut options = self.measuring.options.clone();
+        let mut options = self.options_for(plan.round);
         // Others on this host may measure first; that is no time of this trial.
         options.deadline = options.deadline.saturating_add(within);
         let begun = OnceLock::new();
@@ -269,18 +280,18 @@ impl Seat {
             RoundId { claim, number: 1 } => format!("claim {}", claim.short()),
             RoundId { claim, number } => format!("claim {}, round {number},", claim.short()),
         };
-        let genesis = self.ledger.with(|peer| peer.state().genesis().clone());
+        let rules = self.ledger.with(|peer| peer.state().parameters().clone());
         self.say(format!("fetching the recipes of {claim}"));
-        let base = self.files(&genesis.challenge.base).await?;
+        let base = self.files(&rules.challenge.base).await?;
         let x = self.files(&plan.x).await?;
         let y = self.files(&plan.y).await?;
-        let pool = self.pool(genesis.challenge.pool.text).await?;
+        let pool = self.pool(rules.challenge.pool.text).await?;
         let (child, recipe) = match plan.child {
             Arm::X => (Arm::X, plan.x),
             Arm::Y => (Arm::Y, plan.y),
         };
         let mut parted = None;
-        let job = Job::new(&genesis, plan, pool, [x, y, base], self.measuring.adapter.clone());
+        let job = Job::new(&rules, plan, pool, [x, y, base], self.measuring.adapter.clone());
         let progress = |progress: measure::Progress| {
             if let Some(found) = progress.parted.filter(|found| found.arm == child) {
                 parted = Some(found.seen);

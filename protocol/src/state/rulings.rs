@@ -180,7 +180,7 @@ impl State {
         let measured = self.measure_for(charge, by, id, height);
         let heard = measured.is_none().then(|| {
             let candidates = self.judges(&self.parties(by, accused, charge), &[]);
-            Hearing::called(height, None, self.genesis.committee.first(), candidates)
+            Hearing::called(height, None, self.parameters().committee.first(), candidates)
         });
         let hearings = heard.into_iter().collect();
         let charge = *charge;
@@ -270,7 +270,7 @@ impl State {
         // However many rulings are open: each has one appeal at most, and its time runs out.
         let parties = self.parties(ruling.by, ruling.accused, &ruling.charge);
         let candidates = self.judges(&parties, &first.seats);
-        let size = self.genesis.committee.frontier;
+        let size = self.parameters().committee.frontier;
         let hearing = Hearing::called(height, Some(author), size, candidates);
         self.change_ruling(id, |ruling| ruling.hearings.push(hearing));
         self.rulings.open.push(id);
@@ -334,7 +334,8 @@ impl State {
         let Quorum { seats, .. } = hearing.size;
         let seats = usize::try_from(seats).unwrap_or(usize::MAX);
         let committee = draw::seats(draw, &hearing.candidates, seats, 0);
-        let until_ms = time_ms.saturating_add(self.genesis.committee.seal_ms);
+        let until_ms =
+            time_ms.saturating_add(self.parameters_at(hearing.called_at).committee.seal_ms);
         self.change_hearing(id, number, |hearing| {
             hearing.candidates = Vec::new();
             hearing.beacon = Some(beacon);
