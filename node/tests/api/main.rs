@@ -22,6 +22,7 @@ mod samples;
 mod security;
 mod tables;
 mod talk;
+mod watch;
 mod world;
 
 use assay_node::api::{Token, View, router};
