@@ -85,7 +85,7 @@ enum Command {
   assay-testnet search --minutes 20 --seed 7 --format json")]
     Search {
         /// Minutes until a claim of the agent must be accepted
-        #[arg(long, value_name = "MIN", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1_440))]
+        #[arg(long, value_name = "MIN", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=1_440))]
         minutes: u64,
         /// Where the search draws its lots from
         #[arg(long, value_name = "N", default_value_t = 1)]

@@ -60,7 +60,7 @@ pub struct Row {
     pub what: &'static str,
     /// Child speed over parent speed.
     pub ratio: Estimate,
-    /// Bytes of weights that parent and child read per token.
+    /// Bytes of the target's weights that parent and child read per token; a drafter's are not counted.
     pub bytes_per_token: [u64; 2],
     /// Drafts kept per step on the pool's own text, by parent and child; none where one does not draft.
     pub kept_per_step: Option<[f64; 2]>,

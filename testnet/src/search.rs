@@ -102,7 +102,7 @@ fn search(run: &mut Run, options: &SearchOptions) -> anyhow::Result<bool> {
     run.wait_for_peers()?;
     let searcher = run.nodes[0].name.clone();
     run.say(format!("all nodes are connected; the agent of {searcher} searches"));
-    let found = until_accepted(run, options)?;
+    let (found, trials) = until_accepted(run, options)?;
     let seconds = run.started.elapsed().as_secs_f64();
     let status: AgentStatus = run.nodes[0].client()?.get("/api/agent")?;
     run.converge()?;
@@ -113,11 +113,11 @@ fn search(run: &mut Run, options: &SearchOptions) -> anyhow::Result<bool> {
     let audit = run.command(&["audit"], &export, "--genesis", &run.layout.network)?;
     let ok = audit["ok"] == json!(true);
     match options.format {
-        Format::Json => println!("{}", summary(&found, &status, seconds, &audit, &export)),
+        Format::Json => println!("{}", summary(&found, trials, &status, seconds, &audit, &export)),
         Format::Table => {
             let page = run.nodes[0].client()?.url().to_owned();
             run.report(&rows, &export, &page)?;
-            println!("\n{} trials, accepted after {seconds:.0} s", status.trials);
+            println!("\n{trials} trials, accepted after {seconds:.0} s");
         }
     }
     for node in &mut run.nodes {
@@ -126,10 +126,11 @@ fn search(run: &mut Run, options: &SearchOptions) -> anyhow::Result<bool> {
     Ok(ok)
 }
 
-/// Waits until a claim of the first node is an accepted entry, and tells what happens meanwhile.
-fn until_accepted(run: &mut Run, options: &SearchOptions) -> anyhow::Result<ClaimRow> {
+/// Waits until a claim of the first node is an accepted entry, and tells what happens meanwhile. Gives the
+/// claim and the trials that led to it: the agent counts afresh for its next search.
+fn until_accepted(run: &mut Run, options: &SearchOptions) -> anyhow::Result<(ClaimRow, usize)> {
     let deadline = Instant::now() + Duration::from_secs(options.minutes * 60);
-    let (mut seen, mut told) = (Seen::default(), 0);
+    let (mut seen, mut told, mut trials) = (Seen::default(), 0, 0);
     loop {
         run.check()?;
         let status: AgentStatus = run.nodes[0].client()?.get("/api/agent")?;
@@ -137,6 +138,7 @@ fn until_accepted(run: &mut Run, options: &SearchOptions) -> anyhow::Result<Clai
             run.say(&note.text);
         }
         told = status.notes.last().map_or(told, |note| note.number);
+        trials = trials.max(status.trials);
         let rows = run.rows()?;
         for line in seen.news(&rows) {
             run.say(line);
@@ -144,7 +146,7 @@ fn until_accepted(run: &mut Run, options: &SearchOptions) -> anyhow::Result<Clai
         let mine = |row: &&ClaimRow| row.author.name == run.nodes[0].name;
         if let Some(row) = rows.iter().find(mine) {
             match row.outcome {
-                Some(Outcome::Accepted) => return Ok(row.clone()),
+                Some(Outcome::Accepted) => return Ok((row.clone(), trials)),
                 Some(outcome) => bail!("the agent's claim is {outcome:?}, not accepted"),
                 None => {}
             }
@@ -158,6 +160,7 @@ fn until_accepted(run: &mut Run, options: &SearchOptions) -> anyhow::Result<Clai
 
 fn summary(
     found: &ClaimRow,
+    trials: usize,
     status: &AgentStatus,
     seconds: f64,
     audit: &Value,
@@ -166,7 +169,7 @@ fn summary(
     json!({
         "claim": claim_json(found),
         "seconds": seconds,
-        "trials": status.trials,
+        "trials": trials,
         "measured_seconds": status.spent.measuring_ms as f64 / 1e3,
         "messages": status.spent.messages,
         "notes": status.notes.iter().map(|note| &note.text).collect::<Vec<_>>(),
