@@ -197,11 +197,14 @@ impl Hands {
                 () = self.until_wanted() => {}
             }
         };
-        let stopped = |worked| Attempt { result: None, worked, ..failed("stopped".to_owned()) };
+        let stopped = |made, worked| {
+            let said = "stopped".to_owned();
+            Attempt { result: None, made, worked, said }
+        };
         let mut stop = std::pin::pin!(stop);
         let recipe = tokio::select! {
             made = self.make(parent, &experiment.variant) => made,
-            () = &mut stop => return stopped(Duration::ZERO),
+            () = &mut stop => return stopped(Made::default(), Duration::ZERO),
         };
         let recipe = match recipe {
             Ok(recipe) => recipe,
@@ -222,7 +225,7 @@ impl Hands {
                 let (result, said) = judged(genesis, &verdict, shows_quality);
                 Attempt { result: Some(result), made, worked, said }
             }
-            Err(SeatError::Measure(MeasureError::Cancelled)) if worked < within => stopped(worked),
+            Err(SeatError::Measure(MeasureError::Cancelled)) if worked < within => stopped(made, worked),
             // The rest of the day's budget was too short; tomorrow's may do.
             Err(SeatError::Measure(MeasureError::Cancelled))
                 if within.as_secs() < TRIAL_SECONDS_MAX =>

@@ -303,9 +303,12 @@ impl<W: World> Agent<W> {
         let stop = Box::pin(stopped(runs));
         let attempt = self.world.attempt(start, experiment, within, stop).await;
         self.purse.settle_measuring(paid, attempt.worked)?;
-        if let Some(result) = attempt.result {
+        // A trial that was stopped has its files already, or will make them again.
+        if attempt.result.is_some() || !attempt.made.manifests.is_empty() {
             let unwritten = self.journal.made(variant, attempt.made);
             self.purse.settle_disk(unwritten)?;
+        }
+        if let Some(result) = attempt.result {
             let trial = Trial { variant: variant.clone(), pairs: *pairs, result };
             let lost = !trial.gained();
             self.journal.took(trial);
