@@ -23,6 +23,7 @@ use crate::rulings::{Judge, Watch};
 use crate::seat::{FETCH_PATIENCE, Measuring, Seat};
 use crate::storage::{Blobs, Store};
 use anyhow::Context;
+use assay_proto::v1;
 use assay_protocol::audit::{export_header, export_item};
 use assay_protocol::ids::PeerId;
 use assay_protocol::state::State;
@@ -333,6 +334,10 @@ impl View for NodeView {
         });
         self.ledger().touch();
         status
+    }
+
+    fn block(&self, height: u64) -> Result<Option<v1::LedgerItem>, String> {
+        self.ledger().store().item(height).map_err(|error| error.to_string())
     }
 
     fn export(&self) -> BoxStream<'static, io::Result<Bytes>> {

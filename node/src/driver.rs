@@ -308,7 +308,7 @@ impl Driver {
             Effect::Forget(claim) => store.forget_result(claim)?,
             Effect::Sign(body) => {
                 let network = self.ledger.with(|peer| peer.network());
-                let record = wire::sign(network, &self.key, body);
+                let record = wire::sign(network, &self.key, *body);
                 self.ledger.step(Input::Own(Box::new(record)));
             }
             Effect::Join(vouch) => {

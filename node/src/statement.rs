@@ -2,12 +2,14 @@
 
 use crate::api::{PostRequest, Said, Statement, SubmitError};
 use crate::author::Author;
-use assay_protocol::ids::PeerId;
+use assay_protocol::ids::{ClaimId, PeerId};
 use assay_protocol::membership::{Disclosure, Leave, Vouch};
 use assay_protocol::peer::Input;
 use assay_protocol::pool::applies;
+use assay_protocol::post::{Detail, PostBody};
 use assay_protocol::record::{Body, Challenge};
-use assay_protocol::ruling::Appeal;
+use assay_protocol::ruling::{Appeal, Offence};
+use assay_protocol::sighting::Sighting;
 use assay_protocol::state::State;
 use assay_protocol::wire;
 use prost::Message;
@@ -44,6 +46,7 @@ impl Author {
     pub fn post(&self, request: PostRequest) -> Result<Said, SubmitError> {
         let state = self.ledger.state();
         let PostRequest { mut body, forecast } = request;
+        add_figures(&state, &mut body)?;
         body.thread = body.thread.map(|thread| self.ledger.board().thread_of(thread));
         let epoch = state.epoch_of(state.height() + 1);
         let record = wire::sign_post(state.network(), &self.key, &body, epoch, forecast);
@@ -67,6 +70,23 @@ impl Author {
         }
         Ok(Said { record: id })
     }
+}
+
+/// Adds the ledger's own figures to a flag under the rule physics that brings none.
+fn add_figures(state: &State, body: &mut PostBody) -> Result<(), SubmitError> {
+    let Some(Detail::Flag(flag)) = &mut body.detail else { return Ok(()) };
+    if Offence::of(&flag.rule) != Some(Offence::Physics) || flag.sighting.is_some() {
+        return Ok(());
+    }
+    let excess = state.excess(ClaimId(flag.subject.0));
+    let refused = || {
+        SubmitError::Refused(
+            "it is no accepted claim that is faster than memory, as the ledger knows its class"
+                .to_owned(),
+        )
+    };
+    flag.sighting = Some(Sighting::Excess(excess.ok_or_else(refused)?));
+    Ok(())
 }
 
 fn body(state: &State, me: PeerId, statement: Statement) -> Result<Body, SubmitError> {

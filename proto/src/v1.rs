@@ -87,15 +87,63 @@ pub struct DoubleVote {
 /// What a flag accuses somebody of under a rule that a drawn committee decides.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Charge {
-    /// 1 off-channel, 2 duplicate
+    /// 1 off-channel, 2 duplicate, 3 path, 4 physics
     #[prost(uint32, tag = "1")]
     pub rule: u32,
-    /// the post (1) or claim (2) that breaks it
+    /// the post (1) or claim (2 to 4) that breaks it
     #[prost(bytes = "vec", tag = "2")]
     pub subject: ::prost::alloc::vec::Vec<u8>,
     /// what shows it: for a duplicate the earlier claim; may be empty otherwise
     #[prost(bytes = "vec", tag = "3")]
     pub evidence: ::prost::alloc::vec::Vec<u8>,
+    /// a divergence for 3, an excess for 4, none otherwise
+    #[prost(message, optional, tag = "4")]
+    pub sighting: ::core::option::Option<Sighting>,
+}
+/// What a flag's author saw, in numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Sighting {
+    #[prost(oneof = "sighting::Seen", tags = "1, 2")]
+    pub seen: ::core::option::Option<sighting::Seen>,
+}
+/// Nested message and enum types in `Sighting`.
+pub mod sighting {
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Seen {
+        #[prost(message, tag = "1")]
+        Divergence(super::Divergence),
+        #[prost(message, tag = "2")]
+        Excess(super::Excess),
+    }
+}
+/// Where a recipe did not follow its own logits; every number at most 2^24 - 1.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Divergence {
+    /// index in the pinned pool
+    #[prost(uint32, tag = "1")]
+    pub prompt: u32,
+    /// of the tokens after it, from 0
+    #[prost(uint32, tag = "2")]
+    pub position: u32,
+    /// the token that the recipe's prefill chooses there
+    #[prost(uint32, tag = "3")]
+    pub expected: u32,
+    /// the token that its decode emitted
+    #[prost(uint32, tag = "4")]
+    pub seen: u32,
+}
+/// By how much an entry is faster than its class's memory.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Excess {
+    /// the round that made the entry, from 1
+    #[prost(uint32, tag = "1")]
+    pub round: u32,
+    /// what machines of the class deliver, above 0
+    #[prost(uint64, tag = "2")]
+    pub bandwidth_mb_s: u64,
+    /// share of it that was needed, in millionths, above 1000000
+    #[prost(uint64, tag = "3")]
+    pub share_ppm: u64,
 }
 /// What a drawn seat found about a charge.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -330,11 +378,63 @@ pub struct Diagnosis {
     pub corrected: ::prost::alloc::vec::Vec<u8>,
 }
 /// A knowledge article; its text is the post's.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Playbook {
     /// record id of the revision before this one; empty for the first
     #[prost(bytes = "vec", tag = "1")]
     pub revises: ::prost::alloc::vec::Vec<u8>,
+    /// for programs; an article of words alone has none
+    #[prost(oneof = "playbook::Table", tags = "2, 3")]
+    pub table: ::core::option::Option<playbook::Table>,
+}
+/// Nested message and enum types in `Playbook`.
+pub mod playbook {
+    /// for programs; an article of words alone has none
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Table {
+        #[prost(message, tag = "2")]
+        Triage(super::TriageTable),
+        #[prost(message, tag = "3")]
+        Levers(super::LeverMap),
+    }
+}
+/// What goes wrong, why, and what to do.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TriageTable {
+    /// 1 to 32
+    #[prost(message, repeated, tag = "1")]
+    pub rows: ::prost::alloc::vec::Vec<TriageRow>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TriageRow {
+    /// a code of `assay model check`, or words of an error; one line, at most 120 bytes
+    #[prost(string, tag = "1")]
+    pub sign: ::prost::alloc::string::String,
+    /// one line, at most 400 bytes
+    #[prost(string, tag = "2")]
+    pub cause: ::prost::alloc::string::String,
+    /// one line, at most 400 bytes
+    #[prost(string, tag = "3")]
+    pub remedy: ::prost::alloc::string::String,
+}
+/// What can be turned, and what came of it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LeverMap {
+    /// 1 to 32
+    #[prost(message, repeated, tag = "1")]
+    pub rows: ::prost::alloc::vec::Vec<LeverRow>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LeverRow {
+    /// as in Plan
+    #[prost(string, tag = "1")]
+    pub lever: ::prost::alloc::string::String,
+    /// one line, at most 400 bytes
+    #[prost(string, tag = "2")]
+    pub note: ::prost::alloc::string::String,
+    /// the claim that shows what it brings; may be empty
+    #[prost(bytes = "vec", tag = "3")]
+    pub claim: ::prost::alloc::vec::Vec<u8>,
 }
 /// Something that does not pay, so that nobody repeats it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -358,6 +458,9 @@ pub struct Flag {
     /// BLAKE3 of whatever shows it; may be empty
     #[prost(bytes = "vec", tag = "3")]
     pub evidence: ::prost::alloc::vec::Vec<u8>,
+    /// for the rules path and physics, as in the charge
+    #[prost(message, optional, tag = "4")]
+    pub sighting: ::core::option::Option<Sighting>,
 }
 /// "I followed this playbook and it holds."
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

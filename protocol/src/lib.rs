@@ -25,7 +25,7 @@
 //! - [`gates`], [`statistics`] and [`verdict`] turn raw measurements into a decision;
 //!   [`calibration`] is what rounds taught about a hardware class.
 //! - [`membership`], [`equivocation`] and [`standing`] say who takes part and with what weight.
-//! - [`ruling`] is what drawn committees say about flags.
+//! - [`ruling`] is what drawn committees or measurements say about flags, [`sighting`] what flags bring.
 //! - [`post`] is what peers say on the board; the ledger orders its digest and reads none of it.
 //! - [`peer::Peer`] is one participant: `step(input) → effects`, over a [`pool::Pool`].
 //! - [`audit`] replays an exported ledger; [`certificate`] is what validators signed.
@@ -72,6 +72,7 @@ pub mod record;
 pub mod ruling;
 #[cfg(test)]
 mod scenarios;
+pub mod sighting;
 pub mod standing;
 pub mod state;
 pub mod statistics;

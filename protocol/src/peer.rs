@@ -69,7 +69,7 @@ pub enum Effect {
     /// that a body that could not be stored costs this peer the text and nothing else.
     KeepPost(Box<Record>),
     /// Sign this and give it back as [`Input::Own`].
-    Sign(Body),
+    Sign(Box<Body>),
     /// Accept this vouch with this peer's random-function key: sign a `Join` and give it back as
     /// [`Input::Own`].
     Join(RecordId),
@@ -314,7 +314,7 @@ impl Peer {
                 _ => None,
             });
             if !waiting.any(|accused| accused == culprit) {
-                effects.push(Effect::Sign(Body::Equivocation(Box::new(proof))));
+                effects.push(Effect::Sign(Box::new(Body::Equivocation(Box::new(proof)))));
             }
         }
     }
@@ -435,7 +435,8 @@ impl Peer {
             effects.push(Effect::Measure(Box::new(plan)));
         }
         effects.extend(self.vouch_to_accept().map(Effect::Join));
-        effects.extend(say.into_iter().filter(|body| !self.said(body)).map(Effect::Sign));
+        let fresh = say.into_iter().filter(|body| !self.said(body));
+        effects.extend(fresh.map(|body| Effect::Sign(Box::new(body))));
     }
 
     /// The ballots that this peer owes, each found before; has the next finding made where one is missing.

@@ -1,21 +1,28 @@
-//! Rulings: what a drawn committee says about a flag.
+//! Rulings: what a drawn committee or a measurement says about a flag.
 //!
-//! A flag under one of the rules of [`Offence`] opens a ruling. Its seats run the rule's predicate over
-//! what the flag names and each give one [`Ballot`]; as many equal ones as the quorum asks for decide.
-//! The side that lost may have another, larger committee look at it once, whose word is final.
-//! The predicates are no part of this crate: they read bodies and files that the ledger has not got.
+//! A flag under one of the rules of [`Offence`] opens a ruling. What a post or a recipe's files say is
+//! heard: the seats of a [`Hearing`] run the rule's predicate over what the flag names and each give one
+//! [`Ballot`]; as many equal ones as the quorum asks for decide. The side that lost may have another, larger
+//! committee look at it once, whose word is final. Those predicates are no part of this crate: they read
+//! bodies and files that the ledger has not got.
+//!
+//! What a machine says is measured instead, see [`Measured`]: a charge under `path` challenges the entry, and
+//! what that round finds is the ruling; one under `physics` is a sum over what the ledger holds, which every
+//! node does for itself, and it has the entry measured again.
 
 use crate::draw::Candidate;
 use crate::error::Reject;
 use crate::genesis::Quorum;
 use crate::ids::{Beacon, BlobHash, PeerId, RecordId};
 use crate::post::Flag;
+use crate::sighting::Sighting;
 use crate::wire::{bytes32, field};
 use assay_proto::v1;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// A rule whose breach a committee can establish by running the same predicate over the same bytes.
+/// A rule whose breach can be established by running the same predicate over the same bytes or on another
+/// machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Offence {
@@ -23,11 +30,21 @@ pub enum Offence {
     OffChannel,
     /// A claim's recipe is nearly that of an earlier claim on which it does not build.
     Duplicate,
+    /// An accepted recipe decodes otherwise than its own prefill, or emits what its logits do not choose.
+    Path,
+    /// An accepted entry is faster than the memory of its class, as the ledger knows it by now.
+    Physics,
 }
 
 impl Offence {
     /// All of them in the order of their numbers, which begin with 1.
-    pub const ALL: [Self; 2] = [Self::OffChannel, Self::Duplicate];
+    pub const ALL: [Self; 4] = [Self::OffChannel, Self::Duplicate, Self::Path, Self::Physics];
+
+    /// The rule that a flag names so.
+    #[must_use]
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|rule| rule.word() == word)
+    }
 
     /// The rule as flags name it.
     #[must_use]
@@ -35,6 +52,8 @@ impl Offence {
         match self {
             Self::OffChannel => "off-channel",
             Self::Duplicate => "duplicate",
+            Self::Path => "path",
+            Self::Physics => "physics",
         }
     }
 
@@ -42,6 +61,8 @@ impl Offence {
         match self {
             Self::OffChannel => 1,
             Self::Duplicate => 2,
+            Self::Path => 3,
+            Self::Physics => 4,
         }
     }
 }
@@ -56,14 +77,17 @@ pub struct Charge {
     pub subject: RecordId,
     /// What shows it; for a duplicate the earlier claim.
     pub evidence: Option<BlobHash>,
+    /// What the flagger saw, under the rules that a measurement decides.
+    pub sighting: Option<Sighting>,
 }
 
 impl Charge {
     /// The charge that a flag makes; none where no committee decides its rule.
     #[must_use]
     pub fn of(flag: &Flag) -> Option<Self> {
-        let rule = Offence::ALL.into_iter().find(|rule| rule.word() == flag.rule)?;
-        Some(Self { rule, subject: flag.subject, evidence: flag.evidence })
+        let rule = Offence::of(&flag.rule)?;
+        let Flag { subject, evidence, sighting, .. } = *flag;
+        Some(Self { rule, subject, evidence, sighting })
     }
 
     pub(crate) fn to_proto(self) -> v1::Charge {
@@ -71,6 +95,7 @@ impl Charge {
             rule: self.rule.number(),
             subject: self.subject.to_vec(),
             evidence: self.evidence.map(BlobHash::to_vec).unwrap_or_default(),
+            sighting: self.sighting.map(Sighting::to_proto),
         }
     }
 
@@ -81,10 +106,12 @@ impl Charge {
             [] => None,
             bytes => Some(BlobHash(bytes32("charge.evidence", bytes)?)),
         };
+        let rule = rule.ok_or_else(unknown)?;
         Ok(Self {
-            rule: rule.ok_or_else(unknown)?,
+            rule,
             subject: RecordId(bytes32("charge.subject", &charge.subject)?),
             evidence,
+            sighting: Sighting::from_proto(Some(rule), charge.sighting)?,
         })
     }
 }
@@ -300,6 +327,18 @@ impl Hearing {
     }
 }
 
+/// How a measurement decides a charge, without any ballot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Measured {
+    /// The round of the claim that the charge opened, and of several, because the first divided its
+    /// seats, the one that decided.
+    pub round: u32,
+    /// What was decided: of `path` by the round, of `physics` with the flag; none while the round is open.
+    pub decision: Option<Decision>,
+    /// The block that decided.
+    pub decided_at: Option<u64>,
+}
+
 /// A charge and everything that the ledger knows about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ruling {
@@ -313,11 +352,20 @@ pub struct Ruling {
     pub accused: PeerId,
     /// Height of the block that ordered the flag.
     pub opened_at: u64,
-    /// The first hearing, and the appeal if there is one.
+    /// The first hearing, and the appeal if there is one; none where a measurement decides.
     pub hearings: Vec<Hearing>,
+    /// The measurement that decides instead.
+    pub measured: Option<Measured>,
 }
 
 impl Ruling {
+    /// Whether it waits for anything.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        let is_measuring = self.measured.is_some_and(|measured| measured.decision.is_none());
+        is_measuring || self.open_hearing().is_some()
+    }
+
     /// The hearing that waits for something, with its number.
     #[must_use]
     pub fn open_hearing(&self) -> Option<(u32, &Hearing)> {
@@ -335,7 +383,7 @@ impl Ruling {
     #[must_use]
     pub fn decision(&self) -> Option<Decision> {
         let decided = self.hearings.iter().filter_map(|hearing| hearing.decision);
-        let mut last = None;
+        let mut last = self.measured.and_then(|measured| measured.decision);
         for decision in decided {
             if last.is_none() || decision != Decision::Undecided {
                 last = Some(decision);
@@ -344,10 +392,12 @@ impl Ruling {
         last
     }
 
-    /// Who loses by a decision, if anybody does.
+    /// Who loses by a decision, if anybody does. Where a measurement decides, what it costs whom is said by
+    /// the rules of challenges and audits, and the ruling takes nothing.
     #[must_use]
     pub fn loser(&self, decision: Decision) -> Option<PeerId> {
         match decision {
+            _ if self.measured.is_some() => None,
             Decision::Upheld => Some(self.accused),
             Decision::Dismissed => Some(self.by),
             Decision::Undecided => None,
@@ -366,14 +416,20 @@ impl Ruling {
 
     /// Whether it stands in the way of another charge about its subject: while it is open, when it was
     /// upheld, and when the same was dismissed. A duplicate that was said to repeat one claim may still
-    /// repeat another: otherwise a friend's charge with the wrong claim would protect it for ever.
+    /// repeat another, and a path that one round found to be whole may break on other prompts: otherwise a
+    /// friend's charge would protect a claim for ever. How often an entry is challenged has other bounds.
     #[must_use]
     pub fn bars(&self, charge: &Charge) -> bool {
-        let same = charge.rule != Offence::Duplicate || charge.evidence == self.charge.evidence;
-        match (self.open_hearing(), self.decision()) {
-            (Some(_), _) | (None, None | Some(Decision::Upheld)) => true,
-            (None, Some(Decision::Dismissed)) => same,
-            (None, Some(Decision::Undecided)) => false,
+        let is_another = match charge.rule {
+            Offence::Duplicate => charge.evidence != self.charge.evidence,
+            Offence::Path => true,
+            Offence::OffChannel | Offence::Physics => false,
+        };
+        match self.decision() {
+            _ if self.is_open() => true,
+            None | Some(Decision::Upheld) => true,
+            Some(Decision::Dismissed) => !is_another,
+            Some(Decision::Undecided) => false,
         }
     }
 }

@@ -50,6 +50,7 @@ pub(super) fn routes(speak: MethodRouter<Arc<Shared>>) -> Router<Arc<Shared>> {
         .route("/api/board/digest", get(digest))
         .route("/api/board/playbooks", get(playbooks))
         .route("/api/board/playbooks/{id}", get(playbook))
+        .route("/api/board/triage", get(triage))
         .route("/api/board/flags", get(flags))
         .route("/api/board/known", get(known))
         .route("/api/board/specs", get(specs))
@@ -217,6 +218,22 @@ async fn digest(State(shared): App, look: Result<Query<Look>, QueryRejection>) -
 
 async fn playbooks(State(shared): App) -> Response {
     Json(shared.view.board().playbooks(&shared.view.state())).into_response()
+}
+
+/// What is looked up in triage tables.
+#[derive(Debug, Deserialize)]
+struct Sign {
+    #[serde(default)]
+    sign: String,
+}
+
+async fn triage(State(shared): App, asked: Result<Query<Sign>, QueryRejection>) -> Response {
+    match asked {
+        Ok(Query(Sign { sign })) => {
+            Json(shared.view.board().triage(&shared.view.state(), &sign)).into_response()
+        }
+        Err(rejection) => fault(rejection.status(), &rejection.body_text()),
+    }
 }
 
 async fn playbook(State(shared): App, Path(id): Path<String>) -> Response {

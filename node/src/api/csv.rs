@@ -63,7 +63,7 @@ fn millionths(ppm: Option<u64>) -> String {
 
 /// Text that others wrote. Spreadsheets run a cell that begins like a formula, even behind spaces,
 /// so such text gets an apostrophe in front, which they hide.
-fn text(value: &str) -> String {
+pub(super) fn text(value: &str) -> String {
     let formula = value.trim_start().starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠'])
         || value.starts_with(['\t', '\r', '\n']);
     let guard = if formula { "'" } else { "" };

@@ -1,8 +1,13 @@
 //! Members as rows, and what an operator may say in the node's name.
 
+use crate::roles::Role;
 use assay_protocol::ids::{BlobHash, ClaimId, PeerId, RecordId};
+use assay_protocol::post::Kind;
+use assay_protocol::standing::Rule;
 use assay_protocol::state::{MemberState, Membership, State};
+use assay_protocol::verdict::Outcome;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// One present or past member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +20,9 @@ pub struct MemberRow {
     pub operator: String,
     /// Founder, full, probation with its count, left or ended, in words.
     pub membership: String,
+    /// Whether it may say anything: it neither left nor ended.
+    #[serde(default)]
+    pub active: bool,
     /// Its standing.
     pub standing: u64,
     /// The weight with which it is drawn as a seat; 0 when it is not.
@@ -28,6 +36,130 @@ pub struct MemberRow {
     pub vouched_by: Option<PeerId>,
     /// Height of the block that let it in; 0 for the founders.
     pub joined_at: u64,
+    /// The hardware class that it measured as; none before it did.
+    #[serde(default)]
+    pub hardware_class: Option<String>,
+    /// What it did, as the ledger has it.
+    #[serde(default)]
+    pub deeds: Deeds,
+}
+
+/// What a peer did, as the ledger has it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deeds {
+    /// Claims made.
+    pub claims: usize,
+    /// Of these, accepted.
+    pub accepted: usize,
+    /// Rounds in which it revealed a measurement.
+    pub attested: usize,
+    /// Specs that the ledger keeps.
+    pub specs: usize,
+    /// Checkpoints built that the ledger keeps.
+    pub checkpoints: usize,
+    /// Failed attempts at running one that the ledger keeps.
+    pub attempts: usize,
+    /// Diagnoses that the ledger keeps.
+    pub diagnoses: usize,
+}
+
+impl Deeds {
+    /// What everybody did.
+    fn of_all(state: &State) -> BTreeMap<PeerId, Self> {
+        let mut all: BTreeMap<PeerId, Self> = BTreeMap::new();
+        for claim in state.claims() {
+            let author = all.entry(claim.author).or_default();
+            author.claims += 1;
+            author.accepted += usize::from(claim.outcome() == Some(Outcome::Accepted));
+            for seat in claim.rounds.iter().flat_map(|round| round.reveals.keys()) {
+                all.entry(*seat).or_default().attested += 1;
+            }
+        }
+        for spec in state.specs() {
+            all.entry(spec.author).or_default().specs += 1;
+        }
+        for link in state.links() {
+            let author = all.entry(link.author).or_default();
+            match link.kind {
+                Kind::Checkpoint => author.checkpoints += 1,
+                Kind::Attempt => author.attempts += 1,
+                _ => author.diagnoses += 1,
+            }
+        }
+        all
+    }
+
+    /// The roles that it has filled.
+    #[must_use]
+    pub fn roles(&self) -> Vec<Role> {
+        let filled = [
+            (Role::Builder, self.checkpoints),
+            (Role::Runner, self.attempts),
+            (Role::Diagnoser, self.diagnoses),
+            (Role::Shipper, self.claims),
+            (Role::Scout, self.specs),
+            (Role::Verifier, self.attested),
+        ];
+        filled.into_iter().filter(|(_, count)| *count > 0).map(|(role, _)| role).collect()
+    }
+}
+
+/// One rule's part of a peer's standing.
+#[derive(Debug, Serialize)]
+pub(super) struct TallyRow {
+    pub(super) rule: Rule,
+    /// The rule in words.
+    pub(super) word: &'static str,
+    /// How often it applied.
+    pub(super) count: u64,
+    /// Points each time; none where it takes everything.
+    pub(super) each: Option<i64>,
+    /// Points that counted, after floor and cap.
+    pub(super) points: i64,
+}
+
+/// A change of standing.
+#[derive(Debug, Serialize)]
+pub(super) struct EventRow {
+    pub(super) height: u64,
+    pub(super) rule: Rule,
+    /// The rule in words.
+    pub(super) word: &'static str,
+    /// Points that counted.
+    pub(super) points: i64,
+    pub(super) claim: Option<ClaimId>,
+    pub(super) round: Option<u32>,
+}
+
+/// What a member's standing adds up from, besides what it started with.
+pub(super) fn tallies(member: &MemberState) -> Vec<TallyRow> {
+    let tallies = member.tallies().iter();
+    tallies
+        .map(|(rule, tally)| TallyRow {
+            rule: *rule,
+            word: rule.word(),
+            count: tally.count,
+            each: rule.delta(),
+            points: tally.points,
+        })
+        .collect()
+}
+
+/// A member's latest changes of standing, newest first.
+pub(super) fn events(member: &MemberState) -> Vec<EventRow> {
+    let mut rows: Vec<EventRow> = member
+        .recent_events()
+        .map(|event| EventRow {
+            height: event.occasion.height,
+            rule: event.rule,
+            word: event.rule.word(),
+            points: event.delta,
+            claim: event.occasion.claim,
+            round: event.occasion.round,
+        })
+        .collect();
+    rows.reverse();
+    rows
 }
 
 /// What an operator may say in the node's name.
@@ -80,6 +212,7 @@ pub struct Said {
 /// All members by falling standing, then by name.
 pub(super) fn rows(state: &State) -> Vec<MemberRow> {
     let validators = state.validators();
+    let mut deeds = Deeds::of_all(state);
     let mut rows: Vec<MemberRow> = state
         .members()
         .iter()
@@ -88,12 +221,15 @@ pub(super) fn rows(state: &State) -> Vec<MemberRow> {
             name: member.name.clone(),
             operator: member.operator.clone(),
             membership: membership_word(state, member),
+            active: member.is_active(),
             silent_since: state.turns().silent.get(peer).copied(),
             standing: member.standing,
             weight: state.draw_weight(*peer),
             validator: validators.contains_key(peer),
             vouched_by: member.admission.map(|admission| admission.by),
             joined_at: member.joined_at(),
+            hardware_class: state.classes().of(*peer).map(str::to_owned),
+            deeds: deeds.remove(peer).unwrap_or_default(),
         })
         .collect();
     rows.sort_by(|a, b| b.standing.cmp(&a.standing).then_with(|| a.name.cmp(&b.name)));

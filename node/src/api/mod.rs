@@ -13,6 +13,12 @@
 //!                            POST /api/fetches, with the token: brings files here from peers
 //! GET  /api/rulings          GET /api/rulings/{id}         what committees said about flags
 //! GET  /board                GET /board/threads/{id}       the board, and one thread
+//! GET  /knowledge            what counts on each class, limits, dead ends, playbooks, forecasts
+//! GET  /ledger?from=&q=      GET /ledger/{height}          blocks, and one block
+//! GET  /peers                GET /peers/{id}               who takes part, and one of them
+//! GET  /node                 this machine
+//! GET  /api/ledger/blocks    GET /api/ledger/blocks/{height}, /api/ledger/validators
+//! GET  /api/members/{id}/{standing, events, claims}
 //! GET  /api/board            posts                         POST /api/board, with the token
 //! GET  /api/board/{…}        threads, threads/{id}, posts/{id}, search?q=, mentions?peer=,
 //!                            digest?since=&as=&lines=, playbooks, flags, specs, specs/{id},
@@ -20,36 +26,42 @@
 //! ```
 //!
 //! The daemon implements [`View`] and calls [`serve`]; nothing here changes anything except through
-//! it. `{id}` may be the unambiguous beginning of an id. Lists take `?offset=` and `?limit=`.
+//! it. `{id}` may be the unambiguous beginning of an id. Lists take `?offset=` and `?limit=`, and every
+//! list is a table too, with `.csv` behind its path.
 //!
 //! - `view` is what is asked of the daemon, `guard` who may ask.
-//! - `claims` and `entry` turn the ledger's state into rows; `page`, `csv` and JSON print them, so
-//!   that all of them say the same.
+//! - `claims`, `entry`, `blocks`, `records` and `members` turn the ledger into rows; `page`, `sheet` and
+//!   JSON print them, so that all of them say the same.
 //! - `live` tells pages that something changed. Pages work without it, by reloading.
 //!
 //! Everything on the ledger was written by strangers: text reaches a page through `maud`'s escaping
 //! only, pages load nothing from elsewhere, and numbers are clamped before they become geometry.
 
 mod agent;
+mod blocks;
 mod board;
 mod claims;
 mod csv;
 mod entry;
+mod explorer;
 pub(crate) mod guard;
 mod live;
 mod members;
 mod page;
+mod peering;
+mod records;
 pub(crate) mod relay;
 mod reply;
 mod routes;
 mod rulings;
+mod sheet;
 mod view;
 
 pub(crate) use board::escaped;
 pub use claims::{ClaimRow, Named, Progress, RoundRow};
 pub use guard::{TOKEN_CHARS_MIN, Token, TokenError};
 pub use live::LIVE_CLIENTS_MAX;
-pub use members::{MemberRow, Said, Statement};
+pub use members::{Deeds, MemberRow, Said, Statement};
 pub use routes::Claims;
 pub use rulings::{HearingRow, RulingRow, SeatRow};
 pub use view::{
@@ -100,7 +112,7 @@ fn routes(shared: &Arc<Shared>) -> Router {
     let order = post(agent::order).layer(from_fn_with_state(Arc::clone(shared), guard::token));
     let fetch = post(routes::fetch).layer(from_fn_with_state(Arc::clone(shared), guard::token));
     let say = post(routes::say).layer(from_fn_with_state(Arc::clone(shared), guard::token));
-    Router::new()
+    let pages = Router::new()
         .route("/", get(routes::home))
         .route("/claims/{id}", get(routes::claim_page))
         .route("/live", get(live::events))
@@ -123,6 +135,8 @@ fn routes(shared: &Arc<Shared>) -> Router {
         .route("/api/fetches", fetch)
         .merge(board::routes(speak))
         .merge(agent::routes(order))
+        .merge(explorer::routes())
+        .merge(peering::routes())
         .route("/board", get(board::page))
         .route("/board/threads/{id}", get(board::thread_page))
         .route("/knowledge", get(board::knowledge_page))
@@ -133,8 +147,12 @@ fn routes(shared: &Arc<Shared>) -> Router {
         .fallback(routes::not_found)
         .method_not_allowed_fallback(routes::wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(Arc::clone(shared));
+    // Around the routes, because it changes the address that they are found by.
+    Router::new()
+        .fallback_service(pages)
+        .layer(from_fn(sheet::tables))
         .layer(from_fn(guard::origin))
-        .with_state(Arc::clone(shared))
 }
 
 /// A file that is part of the program.

@@ -5,7 +5,7 @@ use super::entry::Entry;
 use super::members::{self, Statement};
 use super::page::{self, Snapshot};
 use super::reply::{fault, html};
-use super::view::{ClaimRequest, FetchRequest, MeasureRequest, SubmitError};
+use super::view::{ClaimRequest, FetchRequest, MeasureRequest, PeerRow, SubmitError};
 use super::{Shared, csv};
 use crate::explain::ClassNorms;
 use assay_protocol::ids::{BlockHash, ClaimId};
@@ -49,6 +49,11 @@ pub(super) fn snapshot(shared: &Shared) -> Snapshot {
     Snapshot { version, now_ms: now_ms(), state: shared.view.state(), status: shared.view.status() }
 }
 
+/// Who this node is connected to; none when the network does not answer in time.
+pub(super) async fn connections(shared: &Shared) -> Option<Vec<PeerRow>> {
+    tokio::time::timeout(PEERS_TIMEOUT, shared.view.peers()).await.ok()
+}
+
 pub(super) async fn home(
     State(shared): App,
     part: Result<Query<Part>, QueryRejection>,
@@ -58,7 +63,7 @@ pub(super) async fn home(
         let message = "The address has an offset that is no number.";
         return html(StatusCode::BAD_REQUEST, page::not_found(&snapshot, message));
     };
-    let peers = tokio::time::timeout(PEERS_TIMEOUT, shared.view.peers()).await.ok();
+    let peers = connections(&shared).await;
     html(StatusCode::OK, page::home(&snapshot, peers.as_deref(), part.offset, PAGE_CLAIMS))
 }
 
@@ -78,8 +83,9 @@ pub(super) async fn not_found(State(shared): App, uri: Uri) -> Response {
         return fault(
             StatusCode::NOT_FOUND,
             "no such address; there are /api/status, /api/peers, /api/genesis, /api/claims, \
-             /api/claims.csv, /api/claims/ID, /api/cost, /api/explain/ID, /api/members, /api/classes, \
-             /api/board, /api/rulings, /api/ledger and /api/ledger/export",
+             /api/claims/ID, /api/cost, /api/explain/ID, /api/members, /api/classes, /api/board, \
+             /api/rulings, /api/ledger, /api/ledger/blocks, /api/ledger/validators and \
+             /api/ledger/export; .csv behind the path of a list gives it as a table",
         );
     }
     let page = page::not_found(&snapshot(&shared), "There is nothing at this address.");
@@ -103,9 +109,9 @@ pub(super) async fn status(State(shared): App) -> Response {
 }
 
 pub(super) async fn peers(State(shared): App) -> Response {
-    match tokio::time::timeout(PEERS_TIMEOUT, shared.view.peers()).await {
-        Ok(peers) => Json(peers).into_response(),
-        Err(_) => fault(StatusCode::SERVICE_UNAVAILABLE, "the network is busy; try again"),
+    match connections(&shared).await {
+        Some(peers) => Json(peers).into_response(),
+        None => fault(StatusCode::SERVICE_UNAVAILABLE, "the network is busy; try again"),
     }
 }
 

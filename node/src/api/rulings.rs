@@ -1,10 +1,11 @@
-//! Rulings as rows: what drawn committees said about flags.
+//! Rulings as rows: what drawn committees and measurements said about flags.
 
 use super::claims::Named;
 use super::reply::fault;
 use super::routes::App;
 use assay_protocol::ids::{BlobHash, PeerId, RecordId};
-use assay_protocol::ruling::{Hearing, Offence, Ruling, Vote};
+use assay_protocol::ruling::{Hearing, Measured, Offence, Ruling, Vote};
+use assay_protocol::sighting::Sighting;
 use assay_protocol::state::{APPEAL_BLOCKS, State as Ledger};
 use axum::Json;
 use axum::extract::{Path, State};
@@ -28,6 +29,8 @@ pub struct RulingRow {
     pub subject: RecordId,
     /// What shows it; for a duplicate the earlier claim.
     pub evidence: Option<BlobHash>,
+    /// What the flagger saw, under the rules that a measurement decides.
+    pub sighting: Option<Sighting>,
     /// How it stands: `open`, `upheld`, `dismissed`, `undecided` or `appealed`.
     pub state: String,
     /// Who flagged.
@@ -38,8 +41,10 @@ pub struct RulingRow {
     pub opened_at: u64,
     /// Height of the last block in which the losing side may appeal; none where nobody may.
     pub appeal_until: Option<u64>,
-    /// The first hearing, and the appeal if there is one.
+    /// The first hearing, and the appeal if there is one; none where a measurement decides.
     pub hearings: Vec<HearingRow>,
+    /// The measurement that decides instead: the claim's round, and what came of it.
+    pub measured: Option<Measured>,
 }
 
 /// One committee's look.
@@ -96,12 +101,14 @@ impl RulingRow {
             rule: ruling.charge.rule,
             subject: ruling.charge.subject,
             evidence: ruling.charge.evidence,
+            sighting: ruling.charge.sighting,
             state: ruling.word().to_owned(),
             by: named(ruling.by),
             accused: named(ruling.accused),
             opened_at: ruling.opened_at,
             appeal_until: appeal_until(state, ruling),
             hearings: ruling.hearings.iter().map(hearing).collect(),
+            measured: ruling.measured,
         }
     }
 }

@@ -4,6 +4,7 @@ use super::members::{Said, Statement};
 use crate::agent::{AgentStatus, Order};
 use crate::board::Board;
 use crate::roles::Duty;
+use assay_proto::v1;
 use assay_protocol::ids::{BlobHash, BlockHash, ClaimId, NetworkId, PeerId, RecordId};
 use assay_protocol::post::{Forecast, PostBody};
 use assay_protocol::record::{DRAFT_LEN_MAX, Recipe, SUMMARY_BYTES_MAX};
@@ -86,6 +87,13 @@ pub trait View: Send + Sync + 'static {
     ///
     /// [`SubmitError`], whose message goes to the caller as it is.
     fn order_agent(&self, order: Order) -> Result<AgentStatus, SubmitError>;
+
+    /// The block at a height with its certificate; none beyond the head.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be read, for the caller as it is.
+    fn block(&self, height: u64) -> Result<Option<v1::LedgerItem>, String>;
 
     /// The bytes of the ledger's export file, header first, in chunks of the daemon's choosing, so
     /// that memory stays bounded however long the ledger is. An error cuts the transfer off.

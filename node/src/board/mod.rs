@@ -21,6 +21,7 @@ mod query;
 mod rows;
 mod solicit;
 mod specs;
+mod tables;
 mod words;
 
 pub use digest::{Digest, DigestLine, Group, LINES_DEFAULT, LINES_MAX, LeftOut, Since};
@@ -33,6 +34,7 @@ pub use rows::{
 };
 pub use solicit::solicits;
 pub use specs::{SpecRow, SpecScore};
+pub use tables::{LeverRow, Remedy, Shown};
 
 use assay_proto::v1;
 use assay_protocol::ids::{BlobHash, NetworkId, RecordId};

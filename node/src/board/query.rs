@@ -5,6 +5,7 @@ use super::index::{Index, Item};
 use super::rows::{
     Endorsed, FlagRow, PlaybookRow, PostRow, PostView, Posts, ThreadRow, ThreadView, Threads,
 };
+use super::tables::LeverRow;
 use super::words::{handles, words};
 use crate::api::Named;
 use assay_protocol::ids::{BlobHash, PeerId, RecordId};
@@ -114,6 +115,7 @@ fn flag_row(state: &State, item: &Item) -> Option<FlagRow> {
         subject: flag.subject,
         ruling: state.ruling(item.id).map(|ruling| ruling.word().to_owned()),
         evidence: flag.evidence,
+        sighting: flag.sighting,
     })
 }
 
@@ -357,5 +359,6 @@ fn playbook(state: &State, index: &Index, first: &Arc<Item>) -> PlaybookRow {
         revisions: revisions.iter().map(|item| item.id).collect(),
         weight: endorsed.values().map(|row| row.standing).sum(),
         endorsed: endorsed.into_values().collect(),
+        levers: LeverRow::all(state, latest.detail()),
     }
 }

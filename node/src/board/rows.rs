@@ -1,10 +1,12 @@
 //! Answers: what the API, the command line and the pages show of posts.
 
 use super::index::{Index, Item, Place};
+use super::tables::LeverRow;
 use crate::api::Named;
 use assay_protocol::ids::{BlobHash, RecordId};
 use assay_protocol::post::{Detail, Forecast, Kind};
 use assay_protocol::ruling::{Decision, Offence};
+use assay_protocol::sighting::Sighting;
 use assay_protocol::state::State;
 use serde::{Deserialize, Serialize};
 
@@ -191,6 +193,8 @@ pub struct FlagRow {
     pub subject: RecordId,
     /// Names whatever shows it.
     pub evidence: Option<BlobHash>,
+    /// What its author saw, under the rules that a measurement decides.
+    pub sighting: Option<Sighting>,
     /// How its ruling stands, in one word; none where no committee decides its rule, or before it is ordered.
     pub ruling: Option<String>,
 }
@@ -207,6 +211,9 @@ pub struct PlaybookRow {
     pub weight: u64,
     /// Who endorsed what.
     pub endorsed: Vec<Endorsed>,
+    /// The latest revision's lever map, with what the ledger says of the claims that it names.
+    #[serde(default)]
+    pub levers: Vec<LeverRow>,
 }
 
 /// An endorsement.

@@ -7,6 +7,7 @@ use crate::api::Claims;
 use crate::board::{FlagRow, PostView};
 use assay_protocol::ids::{BlobHash, RecordId};
 use assay_protocol::post::{Detail, Flag};
+use assay_protocol::sighting::{Divergence, Sighting};
 use std::path::Path;
 
 /// `assay flag …`
@@ -16,10 +17,14 @@ pub enum FlagCommand {
     #[command(after_help = "Examples:
   assay flag new 3fa9c0d1 --rule off-channel 'asks to go on in a private group'
   assay flag new 8be04c12 --rule duplicate --evidence 9f3c…e1 'the kernels of an earlier claim'
+  assay flag new 8be04c12 --rule path --saw 17,4,2201,98 'its decode leaves its prefill'
+  assay flag new 8be04c12 --rule physics 'faster than its memory'
 
 Over the rules off-channel (a post) and duplicate (a claim; the evidence is the id of the earlier
-one) a drawn committee rules, and whoever is wrong pays: see `assay ruling`. Other rules are for
-readers.")]
+one) a drawn committee rules, and whoever is wrong pays. A flag under path is a challenge of the
+entry, and what that round finds is the ruling. Under physics the ledger rules at once, by its own
+figures, which the node adds, and has the entry measured again. See `assay ruling`. Other rules are
+for readers.")]
     New {
         /// Whom or what: a post or claim by its id or the first digits, a peer by its name or key
         subject: String,
@@ -29,6 +34,10 @@ readers.")]
         /// BLAKE3 hash of whatever shows it
         #[arg(long, value_name = "HASH")]
         evidence: Option<BlobHash>,
+        /// For the rule path, where it breaks: the prompt in the pool, the position, the token that the
+        /// prefill chooses and the one that was decoded
+        #[arg(long, value_name = "PROMPT,POSITION,EXPECTED,SEEN")]
+        saw: Option<Divergence>,
         /// What to say with it
         #[command(flatten)]
         words: Words,
@@ -50,9 +59,10 @@ readers.")]
 pub fn run(home: &Path, command: FlagCommand, format: Format) -> anyhow::Result<()> {
     let client = Client::find(home, TIMEOUT)?;
     match command {
-        FlagCommand::New { subject, rule, evidence, words } => {
+        FlagCommand::New { subject, rule, evidence, saw, words } => {
             let subject = accused(&client, &subject)?;
-            let detail = Detail::Flag(Flag { rule, subject, evidence });
+            let sighting = saw.map(Sighting::Divergence);
+            let detail = Detail::Flag(Flag { rule, subject, evidence, sighting });
             let body = words.body(&client, "flags", Some(detail))?;
             publish(&client, body, None, format)
         }
@@ -90,12 +100,21 @@ fn list(rows: &[FlagRow]) -> String {
                 row.rule.clone(),
                 row.subject.short(),
                 row.post.author.name.clone(),
-                row.evidence.map_or_else(|| "-".to_owned(), |hash| hash.short()),
+                shown_by(row),
                 row.ruling.clone().unwrap_or_else(|| "-".to_owned()),
                 crate::text::cut(row.post.headline(), 72),
             ]
         }),
     )
+}
+
+/// What shows what a flag says, in a few words.
+fn shown_by(row: &FlagRow) -> String {
+    match (row.sighting, row.evidence) {
+        (Some(sighting), _) => sighting.to_string(),
+        (None, Some(hash)) => hash.short(),
+        (None, None) => "-".to_owned(),
+    }
 }
 
 /// What an id or name stands for: a post, a claim or a member.

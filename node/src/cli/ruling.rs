@@ -1,4 +1,4 @@
-//! `assay ruling`: what drawn committees said about flags, and appeals.
+//! `assay ruling`: what drawn committees and measurements said about flags, and appeals.
 
 use super::board::{TIMEOUT, checked_id};
 use super::client::Client;
@@ -6,12 +6,13 @@ use super::member::say;
 use super::output::{Format, fields, print, table};
 use crate::api::{RulingRow, Statement};
 use crate::text::line;
+use assay_protocol::ruling::Decision;
 use std::path::Path;
 
 /// `assay ruling …`
 #[derive(Debug, clap::Subcommand)]
 pub enum RulingCommand {
-    /// List the rulings, newest first
+    /// List the rulings, newest first: on posts (off-channel) and claims (duplicate, path, physics)
     List,
     /// Print one ruling with what every seat found
     Show {
@@ -84,12 +85,21 @@ fn list(rows: &[RulingRow]) -> String {
     )
 }
 
+/// What shows what the flag says.
+fn evidence(row: &RulingRow) -> String {
+    match (row.sighting, row.evidence) {
+        (Some(sighting), _) => sighting.to_string(),
+        (None, Some(hash)) => hash.to_string(),
+        (None, None) => "-".to_owned(),
+    }
+}
+
 fn show(row: &RulingRow) -> String {
     let mut out = vec![fields(&[
         ("ruling", row.id.to_string()),
         ("rule", row.rule.word().to_owned()),
         ("about", row.subject.to_string()),
-        ("evidence", row.evidence.map_or_else(|| "-".to_owned(), |hash| hash.to_string())),
+        ("evidence", evidence(row)),
         ("flagged by", line(&row.by.name)),
         ("accused", line(&row.accused.name)),
         ("state", row.state.clone()),
@@ -110,6 +120,13 @@ fn show(row: &RulingRow) -> String {
             );
             out.push(format!("  {}: {said}", line(&seat.peer.name)));
         }
+    }
+    if let Some(measured) = row.measured {
+        let decision = measured.decision.map_or("open", Decision::word);
+        let at =
+            measured.decided_at.map_or_else(String::new, |height| format!(" at block {height}"));
+        let (number, subject) = (measured.round, row.subject.short());
+        out.push(format!("{decision}{at}; measured in round {number} of claim {subject}"));
     }
     if let Some(until) = row.appeal_until {
         out.push(format!(

@@ -140,7 +140,9 @@ fn rulings(state: &State, peer: PeerId) -> Step {
             () => continue,
         };
         let rule = ruling.charge.rule.word();
-        let decided: Vec<u64> = ruling.hearings.iter().filter_map(|one| one.decided_at).collect();
+        let heard = ruling.hearings.iter().filter_map(|one| one.decided_at);
+        let measured = ruling.measured.and_then(|measured| measured.decided_at);
+        let decided: Vec<u64> = heard.chain(measured).collect();
         let heights: Vec<String> = decided.iter().map(u64::to_string).collect();
         let at = match heights.as_slice() {
             [] => String::new(),

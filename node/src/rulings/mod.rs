@@ -50,6 +50,9 @@ enum JudgeError {
     /// A manifest that lists no files.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// No seat has anything to say about a rule that a measurement decides.
+    #[error("a measurement decides over the rule {0}")]
+    Measured(&'static str),
     /// The comparison did not end.
     #[error("the comparison did not end: {0}")]
     Task(#[from] tokio::task::JoinError),
@@ -88,6 +91,8 @@ impl Judge {
         match charge.rule {
             Offence::OffChannel => self.solicits(charge.subject).await,
             Offence::Duplicate => self.repeats(charge).await,
+            // A measurement decides these: no committee is drawn.
+            Offence::Path | Offence::Physics => Err(JudgeError::Measured(charge.rule.word())),
         }
     }
 

@@ -66,8 +66,8 @@ impl Watch {
     /// Flags a post; false where that was refused, for it may not be the next time.
     fn flag(&self, item: &Item) -> bool {
         let Some(found) = &item.solicits else { return true };
-        let flag =
-            Flag { rule: Offence::OffChannel.word().to_owned(), subject: item.id, evidence: None };
+        let rule = Offence::OffChannel.word().to_owned();
+        let flag = Flag { rule, subject: item.id, evidence: None, sighting: None };
         let body = PostBody {
             channel: CHANNEL.to_owned(),
             thread: None,
@@ -92,7 +92,8 @@ impl Watch {
 
 /// Whether the ledger would open a ruling about a post: it is ordered, known by name, and not charged yet.
 fn may_be_flagged(state: &State, item: &Item) -> bool {
-    let charge = Charge { rule: Offence::OffChannel, subject: item.id, evidence: None };
+    let rule = Offence::OffChannel;
+    let charge = Charge { rule, subject: item.id, evidence: None, sighting: None };
     matches!(item.place, Place::Ordered { .. })
         && state.poster(item.id).is_ok()
         && state

@@ -4,9 +4,10 @@ use super::samples::Truth;
 use super::world::{CLASS, World, peer};
 use super::{Site, TOKEN, request, text};
 use assay_node::board::{Filter, LINES_MAX, Since};
-use assay_protocol::ids::RecordId;
+use assay_protocol::ids::{ClaimId, RecordId};
 use assay_protocol::post::{
-    Detail, Endorsement, Flag, Forecast, Plan, Playbook, PostBody, Spec, SpecPart,
+    Detail, Endorsement, Flag, Forecast, Lever, Plan, Playbook, PostBody, Spec, SpecPart, Table,
+    Triage,
 };
 use axum::body::Body;
 use axum::http::StatusCode;
@@ -37,7 +38,10 @@ pub(super) fn with(detail: Detail, text: &str) -> PostBody {
 
 pub(super) fn flag(subject: RecordId) -> PostBody {
     let rule = "off-channel".to_owned();
-    with(Detail::Flag(Flag { rule, subject, evidence: None }), "asks to go on elsewhere")
+    with(
+        Detail::Flag(Flag { rule, subject, evidence: None, sighting: None }),
+        "asks to go on elsewhere",
+    )
 }
 
 fn plan(levers: &[&str]) -> PostBody {
@@ -181,7 +185,7 @@ fn the_digest_is_bounded_and_puts_what_concerns_the_reader_first() {
 #[test]
 fn a_playbook_is_its_authors_and_operators_endorse_once() {
     let mut world = World::new(1_000_000);
-    let book = |revises| Detail::Playbook(Playbook { revises });
+    let book = |revises| Detail::Playbook(Playbook { revises, table: None });
     let first = world
         .post(1, &PostBody { title: "Quantising the head".to_owned(), ..with(book(None), "") });
     let second = world.post(1, &with(book(Some(first)), "second try"));
@@ -197,6 +201,40 @@ fn a_playbook_is_its_authors_and_operators_endorse_once() {
     assert_eq!(rows[0].latest.text, "second try");
     // Two operators of standing 10 each; the author's own does not count.
     assert_eq!((rows[0].weight, rows[0].endorsed.len()), (20, 2));
+}
+
+#[tokio::test]
+async fn triage_tables_are_looked_up_and_lever_maps_show_what_the_ledger_says() {
+    let mut world = World::new(1_000_000);
+    let claim = world.docket(0, world.base_with_bundle(9), None, "int4", 1_300_000);
+    world.settle(claim, Truth::faster(1.3));
+    let book = |table| Detail::Playbook(Playbook { revises: None, table: Some(table) });
+    let row = |sign: &str| Triage {
+        sign: sign.to_owned(),
+        cause: "the config contradicts itself".to_owned(),
+        remedy: "tie the head".to_owned(),
+    };
+    let triage = book(Table::Triage(vec![row("CK001"), row("out of memory")]));
+    let triage = world.post(1, &PostBody { title: "Loading".to_owned(), ..with(triage, "") });
+    let lever = |claim| Lever { lever: "int4".to_owned(), note: "half".to_owned(), claim };
+    let unknown = ClaimId([7; 32]);
+    let map = book(Table::Levers(vec![lever(Some(claim)), lever(None), lever(Some(unknown))]));
+    let map = world.post(2, &PostBody { title: "What pays".to_owned(), ..with(map, "") });
+    let site = Site::new(world);
+    let found = site.json("/api/board/triage?sign=config.json%3A%20ck001%20fails").await;
+    assert_eq!((&found[0]["sign"], &found[0]["remedy"]), (&json!("CK001"), &json!("tie the head")));
+    assert_eq!((found[0]["playbook"].clone(), found.as_array().unwrap().len()), (json!(triage), 1));
+    assert_eq!(site.json("/api/board/triage").await.as_array().unwrap().len(), 2);
+    assert_eq!(site.json("/api/board/triage?sign=x").await, json!([]));
+    let row = site.json(&format!("/api/board/playbooks/{map}")).await;
+    assert_eq!(row["levers"][0]["shown"]["outcome"], "accepted");
+    assert!(row["levers"][0]["shown"]["ratio"]["ppm"].as_u64().unwrap() > 1_200_000);
+    assert_eq!(
+        (&row["levers"][1]["shown"], &row["levers"][2]["shown"]),
+        (&json!(null), &json!(null))
+    );
+    let (_, page) = site.get(&format!("/board/threads/{triage}")).await;
+    assert!(page.contains("tie the head"), "{page}");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use assay_node::api::{
     PostRequest, Said, Statement, Status, SubmitError, View,
 };
 use assay_node::board::Board;
+use assay_proto::v1;
 use assay_protocol::ids::{ClaimId, RecordId};
 use assay_protocol::state::State;
 use assay_protocol::verdict::Verdict;
@@ -21,6 +22,7 @@ use tokio::sync::watch;
 pub(crate) struct Daemon {
     state: Mutex<Arc<State>>,
     board: Arc<Board>,
+    items: Vec<v1::LedgerItem>,
     pub(crate) said: Mutex<Vec<PostRequest>>,
     pub(crate) submitted: Mutex<Vec<ClaimRequest>>,
     changes: watch::Sender<u64>,
@@ -29,8 +31,15 @@ pub(crate) struct Daemon {
 impl Daemon {
     pub(crate) fn new(world: World) -> Self {
         let state = Mutex::new(Arc::new(world.state));
-        let (board, said) = (world.board, Mutex::default());
-        Self { state, board, said, submitted: Mutex::default(), changes: watch::Sender::new(1) }
+        let (board, items, said) = (world.board, world.items, Mutex::default());
+        Self {
+            state,
+            board,
+            items,
+            said,
+            submitted: Mutex::default(),
+            changes: watch::Sender::new(1),
+        }
     }
 
     pub(crate) fn bump(&self) {
@@ -139,6 +148,11 @@ impl View for Daemon {
 
     fn order_agent(&self, order: Order) -> Result<AgentStatus, SubmitError> {
         Ok(AgentStatus { running: order != Order::Stop, ..self.agent() })
+    }
+
+    fn block(&self, height: u64) -> Result<Option<v1::LedgerItem>, String> {
+        let index = height.checked_sub(1).and_then(|index| usize::try_from(index).ok());
+        Ok(index.and_then(|index| self.items.get(index).cloned()))
     }
 
     fn export(&self) -> BoxStream<'static, io::Result<Bytes>> {

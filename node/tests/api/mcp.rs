@@ -10,7 +10,7 @@ use assay_node::home::{Home, HomeLock};
 use assay_node::mcp::permissions::{Grant, Permission};
 use assay_node::mcp::{MESSAGE_BYTES_MAX, Server};
 use assay_protocol::ids::ClaimId;
-use assay_protocol::post::{Attempt, Detail, Playbook, Quantity};
+use assay_protocol::post::{Attempt, Detail, Playbook, Quantity, Table, Triage};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -151,14 +151,16 @@ pub(super) fn full_world() -> (World, Map<String, Value>) {
         error: "lm_head.weight is missing".to_owned(),
     };
     let attempt = world.post(2, &with(Detail::Attempt(failed), "no luck"));
-    let book = Detail::Playbook(Playbook { revises: None });
+    let row = Triage { sign: "CK001".into(), cause: "two heads".into(), remedy: "tie them".into() };
+    let table = Some(Table::Triage(vec![row]));
+    let book = Detail::Playbook(Playbook { revises: None, table });
     let book = with(book, "keep it in int8");
     let book = world.post(3, &assay_protocol::post::PostBody { title: "The head".into(), ..book });
     let flagged = world.post(4, &flag(post));
     world.post(5, &limit(Quantity::DecodeSpeed, 127_000, None));
     let foretold = world.foretell(5, &spec(), forecast(1_300_000));
     let (claim, hash) = (claims[0].to_string(), "ab".repeat(32));
-    let arguments = json!({
+    let mut arguments = json!({
         "ledger_status": {}, "ledger_members": {}, "ledger_ranking": {},
         "ledger_claims": { "limit": 2 }, "ledger_claim": { "id": claim },
         "ledger_explain": { "id": claim }, "ledger_cost": { "parent": claim },
@@ -176,7 +178,6 @@ pub(super) fn full_world() -> (World, Map<String, Value>) {
         "board_diagnosis": { "attempt": attempt, "codes": ["CK012"], "corrected": hash },
         "spec_new": { "like": "e4b", "class": CLASS, "bandwidth": 600.0, "weights": "int4-g128" },
         "limit_new": { "levers": ["int4"], "class": CLASS, "tps": 127_000.0, "checkpoint": hash },
-        "playbook_new": { "title": "The head", "text": "Keep it in int8." },
         "playbook_revise": { "playbook": book, "text": "Keep it in bf16." },
         "playbook_endorse": { "playbook": book, "text": "held here" },
         "flag_new": { "subject": "curie", "rule": "duplicate", "text": "the same bundle" },
@@ -184,6 +185,11 @@ pub(super) fn full_world() -> (World, Map<String, Value>) {
         "claim_measure": { "bundle": hash, "parent": claim },
         "claim_new": { "bundle": hash, "drafter": "nano", "draft_len": 3, "summary": "faster" },
     });
+    // One macro call holds no more than the above.
+    let triage = json!([{ "sign": "CK001", "cause": "two heads", "remedy": "tie them" }]);
+    arguments["playbook_triage"] = json!({ "sign": "CK001" });
+    arguments["playbook_new"] =
+        json!({ "title": "The head", "text": "Keep it in int8.", "triage": triage });
     (world, arguments.as_object().unwrap().clone())
 }
 

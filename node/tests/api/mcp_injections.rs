@@ -15,7 +15,7 @@ async fn attempts_to_be_obeyed_stay_inside_the_quotation() {
     let mut posts = Vec::new();
     for attempt in attempts() {
         let body = titled(&attempt.id, &attempt.text());
-        let playbook = Some(Detail::Playbook(Playbook { revises: None }));
+        let playbook = Some(Detail::Playbook(Playbook { revises: None, table: None }));
         let article = PostBody { detail: playbook, ..body.clone() };
         let label = format!("{} ({}, {})", attempt.id, attempt.technique, attempt.language);
         for body in [body, article] {

@@ -4,6 +4,7 @@ use super::samples::{Truth, measurement};
 use assay_node::board::Board;
 use assay_proto::v1;
 use assay_protocol::block::Proposer;
+use assay_protocol::certificate::{Slot, VoteKind, vote_bytes};
 use assay_protocol::genesis::{
     Challenge, CommitteeRules, Genesis, MeasurementRules, Member, MembershipRules, PromptPool,
     Quorum, SignificanceRules,
@@ -17,7 +18,7 @@ use assay_protocol::record::{
 };
 use assay_protocol::state::State;
 use assay_protocol::wire;
-use ed25519_dalek::SigningKey;
+use ed25519_dalek::{Signer, SigningKey};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -107,6 +108,8 @@ type Tamper = Arc<dyn Fn(usize, &mut Measurement) + Send + Sync>;
 pub(crate) struct World {
     pub(crate) state: State,
     pub(crate) board: Arc<Board>,
+    /// The blocks with their certificates, the first one first.
+    pub(crate) items: Vec<v1::LedgerItem>,
     /// What further claims cite.
     pub(crate) cites: Vec<RecordId>,
     /// Changes every measurement, by the index of the member.
@@ -124,6 +127,7 @@ impl World {
             now_ms: genesis.time_ms,
             state: State::new(genesis),
             board: Arc::default(),
+            items: Vec::new(),
             cites: Vec::new(),
             tamper: Arc::new(|_, _| {}),
         }
@@ -155,8 +159,24 @@ impl World {
             .iter()
             .filter_map(|record| Some((post_body(record)?, record.attachment.clone())))
             .collect();
-        let item = v1::LedgerItem { block: Some(block), certificate: None };
+        let certificate = Some(self.certificate());
+        let item = v1::LedgerItem { block: Some(block), certificate };
         self.board.take_block(self.state.network(), &item, |hash| bodies.get(&hash).cloned());
+        self.items.push(item);
+    }
+
+    /// Five of the seven sign the head.
+    fn certificate(&self) -> v1::CommitCertificate {
+        let (network, height, block) =
+            (self.state.network(), self.state.height(), self.state.head());
+        let slot = Slot { network, era: 0, height, round: 0 };
+        let message = vote_bytes(&slot, VoteKind::Precommit, Some(block));
+        let signature = |index| v1::CommitSignature {
+            validator: peer(index).to_vec(),
+            signature: key(index).sign(&message).to_bytes().to_vec(),
+        };
+        let signatures = (0..5).map(signature).collect();
+        v1::CommitCertificate { height, round: 0, block: block.to_vec(), signatures }
     }
 
     fn post_record(&self, author: usize, body: &PostBody, forecast: Option<Forecast>) -> Record {

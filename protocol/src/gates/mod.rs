@@ -22,7 +22,7 @@ use crate::plan::{Arm, Plan};
 use serde::{Deserialize, Serialize};
 
 pub use counts::{identity, path, reach, repeat, shape};
-pub use physics::{Flag, FlagKind, flags, physics};
+pub use physics::{Flag, FlagKind, excess, flags, physics};
 pub use quality::{
     Quality, perplexity_child, perplexity_parent, perplexity_to_base, quality, quality_figures,
 };

@@ -67,16 +67,46 @@ fn bandwidth_mb_s(class: &SpeedClass<'_>, seat: &Evidence<'_>, evidence: &[Evide
     if claimed < most { claimed } else { most }
 }
 
-/// Share of what the seat's memory can deliver that the child's decode loops needed, weights alone.
-/// Infinite where the seat measured no bandwidth.
+/// Share of what the seat's memory can deliver that the decode loops of the child, or of the parent, needed,
+/// weights alone. Infinite where the seat measured no bandwidth.
 #[allow(clippy::cast_precision_loss)]
-fn roofline_share(class: &SpeedClass<'_>, seat: &Evidence<'_>, evidence: &[Evidence<'_>]) -> f64 {
-    let child_ns = seat.pairs().fold(0_u64, |sum, pair| sum.saturating_add(pair.child_ns)) as f64;
-    let child = seat.child();
+fn share_of_memory(
+    class: &SpeedClass<'_>,
+    seat: &Evidence<'_>,
+    evidence: &[Evidence<'_>],
+    child: bool,
+) -> f64 {
+    let arm_ns = seat.times_ns(child).fold(0_u64, u64::saturating_add) as f64;
+    let arm = if child { seat.child() } else { seat.parent() };
     // A megabyte per second is a byte per microsecond.
-    let bytes = child.bytes_per_token as f64 * child.decoded_tokens as f64;
+    let bytes = arm.bytes_per_token as f64 * arm.decoded_tokens as f64;
     let floor_us = bytes / bandwidth_mb_s(class, seat, evidence);
-    floor_us * 1_000.0 / child_ns
+    floor_us * 1_000.0 / arm_ns
+}
+
+fn roofline_share(class: &SpeedClass<'_>, seat: &Evidence<'_>, evidence: &[Evidence<'_>]) -> f64 {
+    share_of_memory(class, seat, evidence, true)
+}
+
+/// What machines of a class that is known deliver, in MB/s, and the share of it in millionths that the child
+/// needed on that of its seats which lies in the middle, where that is more than all.
+///
+/// None where the parent needed more than all as well: then its weights fit into a cache, or the class's
+/// figure is wrong, and neither says anything about the child.
+#[must_use]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+pub fn excess(class: &SpeedClass<'_>, evidence: &[Evidence<'_>]) -> Option<(u64, u64)> {
+    let known = class.calibration.known_bandwidth_mb_s()?;
+    let of_class = |seat: &&Evidence<'_>| class.fits(&seat.measurement.environment);
+    let seats: Vec<Evidence<'_>> = evidence.iter().filter(of_class).copied().collect();
+    let middle = |child: bool| {
+        let shares = seats.iter().map(|seat| share_of_memory(class, seat, &seats, child));
+        median(shares).map(to_ppm)
+    };
+    let (child, parent) = (middle(true)?, middle(false)?);
+    let beyond = |ppm: u64| ppm > 1_000_000;
+    // A bandwidth that is known is a geometric mean of counts from 1, so that the cast loses fractions alone.
+    (beyond(child) && !beyond(parent)).then_some((known as u64, child))
 }
 
 /// How far each pair's prefill of the child lies above [`PREFILL_RATIO`] times the parent's, as logs.
@@ -219,6 +249,33 @@ mod tests {
         // What is known of one class says nothing about another.
         class.name = "another";
         assert_eq!(super::flags(&class, &committee.evidence()), []);
+    }
+
+    #[test]
+    fn an_entry_is_beyond_a_known_class_where_most_seats_say_so_and_its_parent_is_not() {
+        let mut committee = Committee::honest(1.0);
+        let mut class = SpeedClass::unmeasured(fixtures::CLASS);
+        for seat in 0..committee.seats() {
+            committee.spoil(seat, |child| child.bytes_per_token *= 40);
+        }
+        assert_eq!(excess(&class, &committee.evidence()), None, "nothing is known of the class");
+        let genesis = fixtures::genesis();
+        let honest = committee.measurements[0].environment.clone();
+        let between = Calibration::default().between(&genesis.significance);
+        let pooled = crate::gates::gain(&genesis.significance, between, &committee.evidence());
+        class.calibration.add(&genesis.significance, &pooled.unwrap().pooled, [&honest; 5]);
+        let (bandwidth, share) = excess(&class, &committee.evidence()).unwrap();
+        assert!((9_999..=10_000).contains(&bandwidth), "{bandwidth}");
+        assert!((1_200_000..1_300_000).contains(&share), "{share}");
+        // One seat's figures do not carry it, and a parent as fast says that the figure is wrong.
+        let mut one = Committee::honest(1.0);
+        one.spoil(1, |child| child.bytes_per_token *= 40);
+        assert_eq!(excess(&class, &one.evidence()), None);
+        for measurement in &mut committee.measurements {
+            measurement.x.bytes_per_token = 400_000_000;
+            measurement.y.bytes_per_token = 400_000_000;
+        }
+        assert_eq!(excess(&class, &committee.evidence()), None);
     }
 
     #[test]

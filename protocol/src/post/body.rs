@@ -112,6 +112,14 @@ pub(super) fn line(name: &'static str, text: String, bytes_max: usize) -> Result
     Ok(text)
 }
 
+/// A line that is not blank.
+pub(super) fn filled(name: &'static str, text: String, bytes_max: usize) -> Result<String, Reject> {
+    if text.trim().is_empty() {
+        return Err(field(name, "is empty".to_owned()));
+    }
+    line(name, text, bytes_max)
+}
+
 /// Text of at most `bytes_max` bytes whose only control characters are line ends and tabs.
 fn paragraphs(name: &'static str, text: String, bytes_max: usize) -> Result<String, Reject> {
     let control = |c: char| c.is_control() && c != '\n' && c != '\t';

@@ -1,10 +1,12 @@
 //! What posts say for programs, by kind.
 
-use super::body::line;
-use super::{Bound, CHANNEL_BYTES_MAX, Kind, RATIO_PPM_MAX, TITLE_BYTES_MAX};
+use super::body::{filled, line};
+use super::{Bound, CHANNEL_BYTES_MAX, Kind, RATIO_PPM_MAX, TITLE_BYTES_MAX, Table};
 use crate::error::Reject;
 use crate::ids::{BlobHash, ClaimId, RecordId};
 use crate::record::is_class_name;
+use crate::ruling::Offence;
+use crate::sighting::Sighting;
 use crate::wire::{bytes32, field};
 use assay_proto::v1;
 use serde::{Deserialize, Serialize};
@@ -167,6 +169,9 @@ pub struct Playbook {
     /// The revision before this one; none is the first.
     #[serde(default)]
     pub revises: Option<RecordId>,
+    /// What programs may look up in it.
+    #[serde(default)]
+    pub table: Option<Table>,
 }
 
 /// What does not pay.
@@ -191,6 +196,9 @@ pub struct Flag {
     /// Names whatever shows it.
     #[serde(default)]
     pub evidence: Option<BlobHash>,
+    /// What its author saw; flags under the rules `path` and `physics` have one, and no others.
+    #[serde(default)]
+    pub sighting: Option<Sighting>,
 }
 
 /// Support for a playbook.
@@ -255,7 +263,11 @@ impl Detail {
             Self::Endorsement(endorsement) => [Some(endorsement.playbook.0), None],
             Self::Limit(limit) => [limit.bound.checkpoint.map(|id| id.0), None],
         };
-        list.into_iter().flatten().collect()
+        let mut names: Vec<[u8; 32]> = list.into_iter().flatten().collect();
+        if let Self::Playbook(Playbook { table: Some(table), .. }) = self {
+            names.extend(table.claims().map(|id| id.0));
+        }
+        names
     }
 
     pub(super) fn to_proto(&self) -> v1::post_body::Detail {
@@ -290,6 +302,7 @@ impl Detail {
             }),
             Self::Playbook(playbook) => Wire::Playbook(v1::Playbook {
                 revises: playbook.revises.map(RecordId::to_vec).unwrap_or_default(),
+                table: playbook.table.as_ref().map(Table::to_proto),
             }),
             Self::DeadEnd(end) => {
                 Wire::DeadEnd(v1::DeadEnd { levers: end.levers.clone(), claim: claim(end.claim) })
@@ -298,6 +311,7 @@ impl Detail {
                 rule: flag.rule.clone(),
                 subject: flag.subject.to_vec(),
                 evidence: hash(flag.evidence),
+                sighting: flag.sighting.map(Sighting::to_proto),
             }),
             Self::Endorsement(endorsement) => {
                 Wire::Endorsement(v1::Endorsement { playbook: endorsement.playbook.to_vec() })
@@ -340,12 +354,14 @@ impl Detail {
             }),
             Wire::Playbook(playbook) => Self::Playbook(Playbook {
                 revises: optional("playbook.revises", &playbook.revises)?.map(RecordId),
+                table: playbook.table.map(Table::from_proto).transpose()?,
             }),
             Wire::DeadEnd(end) => Self::DeadEnd(DeadEnd {
                 levers: words("dead_end.levers", end.levers)?,
                 claim: optional("dead_end.claim", &end.claim)?.map(ClaimId),
             }),
             Wire::Flag(flag) => Self::Flag(Flag {
+                sighting: Sighting::from_proto(Offence::of(&flag.rule), flag.sighting)?,
                 rule: word("flag.rule", flag.rule)?,
                 subject: RecordId(bytes32("flag.subject", &flag.subject)?),
                 evidence: optional("flag.evidence", &flag.evidence)?.map(BlobHash),
@@ -411,13 +427,6 @@ fn optional(name: &'static str, bytes: &[u8]) -> Result<Option<[u8; 32]>, Reject
         [] => Ok(None),
         bytes => bytes32(name, bytes).map(Some),
     }
-}
-
-fn filled(name: &'static str, text: String, bytes_max: usize) -> Result<String, Reject> {
-    if text.trim().is_empty() {
-        return Err(field(name, "is empty".to_owned()));
-    }
-    line(name, text, bytes_max)
 }
 
 fn word(name: &'static str, text: String) -> Result<String, Reject> {

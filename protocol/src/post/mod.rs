@@ -14,6 +14,7 @@
 mod body;
 mod bound;
 mod detail;
+mod knowledge;
 mod link;
 
 pub use body::{CHANNEL_BYTES_MAX, PostBody, REFS_MAX, TEXT_BYTES_MAX, TITLE_BYTES_MAX};
@@ -22,6 +23,7 @@ pub use detail::{
     Attempt, BuiltCheckpoint, CODES_MAX, DeadEnd, Detail, Diagnosis, Endorsement, Flag, LEVERS_MAX,
     Limit, NOTE_BYTES_MAX, PARTS_MAX, Plan, Playbook, Spec, SpecPart, Trial, is_word,
 };
+pub use knowledge::{Lever, ROWS_MAX, Table, Triage};
 pub use link::Link;
 
 use crate::error::Reject;

@@ -1,6 +1,7 @@
 //! Whole lives of claims, played by peers without any network.
 
 mod audit;
+mod charges;
 mod classes;
 mod dissent;
 mod docket;

@@ -8,8 +8,9 @@ use crate::peer::{Effect, Heard, Input, Peer};
 use crate::plan::Arm;
 use crate::pool::{POOL_POSTS_PER_AUTHOR_MAX, applies};
 use crate::post::{
-    CHANNEL_BYTES_MAX, Detail, Flag, Forecast, Kind, LEVERS_MAX, PARTS_MAX, Plan, Post, PostBody,
-    REFS_MAX, Spec, SpecPart, TEXT_BYTES_MAX, TITLE_BYTES_MAX,
+    CHANNEL_BYTES_MAX, Detail, Flag, Forecast, Kind, LEVERS_MAX, Lever, PARTS_MAX, Plan, Playbook,
+    Post, PostBody, REFS_MAX, ROWS_MAX, Spec, SpecPart, TEXT_BYTES_MAX, TITLE_BYTES_MAX, Table,
+    Triage,
 };
 use crate::record::{Body, CITES_MAX, Challenge, Claim, Opening, Recipe, Record};
 use crate::standing::Rule;
@@ -158,11 +159,28 @@ fn strangers_do_not_post_and_a_talker_still_seals() {
 
 /// Bodies that no honest peer makes.
 fn bad_bodies() -> Vec<PostBody> {
-    let word =
-        |text: &str| Flag { rule: text.to_owned(), subject: RecordId([1; 32]), evidence: None };
+    let word = |text: &str| Flag {
+        rule: text.to_owned(),
+        subject: RecordId([1; 32]),
+        evidence: None,
+        sighting: None,
+    };
     let levers = |levers: Vec<String>| Detail::Plan(Plan { parent: None, levers });
     let parts = |count: usize| vec![spec().parts[0].clone(); count];
+    let book = |table| with(Detail::Playbook(Playbook { revises: None, table: Some(table) }));
+    let row = |sign: &str, remedy: &str| Triage {
+        sign: sign.to_owned(),
+        cause: "because".to_owned(),
+        remedy: remedy.to_owned(),
+    };
+    let lever = |name: &str| Lever { lever: name.to_owned(), note: String::new(), claim: None };
     vec![
+        book(Table::Triage(Vec::new())),
+        book(Table::Triage(vec![row("CK001", "mend it"); ROWS_MAX + 1])),
+        book(Table::Triage(vec![row(" ", "mend it")])),
+        book(Table::Triage(vec![row("CK001", "two\nlines")])),
+        book(Table::Levers(Vec::new())),
+        book(Table::Levers(vec![lever("Int 4")])),
         said(""),
         said("\u{1b}[2J"),
         said(&"x".repeat(TEXT_BYTES_MAX + 1)),
@@ -255,9 +273,15 @@ fn every_kind_reads_back() {
     let levers = || vec!["draft-length".to_owned(), "int4".to_owned()];
     let class = "gpu-a10g".to_owned();
     use crate::post::{
-        Attempt, Bound, BuiltCheckpoint, DeadEnd, Diagnosis, Endorsement, Limit, Playbook,
-        Quantity, Trial,
+        Attempt, Bound, BuiltCheckpoint, DeadEnd, Diagnosis, Endorsement, Limit, Quantity, Trial,
     };
+    let triage = Table::Triage(vec![Triage {
+        sign: "CK001".to_owned(),
+        cause: "the config contradicts itself".to_owned(),
+        remedy: "tie the head".to_owned(),
+    }]);
+    let lever = |claim| Lever { lever: "int4".to_owned(), note: String::new(), claim };
+    let map = Table::Levers(vec![lever(Some(claim)), lever(None)]);
     let details = [
         Detail::Plan(Plan { parent: Some(claim), levers: levers() }),
         Detail::Result(Trial { claim: None, ratio_ppm: 990_000, hardware_class: class }),
@@ -278,9 +302,15 @@ fn every_kind_reads_back() {
             codes: vec!["CK001".to_owned()],
             corrected: Some(hash),
         }),
-        Detail::Playbook(Playbook { revises: Some(id) }),
+        Detail::Playbook(Playbook { revises: Some(id), table: Some(triage) }),
+        Detail::Playbook(Playbook { revises: None, table: Some(map) }),
         Detail::DeadEnd(DeadEnd { levers: levers(), claim: Some(claim) }),
-        Detail::Flag(Flag { rule: "off-channel".to_owned(), subject: id, evidence: None }),
+        Detail::Flag(Flag {
+            rule: "off-channel".to_owned(),
+            subject: id,
+            evidence: None,
+            sighting: None,
+        }),
         Detail::Endorsement(Endorsement { playbook: id }),
         Detail::Limit(Limit {
             levers: levers(),

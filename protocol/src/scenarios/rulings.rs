@@ -7,26 +7,25 @@ use crate::fixtures::{self, key, peer};
 use crate::genesis::Quorum;
 use crate::ids::{BlobHash, ClaimId, RecordId};
 use crate::membership::Disclosure;
-use crate::peer::{Heard, Input};
-use crate::post::{Detail, Flag, Post, PostBody};
+use crate::peer::Input;
+use crate::post::{Detail, Flag, PostBody};
 use crate::record::Body;
-use crate::ruling::{Appeal, Ballot, Charge, Decision, Judgement, Offence, Ruling};
+use crate::ruling::{Appeal, Ballot, Charge, Decision, Judgement, Ruling};
 use crate::standing::Rule;
 use crate::state::{APPEAL_BLOCKS, CHARGES_PER_EPOCH_MAX};
 use crate::wire;
-use assay_proto::v1;
 use prost::Message;
 
 /// Nine peers, of whom no committee has more than three seats and the appeal's four.
-fn world() -> World {
+pub(super) fn world() -> World {
     let mut genesis = fixtures::genesis_of(9);
     genesis.committee.frontier = Quorum { seats: 4, quorum: 3 };
     genesis.committee.seats_max = 4;
     World::of(genesis, |_, plan| Some(fixtures::measurement(plan, 1.3)))
 }
 
-fn flag(rule: &str, subject: RecordId, evidence: Option<BlobHash>) -> PostBody {
-    with(Detail::Flag(Flag { rule: rule.to_owned(), subject, evidence }))
+pub(super) fn flag(rule: &str, subject: RecordId, evidence: Option<BlobHash>) -> PostBody {
+    with(Detail::Flag(Flag { rule: rule.to_owned(), subject, evidence, sighting: None }))
 }
 
 impl World {
@@ -39,15 +38,15 @@ impl World {
         ruling
     }
 
-    fn ruling(&self, id: RecordId) -> &Ruling {
+    pub(super) fn ruling(&self, id: RecordId) -> &Ruling {
         self.state().ruling(id).unwrap()
     }
 
-    fn points(&self, number: u8) -> u64 {
+    pub(super) fn points(&self, number: u8) -> u64 {
         self.state().members()[&peer(number)].standing
     }
 
-    fn count(&self, number: u8, rule: Rule) -> u64 {
+    pub(super) fn count(&self, number: u8, rule: Rule) -> u64 {
         self.state().members()[&peer(number)].tallies().get(&rule).map_or(0, |tally| tally.count)
     }
 
@@ -57,7 +56,7 @@ impl World {
         (0..9).filter(|number| seats.contains(&peer(*number))).collect()
     }
 
-    fn replays(&self) {
+    pub(super) fn replays(&self) {
         let exported: Vec<Vec<u8>> = self.items.iter().map(Message::encode_to_vec).collect();
         assert_eq!(self.audit(&exported).unwrap().state(), self.state());
     }
@@ -415,64 +414,6 @@ fn a_seat_that_leaves_stays_silent_and_one_that_ends_is_not_heard() {
     assert_eq!(state.ruling(id).unwrap().hearings[0].ballots.len(), 1);
     state.end_key(peer(seat), height).unwrap();
     assert!(state.ruling(id).unwrap().hearings[0].ballots.is_empty());
-}
-
-#[test]
-fn header_and_body_of_a_flag_say_the_same() {
-    let mut world = world();
-    let subject = world.publish(1, &said("hello"));
-    world.order_block();
-    let network = world.state().network();
-    let body = flag("off-channel", subject, None);
-    let honest = Post::of(&body, 0, None);
-    let charge = Charge { rule: Offence::Duplicate, ..honest.charge.unwrap() };
-    let others = [
-        Post { charge: None, ..honest.clone() },
-        Post { charge: Some(charge), ..honest.clone() },
-        Post { charge: honest.charge, ..Post::of(&said("talk"), 0, None) },
-    ];
-    for (post, text) in others.into_iter().zip([&body, &body, &said("talk")]) {
-        let mut record = wire::sign(network, &key(2), Body::Post(post));
-        record.attachment = text.to_bytes();
-        let heard = world.peers[0].hear(&record.to_gossip(), &mut Vec::new());
-        assert!(matches!(heard, Heard::Misbehaviour(_)), "{heard:?}");
-    }
-    let mut record = wire::sign(network, &key(2), Body::Post(honest));
-    record.attachment = body.to_bytes();
-    assert_eq!(world.peers[0].hear(&record.to_gossip(), &mut Vec::new()), Heard::Fresh);
-}
-
-#[test]
-fn malformed_charges_and_ballots_cost_their_sender() {
-    let mut world = world();
-    let network = world.state().network();
-    let good =
-        v1::RulingBallot { charge: vec![1; 32], hearing: 1, finding: 1, digest: vec![2; 32] };
-    use v1::record::Body as Wire;
-    let ballot = |ballot| Wire::RulingBallot(ballot);
-    let post = |charge: v1::Charge| {
-        let header = Post::of(&flag("off-channel", RecordId([1; 32]), None), 0, None).to_proto();
-        Wire::Post(v1::Post { charge: Some(charge), ..header })
-    };
-    let charge = v1::Charge { rule: 1, subject: vec![1; 32], evidence: Vec::new() };
-    for body in [
-        ballot(v1::RulingBallot { charge: vec![1; 31], ..good.clone() }),
-        ballot(v1::RulingBallot { hearing: 0, ..good.clone() }),
-        ballot(v1::RulingBallot { hearing: 3, ..good.clone() }),
-        ballot(v1::RulingBallot { finding: 0, ..good.clone() }),
-        ballot(v1::RulingBallot { finding: 4, ..good.clone() }),
-        ballot(v1::RulingBallot { digest: Vec::new(), ..good }),
-        Wire::Appeal(v1::Appeal { charge: Vec::new() }),
-        post(v1::Charge { rule: 0, ..charge.clone() }),
-        post(v1::Charge { rule: 3, ..charge.clone() }),
-        post(v1::Charge { subject: vec![1; 33], ..charge.clone() }),
-        post(v1::Charge { evidence: vec![1], ..charge }),
-    ] {
-        let payload = v1::Record { body: Some(body.clone()) }.encode_to_vec();
-        let signed = wire::sign_payload(network, &key(1), payload);
-        let heard = world.peers[0].hear(&signed.encode_to_vec(), &mut Vec::new());
-        assert!(matches!(heard, Heard::Misbehaviour(Reject::Field { .. })), "{body:?}: {heard:?}");
-    }
 }
 
 /// Two nodes may notice the same post; one of the flags is ordered, and the other costs nobody anything.

@@ -152,7 +152,7 @@ impl World {
             match effect {
                 Effect::Sign(_) if self.muted.contains(&number) => {}
                 Effect::Sign(body) => {
-                    let record = wire::sign(self.peers[0].network(), &key(number), body);
+                    let record = wire::sign(self.peers[0].network(), &key(number), *body);
                     self.input(index, Input::Own(Box::new(record)));
                 }
                 Effect::Join(vouch) => {

@@ -5,7 +5,9 @@ use super::{
 };
 use crate::dissent::{Committee, weigh};
 use crate::gates::Evidence;
-use crate::ids::{ClaimId, RoundId};
+use crate::ids::{ClaimId, PeerId, RoundId};
+use crate::measurement::Measurement;
+use crate::plan::Plan;
 use crate::verdict::{Outcome, Verdict};
 use std::sync::Arc;
 
@@ -231,14 +233,8 @@ impl State {
     /// The verdict on a round's revealed measurements, computed afresh from the raw data.
     #[must_use]
     pub fn verdict(&self, claim: &ClaimState, round: &Round) -> Verdict {
-        let plans: Vec<_> = round
-            .reveals
-            .iter()
-            .filter_map(|(seat, measurement)| {
-                self.plan(claim, round, *seat).map(|plan| (*seat, plan, measurement))
-            })
-            .collect();
-        let evidence: Vec<_> = plans
+        let revealed = self.revealed(claim, round);
+        let evidence: Vec<_> = revealed
             .iter()
             .map(|(seat, plan, measurement)| (*seat, Evidence { plan, measurement }))
             .collect();
@@ -249,6 +245,18 @@ impl State {
         };
         let refutes = |verdict: &Verdict| Self::refutes(claim, verdict);
         weigh(&committee, &evidence, claim.contested_before(round), refutes)
+    }
+
+    /// What the seats of a round showed, each with what it had to measure, by rising key.
+    pub(super) fn revealed<'a>(
+        &self,
+        claim: &ClaimState,
+        round: &'a Round,
+    ) -> Vec<(PeerId, Plan, &'a Measurement)> {
+        let planned = |(seat, measurement): (&PeerId, &'a Measurement)| {
+            self.plan(claim, round, *seat).map(|plan| (*seat, plan, measurement))
+        };
+        round.reveals.iter().filter_map(planned).collect()
     }
 
     /// Whether a verdict stands against a claim: refutes it, or debunks it where it is an entry.

@@ -5,7 +5,7 @@ use super::{ClaimState, Finding, Purpose, State};
 use crate::draw::Draw;
 use crate::error::Reject;
 use crate::gates::Gate;
-use crate::ids::{ClaimId, PeerId, RoundId};
+use crate::ids::{ClaimId, PeerId, RecordId, RoundId};
 use crate::record::{Challenge, Record};
 use crate::standing::Rule;
 use crate::verdict::{Outcome, Verdict};
@@ -34,7 +34,13 @@ impl State {
         challenge: &Challenge,
         height: u64,
     ) -> Result<(), Reject> {
-        let (id, by) = (challenge.claim, record.author);
+        self.check_challenge(record.author, challenge.claim)?;
+        self.open_challenge(challenge.claim, record.author, record.id, height);
+        Ok(())
+    }
+
+    /// Whether a member may doubt an entry.
+    pub(super) fn check_challenge(&self, by: PeerId, id: ClaimId) -> Result<(), Reject> {
         let claim = self.claim(id).ok_or(Reject::UnknownClaim(id))?;
         let own = |peer: PeerId| self.operator(peer) == self.operator(by);
         let said = claim.rounds.iter().any(
@@ -71,9 +77,19 @@ impl State {
         if let Some(open) = self.open_challenge_by(by) {
             return Err(Reject::OpenChallenge(open));
         }
-        self.open_round_of(id, Purpose::Challenge { by, record: record.id }, height);
-        self.remember("challenged", id);
         Ok(())
+    }
+
+    /// Opens the round of a challenge that was checked, which `record` says.
+    pub(super) fn open_challenge(
+        &mut self,
+        id: ClaimId,
+        by: PeerId,
+        record: RecordId,
+        height: u64,
+    ) {
+        self.open_round_of(id, Purpose::Challenge { by, record }, height);
+        self.remember("challenged", id);
     }
 
     /// The claim that an open challenge by a member's operator is about.
@@ -130,6 +146,9 @@ impl State {
                 self.book_for(by, Rule::FailedChallenge, id);
             }
             _ => {}
+        }
+        if let Purpose::Challenge { record, .. } = purpose {
+            self.conclude_charge(record, id, height);
         }
     }
 

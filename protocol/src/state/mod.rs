@@ -6,6 +6,7 @@ mod classes;
 mod disclosure;
 mod doubt;
 mod limits;
+mod measured;
 mod membership;
 mod nulls;
 mod places;

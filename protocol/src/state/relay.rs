@@ -62,6 +62,11 @@ impl State {
         self.posts.links.get(&id).map(AsRef::as_ref)
     }
 
+    /// All checkpoints, failed attempts and diagnoses that the ledger keeps, by record.
+    pub fn links(&self) -> impl Iterator<Item = &LinkState> {
+        self.posts.links.values().map(AsRef::as_ref)
+    }
+
     /// The relay that ended in a diagnosis: the attempt it explains, and the checkpoint that the attempt
     /// tried, which is not the corrected one.
     #[must_use]

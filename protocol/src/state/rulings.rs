@@ -31,7 +31,7 @@ pub(crate) struct Rulings {
     all: Arc<BTreeMap<RecordId, Arc<Ruling>>>,
     /// The last ruling about each subject.
     about: Arc<BTreeMap<(Offence, RecordId), RecordId>>,
-    /// Those with an open hearing, in the order in which these were called.
+    /// Those with an open hearing or measurement, in the order in which these were called.
     open: Vec<RecordId>,
     /// Each peer's charges of the epoch in which it made its last.
     charged: BTreeMap<PeerId, (u64, u32)>,
@@ -47,7 +47,7 @@ impl Rulings {
 }
 
 /// Hash of a ruling's whole state, over its one JSON spelling.
-fn ruling_digest(ruling: &Ruling) -> [u8; 32] {
+pub(super) fn ruling_digest(ruling: &Ruling) -> [u8; 32] {
     // Serialising plain structs with string keys cannot fail.
     let text = serde_json::to_vec(ruling).unwrap_or_default();
     hash_parts("assay ruling state v1", &[&text])
@@ -71,7 +71,7 @@ impl State {
         self.ruling(*self.rulings.about.get(&(rule, subject))?)
     }
 
-    /// The rulings with an open hearing, in the order in which these were called.
+    /// The rulings with an open hearing or measurement, in the order in which these were called.
     pub fn open_rulings(&self) -> impl Iterator<Item = &Ruling> {
         self.rulings.open.iter().filter_map(|id| self.ruling(*id))
     }
@@ -101,6 +101,8 @@ impl State {
         let accused = match charge.rule {
             Offence::OffChannel => self.poster(charge.subject)?,
             Offence::Duplicate => self.check_duplicate(charge, height)?,
+            Offence::Path => self.check_path(by, charge)?,
+            Offence::Physics => self.check_physics(charge)?,
         };
         if self.operator(accused) == self.operator(by) {
             return Err(Reject::Unchargeable("the subject is of the flagger's own operator"));
@@ -166,14 +168,21 @@ impl State {
         accused: PeerId,
     ) {
         let height = self.height.saturating_add(1);
-        let candidates = self.judges(&self.parties(by, accused, charge), &[]);
-        let size = self.genesis.committee.first();
-        let hearings = vec![Hearing::called(height, None, size, candidates)];
+        let measured = self.measure_for(charge, by, id, height);
+        let heard = measured.is_none().then(|| {
+            let candidates = self.judges(&self.parties(by, accused, charge), &[]);
+            Hearing::called(height, None, self.genesis.committee.first(), candidates)
+        });
+        let hearings = heard.into_iter().collect();
         let charge = *charge;
-        let ruling = Ruling { id, by, charge, accused, opened_at: height, hearings };
+        let ruling = Ruling { id, by, charge, accused, opened_at: height, hearings, measured };
+        let is_open = ruling.is_open();
         Arc::make_mut(&mut self.rulings.all).insert(id, Arc::new(ruling));
         Arc::make_mut(&mut self.rulings.about).insert((charge.rule, charge.subject), id);
-        self.rulings.open.push(id);
+        match is_open {
+            true => self.rulings.open.push(id),
+            false => self.remember_ruling(id),
+        }
         let epoch = self.epoch_of(height);
         let made = self.rulings.charged.entry(by).or_insert((epoch, 0));
         if made.0 != epoch {
@@ -233,8 +242,10 @@ impl State {
         let id = appeal.charge;
         let ruling = self.ruling(id).ok_or(Reject::UnknownRuling(id))?;
         let refuse = |reason| Err(Reject::Unappealable { ruling: id, reason });
-        let [first] = ruling.hearings.as_slice() else {
-            return refuse("it was appealed against once");
+        let first = match ruling.hearings.as_slice() {
+            [first] => first,
+            [] => return refuse("a measurement decided it, and others may challenge the entry"),
+            _ => return refuse("it was appealed against once"),
         };
         let Some((decision, decided_at)) = first.decision.zip(first.decided_at) else {
             return refuse("it is not decided yet");
@@ -252,20 +263,24 @@ impl State {
         let candidates = self.judges(&parties, &first.seats);
         let size = self.genesis.committee.frontier;
         let hearing = Hearing::called(height, Some(author), size, candidates);
-        if let Some(ruling) = Arc::make_mut(&mut self.rulings.all).get_mut(&id) {
-            Arc::make_mut(ruling).hearings.push(hearing);
-        }
+        self.change_ruling(id, |ruling| ruling.hearings.push(hearing));
         self.rulings.open.push(id);
         Ok(())
     }
 
-    fn change_hearing(&mut self, id: RecordId, number: u32, change: impl FnOnce(&mut Hearing)) {
-        let ruling = Arc::make_mut(&mut self.rulings.all).get_mut(&id).map(Arc::make_mut);
-        let index = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
-        let hearing = ruling.zip(index).and_then(|(ruling, index)| ruling.hearings.get_mut(index));
-        if let Some(hearing) = hearing {
-            change(hearing);
+    pub(super) fn change_ruling(&mut self, id: RecordId, change: impl FnOnce(&mut Ruling)) {
+        if let Some(ruling) = Arc::make_mut(&mut self.rulings.all).get_mut(&id) {
+            change(Arc::make_mut(ruling));
         }
+    }
+
+    fn change_hearing(&mut self, id: RecordId, number: u32, change: impl FnOnce(&mut Hearing)) {
+        let index = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
+        self.change_ruling(id, |ruling| {
+            if let Some(hearing) = index.and_then(|index| ruling.hearings.get_mut(index)) {
+                change(hearing);
+            }
+        });
     }
 
     /// Takes back what an ended key said in open hearings.
@@ -293,9 +308,7 @@ impl State {
             }
         }
         let all = Arc::clone(&self.rulings.all);
-        self.rulings
-            .open
-            .retain(|id| all.get(id).is_some_and(|ruling| ruling.open_hearing().is_some()));
+        self.rulings.open.retain(|id| all.get(id).is_some_and(|ruling| ruling.is_open()));
     }
 
     fn draw_judges(&mut self, id: RecordId, number: u32, height: u64, time_ms: u64) {
@@ -347,8 +360,7 @@ impl State {
             hearing.lost = lost;
             hearing.seats_lost = seats_lost;
         });
-        let Some(digest) = self.ruling(id).map(ruling_digest) else { return };
-        self.history = hash_parts("assay history v1", &[&self.history, b"ruling", &digest]);
+        self.remember_ruling(id);
     }
 
     /// Credits the seats that decided, and charges those that found the opposite or said nothing; says how
@@ -429,5 +441,5 @@ impl State {
 
 /// The claim that a charge is about, if it is about one.
 fn claim_of(charge: &Charge) -> Option<ClaimId> {
-    (charge.rule == Offence::Duplicate).then_some(ClaimId(charge.subject.0))
+    (charge.rule != Offence::OffChannel).then_some(ClaimId(charge.subject.0))
 }

@@ -64,7 +64,10 @@ SCHEMA: dict[str, dict[int, Field]] = {
         "5:hardware_class string, 6:cites repeated bytes",
         "Post": "1:kind uint32, 2:body bytes, 3:body_bytes uint32, 4:epoch uint64,"
         "5:forecast Forecast, 7:link Link, 8:charge Charge, 9:bound Bound",
-        "Charge": "1:rule uint32, 2:subject bytes, 3:evidence bytes",
+        "Charge": "1:rule uint32, 2:subject bytes, 3:evidence bytes, 4:sighting Sighting",
+        "Sighting": "1:divergence Divergence, 2:excess Excess",
+        "Divergence": "1:prompt uint32, 2:position uint32, 3:expected uint32, 4:seen uint32",
+        "Excess": "1:round uint32, 2:bandwidth_mb_s uint64, 3:share_ppm uint64",
         "RulingBallot": "1:charge bytes, 2:hearing uint32, 3:finding uint32, 4:digest bytes",
         "Appeal": "1:charge bytes",
         "Forecast": "1:ratio_ppm uint64, 2:hardware_class string",

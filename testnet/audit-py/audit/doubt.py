@@ -3,40 +3,20 @@
 from __future__ import annotations
 
 from .hashing import Draw
-from .measurement import require
+from .measured import ROUNDS_MAX, check_challenge, conclude_charge, open_challenge
 from .model import ClaimState, Debunked, Purpose, Round
 from .ranking import would_lead
 from .records import Challenge, Record
 from .state import State
 from .verdict import Verdict, caught
 
-ROUNDS_MAX = 64
 FRONTIER_ROUNDS_MAX = 2
-CHALLENGER_STANDING_MIN = 2
 
 
 def apply_challenge(state: State, record: Record, challenge: Challenge, height: int) -> None:
     """A member doubts an entry."""
-    id, by = challenge.claim, record.author
-    claim = state.claims.get(id)
-    if claim is None:
-        require(False, "the claim is not on the ledger")
-        return
-    operator = state.operator(by)
-    asked = [r.purpose for r in claim.rounds if r.purpose.kind == "challenge"]
-    require(all(state.operator(p.by) != operator for p in asked), "said before")
-    require(state.operator(claim.author) != operator, "a challenger of the author's operator")
-    require(state.weight(by) > 0, "its challenger is on probation, or was caught lately")
-    require(claim.outcome() == "accepted" and claim.debunked is None, "not an accepted entry")
-    require(len(claim.rounds) < ROUNDS_MAX, "it was measured as often as a claim can be")
-    standing = state.members[by].account.standing()
-    require(standing >= CHALLENGER_STANDING_MIN, "the challenger's standing is too low")
-    require(claim.open_round() is None, "it is being measured")
-    doubts = [r.purpose for _, r in state.open_rounds() if r.purpose.kind == "challenge"]
-    undecided = any(state.operator(p.by) == operator for p in doubts)
-    require(not undecided, "the author's challenge of another claim is undecided")
-    state.open(id, Purpose("challenge", by, record.id), height)
-    state.remember("challenged", id)
+    check_challenge(state, record.author, challenge.claim)
+    open_challenge(state, challenge.claim, record.author, record.id, height)
 
 
 def finding(claim: ClaimState, verdict: Verdict) -> str:
@@ -75,6 +55,8 @@ def conclude(state: State, claim: ClaimState, round: Round, height: int) -> None
     elif round.finding == "upheld" and round.purpose.kind == "challenge":
         occasion = (state.height, claim.id, round.number)
         state.book(round.purpose.by, "failed_challenge", occasion)
+    if round.purpose.kind == "challenge":
+        conclude_charge(state, round, height)
     _confirm_runner_up(state, height)
 
 

@@ -108,11 +108,27 @@ def _bandwidth(speed_class: SpeedClass, seat: Evidence, seats: list[Evidence]) -
     return claimed if known is None else min(claimed, known * _BANDWIDTH_FACTOR_MAX)
 
 
-def _roofline_share(speed_class: SpeedClass, seat: Evidence, seats: list[Evidence]) -> float:
-    child_ns = float(min(sum(pair.child_ns for pair in seat.pairs), M64))
-    weights = float(seat.child.bytes_per_token) * float(seat.child.decoded_tokens)
+def _roofline_share(
+    speed_class: SpeedClass, seat: Evidence, seats: list[Evidence], child: bool = True
+) -> float:
+    times = [pair.child_ns if child else pair.parent_ns for pair in seat.pairs]
+    arm, arm_ns = seat.child if child else seat.parent, float(min(sum(times), M64))
+    weights = float(arm.bytes_per_token) * float(arm.decoded_tokens)
     floor_us = divide(weights, _bandwidth(speed_class, seat, seats))
-    return divide(floor_us * 1_000.0, child_ns)
+    return divide(floor_us * 1_000.0, arm_ns)
+
+
+def excess(speed_class: SpeedClass, seats: list[Evidence]) -> bool:
+    """Whether a child is faster than the memory of a class that is known, and its parent is not."""
+    if speed_class.calibration.bandwidth_mb_s.known() is None:
+        return False
+    timed = [seat for seat in seats if speed_class.fits(seat.measurement)]
+    middles = [
+        median([_roofline_share(speed_class, seat, timed, child) for seat in timed])
+        for child in (True, False)
+    ]
+    child, parent = (None if share is None else ppm(share) for share in middles)
+    return child is not None and parent is not None and child > 10**6 >= parent
 
 
 def _prefill_excess(seat: Evidence) -> list[float]:

@@ -21,7 +21,8 @@ POST_CHECKPOINT = 5
 POST_ATTEMPT = 6
 POST_DIAGNOSIS = 7
 POST_FLAG = 10
-OFFENCES = ("off-channel", "duplicate")
+OFFENCES = ("off-channel", "duplicate", "path", "physics")
+INDEX_MAX = (1 << 24) - 1
 FINDINGS = ("upheld", "dismissed", "unable")
 POST_LIMIT = 12
 POST_BODY_BYTES_MAX = 12 * 1024
@@ -126,12 +127,40 @@ class Disclosure:
 
 
 @dataclass(frozen=True)
+class Divergence:
+    """Where a recipe did not follow its own logits."""
+
+    prompt: int
+    position: int
+    expected: int
+    seen: int
+
+    def spelt(self) -> dict[str, object]:
+        """By its kind."""
+        return {"divergence": dict(vars(self))}
+
+
+@dataclass(frozen=True)
+class Excess:
+    """By how much an entry is faster than its class's memory."""
+
+    round: int
+    bandwidth_mb_s: int
+    share_ppm: int
+
+    def spelt(self) -> dict[str, object]:
+        """By its kind."""
+        return {"excess": dict(vars(self))}
+
+
+@dataclass(frozen=True)
 class Charge:
     """Who is accused of what, in the order in which it is spelt."""
 
     rule: str
     subject: bytes
     evidence: bytes | None
+    sighting: Divergence | Excess | None = None
 
 
 @dataclass(frozen=True)
@@ -292,8 +321,28 @@ def _bound(bound: Message) -> None:
 def _charge(charge: Message) -> Charge:
     rule = charge.number("rule")
     require(1 <= rule <= len(OFFENCES), f"a charge of the rule {rule}")
-    evidence = _optional32(charge, "evidence")
-    return Charge(OFFENCES[rule - 1], bytes32(charge, "subject"), evidence)
+    evidence, seen = _optional32(charge, "evidence"), charge.message("sighting")
+    word, subject = OFFENCES[rule - 1], bytes32(charge, "subject")
+    return Charge(word, subject, evidence, _sighting(word, seen))
+
+
+def _sighting(rule: str, sighting: Message | None) -> Divergence | Excess | None:
+    """What the flagger saw: of the kind that the rule needs, and nothing where it needs nothing."""
+    if rule not in ("path", "physics"):
+        require(sighting is None, f"a sighting under the rule {rule}")
+        return None
+    parted = sighting.message("divergence") if sighting else None
+    beyond = sighting.message("excess") if sighting else None
+    if rule == "path" and parted is not None and beyond is None:
+        numbers = [parted.number(name) for name in ("prompt", "position", "expected", "seen")]
+        require(max(numbers) <= INDEX_MAX, "a divergence beyond every prompt and token")
+        return Divergence(*numbers)
+    if rule == "physics" and beyond is not None and parted is None:
+        figures = [beyond.number(name) for name in ("round", "bandwidth_mb_s", "share_ppm")]
+        require(figures[0] > 0 and figures[1] > 0 and figures[2] > 10**6, "no excess")
+        return Excess(*figures)
+    require(False, f"the rule {rule} without its sighting")
+    return None
 
 
 def _ballot(ballot: Message) -> Ballot:

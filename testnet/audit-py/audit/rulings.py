@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from .genesis import Quorum
 from .hashing import Draw, le32, tagged
+from .measured import check_path, check_physics, measure_for, remember_ruling, ruling_hash
 from .measurement import require
 from .model import Candidate, ClaimState
 from .seats import draw_seats
-from .spelling import Map, spell
+from .spelling import Map
 
 if TYPE_CHECKING:
     from .records import Appeal, Ballot, Charge
@@ -64,6 +65,15 @@ class Hearing:
 
 
 @dataclass
+class Measured:
+    """The measurement that decides a charge instead of hearings."""
+
+    round: int
+    decision: str | None
+    decided_at: int | None
+
+
+@dataclass
 class Ruling:
     """A charge and everything that the ledger knows about it."""
 
@@ -73,6 +83,12 @@ class Ruling:
     accused: bytes
     opened_at: int
     hearings: list[Hearing]
+    measured: Measured | None = None
+
+    def is_open(self) -> bool:
+        """Whether it waits for anything."""
+        measuring = self.measured is not None and self.measured.decision is None
+        return measuring or self.open_hearing() is not None
 
     def open_hearing(self) -> tuple[int, Hearing] | None:
         """The hearing that waits for something, with its number."""
@@ -81,7 +97,7 @@ class Ruling:
 
     def decision(self) -> str | None:
         """What stands."""
-        last: str | None = None
+        last = self.measured.decision if self.measured else None
         for hearing in self.hearings:
             if hearing.decision is not None and (last is None or hearing.decision != "undecided"):
                 last = hearing.decision
@@ -89,18 +105,21 @@ class Ruling:
 
     def loser(self, decision: str) -> bytes | None:
         """Who loses by a decision."""
+        if self.measured is not None:
+            return None
         return {"upheld": self.accused, "dismissed": self.by}.get(decision)
 
     def bars(self, charge: Charge) -> bool:
         """Whether it stands in the way of another charge about its subject."""
-        same = charge.rule != "duplicate" or charge.evidence == self.charge.evidence
-        if self.open_hearing() is not None or self.decision() in (None, "upheld"):
+        if self.is_open() or self.decision() in (None, "upheld"):
             return True
-        return same and self.decision() == "dismissed"
+        copies = charge.rule == "duplicate" and charge.evidence != self.charge.evidence
+        another = copies or charge.rule == "path"
+        return not another and self.decision() == "dismissed"
 
     def claim(self) -> bytes | None:
         """The claim that it is about."""
-        return self.charge.subject if self.charge.rule == "duplicate" else None
+        return self.charge.subject if self.charge.rule != "off-channel" else None
 
 
 @dataclass
@@ -114,7 +133,7 @@ class Rulings:
 
     def digest(self) -> bytes:
         """Hash of the open rulings."""
-        return tagged("assay rulings v1", b"".join(_hash(self.all[id]) for id in self.open))
+        return tagged("assay rulings v1", b"".join(ruling_hash(self.all[id]) for id in self.open))
 
     def open_hearings(self) -> list[tuple[Ruling, int, Hearing]]:
         """The open hearings in the order in which they were called."""
@@ -132,10 +151,6 @@ class Rulings:
             hearing.ballots.pop(peer, None)
 
 
-def _hash(ruling: Ruling) -> bytes:
-    return tagged("assay ruling state v1", spell(ruling))
-
-
 def check_charge(state: State, by: bytes, charge: Charge, height: int) -> bytes:
     """Checks a charge and says who is accused by it."""
     rulings = state.rulings
@@ -146,6 +161,10 @@ def check_charge(state: State, by: bytes, charge: Charge, height: int) -> bytes:
         said = [peer for peer, r in state.posts.recent.items() if charge.subject in r.said]
         require(bool(said), "the subject is no post that is known")
         accused = said[0]
+    elif charge.rule == "path":
+        accused = check_path(state, by, charge)
+    elif charge.rule == "physics":
+        accused = check_physics(state, charge)
     else:
         accused = _check_duplicate(state, charge, height)
     require(state.operator(accused) != state.operator(by), "of the flagger's own operator")
@@ -185,11 +204,22 @@ def open_ruling(state: State, id: bytes, by: bytes, charge: Charge, accused: byt
     """Opens the ruling of a charge that was checked."""
     rulings, height = state.rulings, state.height + 1
     rules = state.genesis.committee
-    size = Quorum(rules.seats, rules.quorum)
-    hearing = Hearing(height, None, _judges(state, _parties(state, by, accused, charge), []), size)
-    rulings.all[id] = Ruling(id, by, charge, accused, height, [hearing])
+    ruling = rulings.all[id] = Ruling(id, by, charge, accused, height, [])
     rulings.about[charge.rule, charge.subject] = id
-    rulings.open.append(id)
+    if charge.rule in ("path", "physics"):
+        number = measure_for(state, charge, by, id, height)
+        at_once = charge.rule == "physics"
+        ruling.measured = Measured(
+            number, "upheld" if at_once else None, height if at_once else None
+        )
+    else:
+        size = Quorum(rules.seats, rules.quorum)
+        judges = _judges(state, _parties(state, by, accused, charge), [])
+        ruling.hearings.append(Hearing(height, None, judges, size))
+    if ruling.is_open():
+        rulings.open.append(id)
+    else:
+        remember_ruling(state, ruling)
     epoch = state.epoch_of(height)
     before, made = rulings.charged.get(by, (epoch, 0))
     rulings.charged[by] = (epoch, made + 1 if before == epoch else 1)
@@ -231,6 +261,7 @@ def apply_appeal(state: State, author: bytes, appeal: Appeal, height: int) -> No
     if ruling is None:
         require(False, "there is no such ruling")
         return
+    require(ruling.measured is None, "a measurement decided it")
     first = ruling.hearings[0]
     decision, decided_at = first.decision, first.decided_at
     require(len(ruling.hearings) == 1, "it was appealed against once")
@@ -256,7 +287,7 @@ def advance_rulings(state: State, height: int, time_ms: int) -> None:
         if hearing.is_over(time_ms):
             _decide(state, ruling, number, hearing, height)
     rulings = state.rulings
-    rulings.open = [id for id in rulings.open if rulings.all[id].open_hearing() is not None]
+    rulings.open = [id for id in rulings.open if rulings.all[id].is_open()]
 
 
 def _decide(state: State, ruling: Ruling, number: int, hearing: Hearing, height: int) -> None:
@@ -286,7 +317,7 @@ def _decide(state: State, ruling: Ruling, number: int, hearing: Hearing, height:
             elif vote.finding == decision and lost > 0:
                 _book(state, ruling, seat, "judged")
     hearing.decision, hearing.decided_at, hearing.lost = decision, height, lost
-    state.history = tagged("assay history v1", state.history, b"ruling", _hash(ruling))
+    remember_ruling(state, ruling)
 
 
 def _reverse(state: State, ruling: Ruling, stood: str) -> None:

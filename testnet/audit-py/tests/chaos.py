@@ -106,6 +106,9 @@ class Chaos:
         charge = {"rule": 2 if duplicate else 1, "subject": subject}
         if duplicate:
             charge["evidence"] = self._claimed()
+        if self.draw.random() < 0.2:
+            seen = {"prompt": self.draw.randrange(500), "seen": 7}
+            charge = {"rule": 3, "subject": self._claimed(), "sighting": {"divergence": seen}}
         said = {"kind": 10, "body": self.draw.randbytes(32), "body_bytes": 5, "charge": charge}
         return self._anybody(), "post", {**said, "epoch": state.epoch_of(state.height + 1)}
 

@@ -1,19 +1,27 @@
-"""A ledger on which committees rule on flags."""
+"""Ledgers on which committees and measurements rule on flags."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from audit.codec import Message
+from audit.model import ClaimState
 from audit.records import open_signed
 
 from .world import Peer, World
 
 
 def _flag(
-    peer: Peer, world: World, number: int, rule: int, subject: bytes, evidence: bytes = b""
+    peer: Peer,
+    world: World,
+    number: int,
+    rule: int,
+    subject: bytes,
+    evidence: bytes = b"",
+    sighting: dict[str, Any] | None = None,
 ) -> Message:
-    charge = {"rule": rule, "subject": subject, "evidence": evidence}
+    charge = {"rule": rule, "subject": subject, "evidence": evidence, "sighting": sighting}
     values = {"kind": 10, "body": bytes([number]) * 32, "body_bytes": 9, "charge": charge}
     values["epoch"] = world.state.epoch_of(world.state.height + 1)
     return world.sign(peer, "post", values)
@@ -83,3 +91,40 @@ def rulings() -> World:
     # One is left open.
     charged(_flag(world.peers[7], world, 120, 1, said(writer, 4)))
     return world
+
+
+def sightings() -> World:
+    """Paths said to break, of which one does; an entry beyond what its class is known to deliver."""
+    world = World.of(9)
+
+    def spoil(_: bytes, claim: ClaimState, values: dict[str, Any], child: dict[str, Any]) -> None:
+        fast, again = claim.author == world.peers[1].key, len(claim.rounds) > 2
+        overstated = fast and not again
+        values["environment"]["bandwidth_mb_s"] = 30_000 if overstated else 8_000
+        if overstated:
+            child["bytes_per_token"] = 20_000_000
+        if claim.author == world.peers[0].key and again:
+            child["path_breaks"] = 1
+
+    world.spoil = spoil
+    broken, fast, whole = (
+        _settled(world, number, speed) for number, speed in ((0, 1.2), (1, 1.3), (2, 1.4))
+    )
+    parted = {"divergence": {"prompt": 3, "position": 2, "expected": 7}}
+    beyond = {"excess": {"round": 2, "bandwidth_mb_s": 12_000, "share_ppm": 1_100_000}}
+    world.block([_flag(world.peers[7], world, 130, 4, fast, sighting=beyond)])
+    flags = ((3, broken), (4, whole))
+    for number, claim in flags:
+        world.block([_flag(world.peers[number], world, 130 + number, 3, claim, sighting=parted)])
+    world.run(40)
+    # Another operator may find other prompts. This one is left open.
+    world.block([_flag(world.peers[5], world, 140, 3, whole, sighting=parted)])
+    world.run(2)
+    return world
+
+
+def _settled(world: World, number: int, speed: float) -> bytes:
+    """A claim of a peer, settled."""
+    claim = world.claim(world.peers[number], speed)
+    world.run(16)
+    return claim

@@ -9,7 +9,7 @@ from audit.codec import Message
 from audit.model import ClaimState
 from audit.records import open_signed, vote_bytes
 
-from .hearings import rulings
+from .hearings import rulings, sightings
 from .world import CLASS, Peer, World
 
 
@@ -489,5 +489,6 @@ SCENARIOS: dict[str, Callable[[], World]] = {
         posts,
         relayed,
         rulings,
+        sightings,
     )
 }

@@ -81,7 +81,7 @@ fn a_text_is_cut_and_never_shown() {
         refs: Vec::new(),
         title: "How to".to_owned(),
         text: "be fast".to_owned(),
-        detail: Some(Detail::Playbook(Playbook { revises: None })),
+        detail: Some(Detail::Playbook(Playbook { revises: None, table: None })),
     };
     assert_eq!(Untrusted::post(&body), Untrusted::new(Source::Playbook, "How to\nbe fast"));
     let talk = PostBody { detail: None, ..body };

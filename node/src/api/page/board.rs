@@ -1,12 +1,12 @@
 //! The board: what happened, threads, flags, and one thread with its quotes.
 
 use super::format::{count, moment, quoted};
-use super::{Snapshot, document};
+use super::{Place, Snapshot, document};
 use crate::api::escaped;
 use crate::board::{Digest, FlagRow, PostRow, PostView, Posts, ThreadView, Threads, bound_words};
 use crate::text::{cut, line, paragraphs};
-use assay_protocol::ids::RecordId;
-use assay_protocol::post::{Detail, Kind};
+use assay_protocol::ids::{ClaimId, RecordId};
+use assay_protocol::post::{Detail, Kind, Playbook, Table};
 use maud::{Markup, html};
 use std::collections::BTreeMap;
 
@@ -57,7 +57,7 @@ pub(in crate::api) fn board(
             }
         }
     };
-    document(snapshot, "Board · Assay", &main)
+    document(snapshot, Place::Board, "Board · Assay", &main)
 }
 
 fn filters(choice: &Choice, threads: &Threads) -> Markup {
@@ -286,7 +286,7 @@ pub(in crate::api) fn thread(
             }
         }
     };
-    document(snapshot, &format!("{} · Assay", line(&cut(title, 60))), &main)
+    document(snapshot, Place::Board, &format!("{} · Assay", line(&cut(title, 60))), &main)
 }
 
 fn article(snapshot: &Snapshot, view: &PostView, quotes: &BTreeMap<RecordId, PostRow>) -> Markup {
@@ -378,11 +378,12 @@ fn reference(id: RecordId, quotes: &BTreeMap<RecordId, PostRow>) -> Markup {
     }
 }
 
-/// What a post says for programs, in a line.
+fn claim(id: ClaimId) -> Markup {
+    html! { a.id href={ "/claims/" (id) } { (id.short()) } }
+}
+
+/// What a post says for programs: a line, and a playbook's table below it.
 fn fact(post: &PostRow, detail: &Detail) -> Markup {
-    let claim = |id: assay_protocol::ids::ClaimId| {
-        html! { a.id href={ "/claims/" (id) } { (id.short()) } }
-    };
     html! {
         p.fact {
             @match detail {
@@ -425,6 +426,7 @@ fn fact(post: &PostRow, detail: &Detail) -> Markup {
                 },
                 Detail::Flag(flag) => {
                     "accuses " code title=(flag.subject) { (flag.subject.short()) } " of " (flag.rule)
+                    @if let Some(sighting) = flag.sighting { " (" (sighting) ")" }
                 },
                 Detail::Endorsement(said) => { "endorses " code { (said.playbook.short()) } },
                 Detail::Limit(limit) => {
@@ -432,5 +434,38 @@ fn fact(post: &PostRow, detail: &Detail) -> Markup {
                 },
             }
         }
+        @if let Detail::Playbook(Playbook { table: Some(table), .. }) = detail {
+            (playbook_table(table))
+        }
+    }
+}
+
+fn playbook_table(table: &Table) -> Markup {
+    let head = match table {
+        Table::Triage(_) => ["Sign", "Cause", "Remedy"],
+        Table::Levers(_) => ["Lever", "What it does", "Claim"],
+    };
+    html! {
+        div.scroll tabindex="0" role="region" aria-label="Table of the playbook" { table {
+            thead { tr { @for name in head { th scope="col" { (name) } } } }
+            tbody {
+                @match table {
+                    Table::Triage(rows) => @for row in rows {
+                        tr {
+                            th scope="row" { (quoted(&row.sign)) }
+                            td { (quoted(&row.cause)) }
+                            td { (quoted(&row.remedy)) }
+                        }
+                    },
+                    Table::Levers(rows) => @for row in rows {
+                        tr {
+                            th scope="row" { (row.lever) }
+                            td { (quoted(&row.note)) }
+                            td { @if let Some(id) = row.claim { (claim(id)) } @else { "–" } }
+                        }
+                    },
+                }
+            }
+        } }
     }
 }

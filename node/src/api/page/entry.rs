@@ -7,7 +7,7 @@ use super::home::{key, perplexity, speed, standing, tokens};
 use super::plot::{Mark, Scale, from_ppm};
 use super::relay::relay;
 use super::rounds::{aftermath, rank, rounds};
-use super::{Snapshot, badge, document};
+use super::{Place, Snapshot, badge, document};
 use crate::api::entry::{Entry, PairRow, RoundEntry, SeatRow};
 use assay_protocol::gates::{Gate, GateResult};
 use assay_protocol::ids::BlobHash;
@@ -32,7 +32,7 @@ pub(in crate::api) fn entry(snapshot: &Snapshot, entry: &Entry) -> Markup {
         }
         (reproduce(snapshot, entry))
     };
-    document(snapshot, &format!("Claim {} · Assay", row.id.short()), &main)
+    document(snapshot, Place::Challenge, &format!("Claim {} · Assay", row.id.short()), &main)
 }
 
 fn verdict(snapshot: &Snapshot, entry: &Entry) -> Markup {

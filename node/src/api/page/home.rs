@@ -1,10 +1,8 @@
 //! The page that a node opens with: claims, their ratios, the docket, the members.
 
-use super::format::{
-    count, duration, interval, millionths, moment, percent, quoted, ratio, summary,
-};
+use super::format::{count, interval, millionths, moment, percent, quoted, ratio, summary};
 use super::plot::{Mark, Scale, from_ppm};
-use super::{Snapshot, badge, document};
+use super::{Place, Snapshot, badge, document};
 use crate::api::claims::{ClaimRow, outcome_word, rows};
 use crate::api::entry::{SeatStage, seats};
 use crate::api::view::PeerRow;
@@ -32,7 +30,12 @@ pub(in crate::api) fn home(
         (docket(snapshot))
         (members(snapshot, peers))
     };
-    document(snapshot, &format!("{} · Assay", snapshot.state.genesis().name), &main)
+    document(
+        snapshot,
+        Place::Challenge,
+        &format!("{} · Assay", snapshot.state.genesis().name),
+        &main,
+    )
 }
 
 fn claims(snapshot: &Snapshot, rows: &[ClaimRow], total: usize, offset: usize) -> Markup {
@@ -377,28 +380,7 @@ fn member_line(
             td.number { (member.standing) }
             td.number { (accepted) span.muted { " of " (own().count()) } }
             td.number { (attested) }
-            td { (connection(snapshot, peer, peers)) }
+            td { (super::peers::connection(snapshot, peer, peers)) }
         }
-    }
-}
-
-fn connection(snapshot: &Snapshot, peer: PeerId, peers: Option<&[PeerRow]>) -> Markup {
-    if peer == snapshot.status.peer {
-        return html! { "this node" };
-    }
-    let Some(peers) = peers else {
-        return html! { span.muted { "unknown: the network is busy" } };
-    };
-    match peers.iter().find(|row| row.peer == peer) {
-        None => html! { span.muted { "not connected" } },
-        Some(row) => html! {
-            "for " span title=(row.address) {
-                (duration(snapshot.now_ms.saturating_sub(row.connected_at_ms)))
-            }
-            @if let Some(ping_us) = row.ping_us {
-                span.muted { ", " (format!("{:.1}", ping_us as f64 / 1e3)) " ms" }
-            }
-            @if let Some(height) = row.height { span.muted { ", height " (height) } }
-        },
     }
 }

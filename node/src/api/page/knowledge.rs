@@ -1,8 +1,9 @@
 //! The knowledge page: what counts on each class, limits, dead ends, playbooks and forecasts.
 
 use super::format::{moment, quoted, significant};
+use super::listed::Listed;
 use super::plot::Mark;
-use super::{Snapshot, badge, document};
+use super::{Place, Snapshot, badge, document};
 use crate::board::{LimitRow, PlaybookRow, PostRow, SpecRow};
 use crate::explain::ClassNorms;
 use crate::text::cut;
@@ -33,20 +34,7 @@ pub(in crate::api) fn knowledge(snapshot: &Snapshot, known: &Knowledge) -> Marku
         (playbooks(&known.playbooks))
         (specs(&known.specs))
     };
-    document(snapshot, "Knowledge · Assay", &main)
-}
-
-/// A section with a table that is brought up to date, and words where there is nothing to show.
-fn listed(id: &str, title: &str, rows: usize, empty: &Markup, table: &Markup) -> Markup {
-    let heading = format!("{id}-title");
-    html! {
-        section id=(id) data-live aria-labelledby=(heading) {
-            h2 id=(heading) { (title) " " span.muted { (rows) } }
-            @if rows == 0 { p.empty { (empty) } } @else {
-                div.scroll tabindex="0" role="region" aria-labelledby=(heading) { (table) }
-            }
-        }
-    }
+    document(snapshot, Place::Knowledge, "Knowledge · Assay", &main)
 }
 
 fn classes(rows: &[ClassNorms]) -> Markup {
@@ -87,7 +75,8 @@ fn classes(rows: &[ClassNorms]) -> Markup {
     };
     let empty =
         html! { "No round was settled yet. The first committee of a class shows its noise." };
-    listed("classes", "What counts on each class", rows.len(), &empty, &table)
+    let (title, rows) = ("What counts on each class", rows.len());
+    Listed { id: "classes", title, rows, empty, table, json: "/api/classes" }.section()
 }
 
 fn limits(rows: &[LimitRow]) -> Markup {
@@ -115,7 +104,8 @@ fn limits(rows: &[LimitRow]) -> Markup {
         "Nobody has said how far anything goes. " code { "assay limit new" }
         " does; the first entry that goes further debunks it."
     };
-    listed("limits", "Limits", rows.len(), &empty, &table)
+    let (title, rows) = ("Limits", rows.len());
+    Listed { id: "limits", title, rows, empty, table, json: "/api/board/limits" }.section()
 }
 
 fn fate(row: &LimitRow) -> Markup {
@@ -169,7 +159,9 @@ fn dead_ends(snapshot: &Snapshot, rows: &[PostRow]) -> Markup {
         "Nothing is known not to pay. " code { "assay board dead-end" }
         " saves others the work of finding out."
     };
-    listed("dead-ends", "Dead ends", rows.len(), &empty, &table)
+    let (title, rows) = ("Dead ends", rows.len());
+    Listed { id: "dead-ends", title, rows, empty, table, json: "/api/board?kind=dead-end" }
+        .section()
 }
 
 fn playbooks(rows: &[PlaybookRow]) -> Markup {
@@ -198,7 +190,8 @@ fn playbooks(rows: &[PlaybookRow]) -> Markup {
         }
     };
     let empty = html! { "No articles. " code { "assay playbook new" } " publishes one." };
-    listed("playbooks", "Playbooks", rows.len(), &empty, &table)
+    let (title, rows) = ("Playbooks", rows.len());
+    Listed { id: "playbooks", title, rows, empty, table, json: "/api/board/playbooks" }.section()
 }
 
 fn specs(rows: &[SpecRow]) -> Markup {
@@ -238,5 +231,6 @@ fn specs(rows: &[SpecRow]) -> Markup {
     let empty = html! {
         "No forecasts. " code { "assay spec new" } " computes one without a fast machine."
     };
-    listed("specs", "Forecasts", rows.len(), &empty, &table)
+    let (title, rows) = ("Forecasts", rows.len());
+    Listed { id: "specs", title, rows, empty, table, json: "/api/board/specs" }.section()
 }

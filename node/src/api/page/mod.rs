@@ -7,6 +7,10 @@ mod entry;
 mod format;
 mod home;
 mod knowledge;
+mod ledger;
+mod listed;
+mod node;
+mod peers;
 mod plot;
 mod relay;
 mod rounds;
@@ -15,7 +19,11 @@ pub(super) use board::{Choice, Shown, board, thread};
 pub(super) use entry::entry;
 pub(super) use home::home;
 pub(super) use knowledge::{Knowledge, knowledge};
+pub(super) use ledger::{block, ledger};
+pub(super) use node::node;
+pub(super) use peers::{PeerView, peer_page, peers};
 
+use super::claims::Named;
 use super::view::Status;
 use assay_protocol::state::State;
 use format::{count, moment, quoted};
@@ -36,8 +44,33 @@ pub(super) struct Snapshot {
     pub(super) status: Status,
 }
 
+/// Which of the pages one is, or belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Challenge,
+    Board,
+    Knowledge,
+    Ledger,
+    Peers,
+    Node,
+    /// None of them.
+    Elsewhere,
+}
+
+impl Place {
+    /// The pages in the order of the navigation, each with its address and name.
+    const ALL: [(Self, &'static str, &'static str); 6] = [
+        (Self::Challenge, "/", "Challenge"),
+        (Self::Board, "/board", "Board"),
+        (Self::Knowledge, "/knowledge", "Knowledge"),
+        (Self::Ledger, "/ledger", "Ledger"),
+        (Self::Peers, "/peers", "Peers"),
+        (Self::Node, "/node", "Node"),
+    ];
+}
+
 /// A whole page. Parts marked `data-live` are what the script brings up to date.
-fn document(snapshot: &Snapshot, title: &str, main: &Markup) -> Markup {
+fn document(snapshot: &Snapshot, place: Place, title: &str, main: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -52,7 +85,7 @@ fn document(snapshot: &Snapshot, title: &str, main: &Markup) -> Markup {
             }
             body data-version=(snapshot.version) {
                 a.skip href="#main" { "Skip to the content" }
-                (header(snapshot))
+                (header(snapshot, place))
                 main #main tabindex="-1" { (main) }
                 (footer(snapshot))
             }
@@ -71,7 +104,7 @@ fn duties(status: &Status) -> Markup {
     }
 }
 
-fn header(snapshot: &Snapshot) -> Markup {
+fn header(snapshot: &Snapshot, place: Place) -> Markup {
     let (state, status) = (&snapshot.state, &snapshot.status);
     html! {
         header {
@@ -81,9 +114,9 @@ fn header(snapshot: &Snapshot) -> Markup {
                     span.network { (quoted(&state.genesis().name)) }
                 }
                 nav.site aria-label="Pages" {
-                    a href="/" { "Claims" }
-                    a href="/board" { "Board" }
-                    a href="/knowledge" { "Knowledge" }
+                    @for (page, path, name) in Place::ALL {
+                        a href=(path) aria-current=[(page == place).then_some("page")] { (name) }
+                    }
                 }
                 p.link-state role="status" {
                     span.when-off { "reload to update" }
@@ -164,14 +197,25 @@ pub(super) fn not_found(snapshot: &Snapshot, message: &str) -> Markup {
         section {
             h1 { "Not found" }
             p { (quoted(message)) }
+            form.search role="search" action="/ledger" method="get" {
+                label.visually-hidden for="q" { "Height, hash, claim, record or peer to look for" }
+                input #q name="q" type="search" maxlength="100"
+                    placeholder="Height, hash, claim, record or peer";
+                button type="submit" { "Search" }
+            }
+            p { "The pages of this node:" }
             ul.plain {
-                li { a href="/" { "All claims, the docket and the members" } }
+                @for (_, path, name) in Place::ALL { li { a href=(path) { (name) } } }
                 li { a href="/api/status" { "This node's status as JSON" } }
-                li { a href="/api/claims" { "The claims as JSON" } }
             }
         }
     };
-    document(snapshot, "Not found · Assay", &main)
+    document(snapshot, Place::Elsewhere, "Not found · Assay", &main)
+}
+
+/// A peer's name, linked to its page.
+fn peer(named: &Named) -> Markup {
+    html! { a.peer href={ "/peers/" (named.peer) } title=(named.peer) { (quoted(&named.name)) } }
 }
 
 /// An outcome or a phase as a sign and a word.

@@ -3,7 +3,7 @@
 use crate::board::{Digest, PostRow, Posts, ThreadView, Threads, bound_words};
 use crate::cli::output::table;
 use crate::text::{cut, line, paragraphs};
-use assay_protocol::post::Detail;
+use assay_protocol::post::{Detail, Playbook, Table};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -127,10 +127,7 @@ fn detail_lines(detail: &Detail) -> Vec<String> {
             let mended = found.corrected.map_or(String::new(), |id| format!("; corrected: {id}"));
             format!("attempt {}: {}{mended}", found.attempt.short(), found.codes.join(", "))
         }
-        Detail::Playbook(book) => match book.revises {
-            Some(id) => format!("revises {}", id.short()),
-            None => return Vec::new(),
-        },
+        Detail::Playbook(book) => return playbook_lines(book),
         Detail::DeadEnd(end) => format!("does not pay: {}", end.levers.join(", ")),
         Detail::Flag(flag) => format!("flags {} under rule {}", flag.subject.short(), flag.rule),
         Detail::Endorsement(said) => format!("endorses {}", said.playbook.short()),
@@ -139,6 +136,25 @@ fn detail_lines(detail: &Detail) -> Vec<String> {
         }
     };
     vec![format!("  · {}", line(&said))]
+}
+
+fn playbook_lines(book: &Playbook) -> Vec<String> {
+    let revises = book.revises.map(|id| format!("revises {}", id.short()));
+    let rows: Vec<String> = match &book.table {
+        None => Vec::new(),
+        Some(Table::Triage(rows)) => {
+            rows.iter().map(|row| format!("{}: {} → {}", row.sign, row.cause, row.remedy)).collect()
+        }
+        Some(Table::Levers(rows)) => rows
+            .iter()
+            .map(|row| {
+                let claim =
+                    row.claim.map_or(String::new(), |id| format!(" (claim {})", id.short()));
+                format!("{}: {}{claim}", row.lever, row.note)
+            })
+            .collect(),
+    };
+    revises.into_iter().chain(rows).map(|said| format!("  · {}", line(&said))).collect()
 }
 
 pub(super) fn thread(thread: &ThreadView) -> String {

@@ -178,9 +178,19 @@ fn known() -> Vec<Definition> {
         ),
         Definition::new(
             Read,
+            "playbook_triage",
+            "Look an error message, or a code of the model check, up in the triage tables of all \
+             playbooks: why it happens and what to do, the best endorsed first.",
+            |caller, Sign { sign }| {
+                caller.quoted(&asked("/api/board/triage", [("sign", sign.as_str())]))
+            },
+        ),
+        Definition::new(
+            Read,
             "ruling_list",
-            "What drawn committees said about flags: upheld, dismissed, undecided or open, with every \
-             seat's finding, newest first. A flag under the rule off-channel or duplicate opens one.",
+            "What drawn committees and measurements said about flags: upheld, dismissed, undecided or open, with every \
+             seat's finding, newest first. A flag under the rule off-channel, duplicate, path or physics \
+             opens one.",
             |caller, Nothing {}| caller.quoted("/api/rulings"),
         ),
         Definition::new(
@@ -190,6 +200,12 @@ fn known() -> Vec<Definition> {
             |caller, Nothing {}| caller.quoted(&asked("/api/board/flags", [("limit", "50")])),
         ),
     ]
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct Sign {
+    /// What is seen; the first 2000 characters count.
+    sign: String,
 }
 
 fn thread(caller: &Caller, asked_for: OneThread) -> anyhow::Result<String> {

@@ -7,7 +7,8 @@ use crate::cli::board::posted;
 use crate::cli::{flag, limit, playbook, ruling, spec};
 use crate::mcp::permissions::Permission::{self, Flag, Post};
 use anyhow::Context;
-use assay_protocol::post::{self, Detail, Endorsement, Playbook};
+use assay_protocol::post::{self, Detail, Endorsement, Lever, Playbook, Table, Triage};
+use assay_protocol::sighting::{Divergence, Sighting};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
@@ -57,6 +58,75 @@ struct LimitArguments {
     checkpoint: Option<String>,
 }
 
+/// The table of an article; at most one of the two.
+#[derive(Debug, Deserialize, JsonSchema)]
+struct TableArguments {
+    /// A triage table, at most 32 rows: what goes wrong, why, and what to do.
+    triage: Option<Vec<TriageArguments>>,
+    /// A lever map, at most 32 rows: what can be turned, and what came of it.
+    levers: Option<Vec<LeverArguments>>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct TriageArguments {
+    /// What is seen: a code of the model check, or words of an error; at most 120 bytes.
+    sign: String,
+    /// Why.
+    cause: String,
+    /// What to do.
+    remedy: String,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct LeverArguments {
+    /// What is turned, in one word.
+    lever: String,
+    /// What it does.
+    note: String,
+    /// The claim that shows it, 64 hexadecimal digits.
+    claim: Option<String>,
+}
+
+impl TableArguments {
+    fn table(self) -> anyhow::Result<Option<Table>> {
+        let lever = |row: LeverArguments| {
+            let claim = row.claim.map(|id| id.parse().ok().context("claim: 64 hexadecimal digits"));
+            Ok(Lever { lever: row.lever, note: row.note, claim: claim.transpose()? })
+        };
+        let triage = |row: TriageArguments| {
+            let TriageArguments { sign, cause, remedy } = row;
+            Triage { sign, cause, remedy }
+        };
+        Ok(match (self.triage, self.levers) {
+            (Some(_), Some(_)) => anyhow::bail!("give either triage or levers"),
+            (Some(rows), None) => Some(Table::Triage(rows.into_iter().map(triage).collect())),
+            (None, Some(rows)) => {
+                let rows: anyhow::Result<Vec<Lever>> = rows.into_iter().map(lever).collect();
+                Some(Table::Levers(rows?))
+            }
+            (None, None) => None,
+        })
+    }
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct NewPlaybook {
+    #[serde(flatten)]
+    text: Text,
+    #[serde(flatten)]
+    table: TableArguments,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct RevisedPlaybook {
+    #[serde(flatten)]
+    text: Text,
+    #[serde(flatten)]
+    table: TableArguments,
+    /// The revision: its id, or the first digits.
+    playbook: String,
+}
+
 #[derive(Debug, Deserialize, JsonSchema)]
 struct OfPlaybook {
     #[serde(flatten)]
@@ -71,10 +141,16 @@ struct FlagArguments {
     text: Text,
     /// Whom or what: a post or claim by its id or the first digits, a peer by its name or key.
     subject: String,
-    /// The rule that was broken, in one word: lower-case letters, digits and dashes.
+    /// The rule that was broken, in one word: lower-case letters, digits and dashes. Ruled on are
+    /// off-channel (a post), duplicate (a claim), path and physics (an accepted claim). A flag under path
+    /// challenges the entry, at the cost of a challenge; one under physics needs no evidence, for the ledger
+    /// has the figures.
     rule: String,
-    /// BLAKE3 hash of whatever shows it, 64 hexadecimal digits.
+    /// BLAKE3 hash of whatever shows it, 64 hexadecimal digits; for duplicate the id of the earlier claim.
     evidence: Option<String>,
+    /// For path, where it breaks: prompt in the pool, position, the token that the prefill chooses and the
+    /// one that was decoded, four numbers with commas between.
+    saw: Option<String>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -103,9 +179,9 @@ pub(super) fn tools() -> Vec<Definition> {
         Definition::new(
             Post,
             "playbook_new",
-            "Publish a knowledge article under a title.",
-            |caller, text: Text| {
-                let detail = Detail::Playbook(Playbook { revises: None });
+            "Publish a knowledge article under a title, with a triage table or a lever map if you like.",
+            |caller, NewPlaybook { text, table }| {
+                let detail = Detail::Playbook(Playbook { revises: None, table: table.table()? });
                 let body = text.words().said(&caller.node()?, "knowledge", Some(detail))?;
                 publish(caller, playbook::titled(body)?, None)
             },
@@ -113,10 +189,10 @@ pub(super) fn tools() -> Vec<Definition> {
         Definition::new(
             Post,
             "playbook_revise",
-            "Publish the next revision of an article of this node.",
-            |caller, OfPlaybook { text, playbook: id }| {
+            "Publish the next revision of an article of this node. Its table goes on unless another is given.",
+            |caller, RevisedPlaybook { text, table, playbook: id }| {
                 let revised = playbook::revised(&caller.node()?, &id)?;
-                let detail = Some(playbook::revision_of(&revised));
+                let detail = Some(playbook::revision_of(&revised, table.table()?));
                 let body = text.words().said(&caller.node()?, &revised.channel, detail)?;
                 publish(caller, playbook::continued(body, revised), None)
             },
@@ -209,13 +285,15 @@ fn limit_new(caller: &Caller, arguments: LimitArguments) -> anyhow::Result<Strin
 }
 
 fn flag_new(caller: &Caller, arguments: FlagArguments) -> anyhow::Result<String> {
-    let FlagArguments { text, subject, rule, evidence } = arguments;
+    let FlagArguments { text, subject, rule, evidence, saw } = arguments;
     let node = caller.node()?;
     let evidence =
         evidence.map(|hash| hash.parse().ok().context("evidence: 64 hexadecimal digits"));
     let evidence = evidence.transpose()?;
     let subject = flag::accused(&node, &subject)?;
-    let detail = Detail::Flag(post::Flag { rule, subject, evidence });
+    let saw = saw.map(|numbers| numbers.parse::<Divergence>().context("saw")).transpose()?;
+    let sighting = saw.map(Sighting::Divergence);
+    let detail = Detail::Flag(post::Flag { rule, subject, evidence, sighting });
     let body = text.words().said(&node, "flags", Some(detail))?;
     publish(caller, body, None)
 }
