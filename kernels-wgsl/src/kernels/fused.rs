@@ -96,6 +96,17 @@ struct Expected {
     tolerance: f64,
 }
 
+/// Every row of `matrix` times `x`.
+fn product(matrix: &[f64], x: &[f64]) -> Vec<f64> {
+    let dot = |row: &[f64]| row.iter().zip(x).map(|(w, x)| w * x).sum();
+    matrix.chunks(x.len()).map(dot).collect()
+}
+
+/// The normed branch added to `x`.
+fn added(branch: &[f64], weight: &[f64], x: &[f64]) -> Vec<f64> {
+    rms_norm(branch, Some(weight)).iter().zip(x).map(|(n, x)| n + x).collect()
+}
+
 fn input_case(width: usize, ple_width: usize, rows: &Range<usize>) -> Case {
     let scale = 0.625f32;
     // One layer's slice of two, after something else.
@@ -107,22 +118,15 @@ fn input_case(width: usize, ple_width: usize, rows: &Range<usize>) -> Case {
     let (gate, gate_bytes) = bf16_values(65, ple_width * width);
     let (proj, proj_bytes) = bf16_values(66, width * ple_width);
     let weight = |index: usize| wide(&weights[4 + index * width..][..width]);
-    let product = |matrix: &[f64], x: &[f64]| -> Vec<f64> {
-        let dot = |row: &[f64]| row.iter().zip(x).map(|(w, x)| w * x).sum();
-        matrix.chunks(x.len()).map(dot).collect()
-    };
     let expected = |row: usize| {
         let at = (row - rows.start) * width;
-        let step = |branch: &[f64], x: &[f64], index: usize| -> Vec<f64> {
-            let normed = rms_norm(branch, Some(&weight(index)));
-            normed.iter().zip(x).map(|(n, x)| n + x).collect()
-        };
-        let first = step(&wide(&branch[at..][..width]), &wide(&x[at..][..width]), 0);
+        let (branch, x) = (wide(&branch[at..][..width]), wide(&x[at..][..width]));
+        let first = added(&branch, &weight(0), &x);
         let factors = wide(&ple[(row - rows.start) * ple_stride + ple_at..][..ple_width]);
         let sums = product(&gate, &first);
         let gated: Vec<f64> = sums.iter().zip(factors).map(|(s, f)| gelu(*s) * f).collect();
         let projected = product(&proj, &gated);
-        let sum = step(&projected, &first, 1);
+        let sum = added(&projected, &weight(1), &first);
         let residual: Vec<f64> = sum.iter().map(|v| v * f64::from(scale)).collect();
         let normed = rms_norm(&residual, Some(&weight(2)));
         let tolerance = 8.0 * (sum_tolerance(&gate, &first, 0) + sum_tolerance(&proj, &gated, 0));

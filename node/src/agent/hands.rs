@@ -225,7 +225,9 @@ impl Hands {
                 let (result, said) = judged(genesis, &verdict, shows_quality);
                 Attempt { result: Some(result), made, worked, said }
             }
-            Err(SeatError::Measure(MeasureError::Cancelled)) if worked < within => stopped(made, worked),
+            Err(SeatError::Measure(MeasureError::Cancelled)) if worked < within => {
+                stopped(made, worked)
+            }
             // The rest of the day's budget was too short; tomorrow's may do.
             Err(SeatError::Measure(MeasureError::Cancelled))
                 if within.as_secs() < TRIAL_SECONDS_MAX =>

@@ -333,7 +333,9 @@ impl<W: World> Agent<W> {
         }
         self.journal.candidates.retain(|candidate| !lost(candidate));
         self.keep()?;
-        self.purse.settle_disk(leavings.bytes)
+        self.purse.settle_disk(leavings.bytes)?;
+        self.show();
+        Ok(())
     }
 
     /// What follows a claim that was not made: one that the network will never take ends the search.

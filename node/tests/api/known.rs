@@ -138,7 +138,7 @@ fn a_plan_is_done_when_its_authors_claim_is_decided() {
     assert_eq!(known(&world, 0, base, &["head"]).plans.len(), 1, "it is being measured");
     world.settle(claim, Truth::faster(1.0));
     assert!(known(&world, 0, base, &["head"]).plans.is_empty());
-    world.post(1, &plan(&["head"], None));
+    world.post(1, &plan(&["head", "mlp"], None));
     assert_eq!(known(&world, 0, base, &["head"]).plans.len(), 1, "this one came afterwards");
 }
 
