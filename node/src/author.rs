@@ -62,8 +62,8 @@ impl Author {
         let (ratio_ppm, own_verdict) = match ratio_ppm {
             Some(ratio_ppm) => (ratio_ppm, None),
             None => {
-                let verdict = self.own_verdict(state.genesis(), parent_recipe, recipe).await?;
-                let hopeless = hopeless_gates(state.genesis(), &verdict).into_iter();
+                let verdict = self.own_verdict(state.parameters(), parent_recipe, recipe).await?;
+                let hopeless = hopeless_gates(state.parameters(), &verdict).into_iter();
                 let hopeless: Vec<String> = hopeless
                     .map(|gate| format!("{:?}: {}", gate.gate, gate.detail).to_lowercase())
                     .collect();
@@ -103,7 +103,7 @@ impl Author {
         let parent = request.parent.unwrap_or_else(|| state.base_claim());
         let parent_recipe = recipe_of(&state, parent)?;
         self.check_files(&request.recipe).await?;
-        self.own_verdict(state.genesis(), parent_recipe, request.recipe).await
+        self.own_verdict(state.parameters(), parent_recipe, request.recipe).await
     }
 
     pub(crate) fn me(&self) -> PeerId {

@@ -6,16 +6,17 @@ use crate::fetch::{FetchError, Fetcher};
 use crate::ledger::Ledger;
 use crate::measure::lock::HostLock;
 use crate::measure::{self, Job, MeasureError, RecipeFiles};
+use crate::rulings::Notice;
 use crate::storage::{BlobError, Blobs};
 use assay_protocol::ids::{BlobHash, ClaimId, RoundId};
 use assay_protocol::manifest::Kind;
 use assay_protocol::measurement::Measurement;
 use assay_protocol::peer::{Input, Secret};
-use assay_protocol::plan::Plan;
+use assay_protocol::plan::{Arm, Plan};
 use assay_protocol::record::Recipe;
 use assay_protocol::state::Phase;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -24,6 +25,8 @@ const MEASURING: &str = "measuring";
 
 /// How the description of opening the adapter begins.
 const IDENTIFYING: &str = "identifying the adapter";
+/// Broken paths that are kept until somebody asks for them.
+const NOTICES_MAX: usize = 16;
 /// Pause between two looks at how long a trial has taken.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// Time for opening the adapter, and for the measurements on this host that are waited for before.
@@ -62,6 +65,7 @@ pub struct Seat {
     measuring: Measuring,
     doing: watch::Sender<String>,
     class: watch::Sender<Option<String>>,
+    notices: Mutex<Vec<Notice>>,
 }
 
 /// How this machine measures.
@@ -79,7 +83,8 @@ impl Seat {
     pub fn new(ledger: Arc<Ledger>, fetcher: Fetcher, blobs: Blobs, measuring: Measuring) -> Self {
         let doing = watch::Sender::new(IDLE.to_owned());
         let class = watch::Sender::new(None);
-        Self { ledger, fetcher, blobs, measuring, doing, class }
+        let notices = Mutex::default();
+        Self { ledger, fetcher, blobs, measuring, doing, class, notices }
     }
 
     /// What the machine is doing, for people.
@@ -133,6 +138,21 @@ impl Seat {
         }
     }
 
+    /// The paths that were seen to break since this was asked last.
+    #[must_use]
+    pub fn notices(&self) -> Vec<Notice> {
+        std::mem::take(&mut *self.notices.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Keeps where a recipe was seen to leave its path, for whoever asks for [`Self::notices`].
+    fn notice(&self, notice: Notice) {
+        // One push or take leaves the list whole, whatever panicked elsewhere.
+        let mut notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
+        if notices.len() < NOTICES_MAX {
+            notices.push(notice);
+        }
+    }
+
     /// Measures one claim and tells the ledger how it went.
     pub async fn measure(&self, plan: Plan) {
         let round = plan.round;
@@ -181,8 +201,19 @@ impl Seat {
     /// [`SeatError`].
     pub async fn raw_data(&self, plan: Plan, role: &str) -> Result<Measurement, SeatError> {
         let cancel = self.sealing_over(plan.round);
-        let options = self.measuring.options.clone();
+        let options = self.options_for(plan.round);
         self.raw_data_within(plan, role, options, &OnceLock::new(), cancel).await
+    }
+
+    /// How to measure for a round: for as long as the network gives its seats to seal.
+    fn options_for(&self, id: RoundId) -> measure::Options {
+        let seal_ms = self.ledger.with(|peer| {
+            let state = peer.state();
+            let found = state.round(id).map(|(_, round)| state.parameters_of(round));
+            found.unwrap_or_else(|| state.parameters()).committee.seal_ms
+        });
+        let deadline = Duration::from_millis(seal_ms);
+        measure::Options { deadline, ..self.measuring.options.clone() }
     }
 
     /// Fetches and measures by a plan of its own for `within` at most, waiting aside, until `stop`
@@ -193,7 +224,7 @@ impl Seat {
         within: Duration,
         stop: impl Future<Output = ()> + Send,
     ) -> Trialled {
-        let mut options = self.measuring.options.clone();
+        let mut options = self.options_for(plan.round);
         // Others on this host may measure first; that is no time of this trial.
         options.deadline = options.deadline.saturating_add(within);
         let begun = OnceLock::new();
@@ -249,14 +280,22 @@ impl Seat {
             RoundId { claim, number: 1 } => format!("claim {}", claim.short()),
             RoundId { claim, number } => format!("claim {}, round {number},", claim.short()),
         };
-        let genesis = self.ledger.with(|peer| peer.state().genesis().clone());
+        let rules = self.ledger.with(|peer| peer.state().parameters().clone());
         self.say(format!("fetching the recipes of {claim}"));
-        let base = self.files(&genesis.challenge.base).await?;
+        let base = self.files(&rules.challenge.base).await?;
         let x = self.files(&plan.x).await?;
         let y = self.files(&plan.y).await?;
-        let pool = self.pool(genesis.challenge.pool.text).await?;
-        let job = Job::new(&genesis, plan, pool, [x, y, base], self.measuring.adapter.clone());
+        let pool = self.pool(rules.challenge.pool.text).await?;
+        let (child, recipe) = match plan.child {
+            Arm::X => (Arm::X, plan.x),
+            Arm::Y => (Arm::Y, plan.y),
+        };
+        let mut parted = None;
+        let job = Job::new(&rules, plan, pool, [x, y, base], self.measuring.adapter.clone());
         let progress = |progress: measure::Progress| {
+            if let Some(found) = progress.parted.filter(|found| found.arm == child) {
+                parted = Some(found.seen);
+            }
             let what = match progress.total {
                 0 => format!("waiting to measure {claim} {role}: {}", progress.what),
                 total => {
@@ -267,7 +306,12 @@ impl Seat {
             };
             self.say(what);
         };
-        Ok(measure::run(&job, &options, progress, cancel).await?)
+        let measured = measure::run(&job, &options, progress, cancel).await?;
+        if let Some(seen) = parted {
+            tracing::info!(recipe = %recipe.id().short(), %seen, "saw a path break");
+            self.notice(Notice { recipe, seen });
+        }
+        Ok(measured)
     }
 
     /// Completes when nobody can seal in a round any more; never for an author's own measurement.

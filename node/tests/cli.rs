@@ -4,7 +4,7 @@ use assay_node::home::{Home, NetworkFile};
 use assay_protocol::audit::export_header;
 use assay_protocol::genesis::{
     Challenge, CommitteeRules, Genesis, MeasurementRules, Member, MembershipRules, PromptPool,
-    Quorum, SignificanceRules,
+    Quorum, SignificanceRules, VotingRules,
 };
 use assay_protocol::ids::BlobHash;
 use assay_protocol::record::Recipe;
@@ -90,6 +90,7 @@ fn genesis(name: &str, homes: &[Home]) -> Genesis {
             gain_per_epoch_max: 4,
             silent_blocks: 1_000,
         },
+        voting: VotingRules { window_ms: 60_000, delay_blocks: 2 },
     }
 }
 

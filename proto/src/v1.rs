@@ -479,6 +479,31 @@ pub struct Limit {
     #[prost(message, optional, tag = "2")]
     pub bound: ::core::option::Option<Bound>,
 }
+/// "Let this parameter be so much", for the members to vote on.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Proposal {
+    /// its number, see Parameter in protocol/src/parameter.rs
+    #[prost(uint32, tag = "1")]
+    pub parameter: u32,
+    /// in the unit that the genesis has it in
+    #[prost(uint64, tag = "2")]
+    pub value: u64,
+    /// one line for people, 1 to 200 bytes
+    #[prost(string, tag = "3")]
+    pub why: ::prost::alloc::string::String,
+    /// the epoch in which it counts, so that an old one cannot be replayed
+    #[prost(uint64, tag = "4")]
+    pub epoch: u64,
+}
+/// An operator's word on a proposal.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Voice {
+    /// record id of the proposal
+    #[prost(bytes = "vec", tag = "1")]
+    pub proposal: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bool, tag = "2")]
+    pub yes: bool,
+}
 /// A record as it travels and as it is ordered. `payload` is the canonical
 /// encoding of `Record`; the signature covers the network id and the payload.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -501,7 +526,7 @@ pub struct SignedRecord {
 pub struct Record {
     #[prost(
         oneof = "record::Body",
-        tags = "1, 2, 3, 4, 5, 20, 21, 22, 23, 24, 25, 26, 27, 28, 40"
+        tags = "1, 2, 3, 4, 5, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 40"
     )]
     pub body: ::core::option::Option<record::Body>,
 }
@@ -537,6 +562,10 @@ pub mod record {
         RulingBallot(super::RulingBallot),
         #[prost(message, tag = "28")]
         Appeal(super::Appeal),
+        #[prost(message, tag = "29")]
+        Proposal(super::Proposal),
+        #[prost(message, tag = "30")]
+        Voice(super::Voice),
         #[prost(message, tag = "40")]
         Post(super::Post),
     }

@@ -4,10 +4,11 @@
 
 use std::path::Path;
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "assay/v1/membership.proto",
     "assay/v1/ruling.proto",
     "assay/v1/post.proto",
+    "assay/v1/proposal.proto",
     "assay/v1/record.proto",
     "assay/v1/ledger.proto",
     "assay/v1/exchange.proto",

@@ -48,6 +48,8 @@ impl Slot {
             | Body::Post(_)
             | Body::Ballot(_)
             | Body::Appeal(_)
+            | Body::Proposal(_)
+            | Body::Voice(_)
             | Body::Equivocation(_)
             | Body::DoubleVote(_) => None,
         }

@@ -205,6 +205,35 @@ pub enum Reject {
         /// Why not.
         reason: &'static str,
     },
+    /// A proposal of another time.
+    #[error("the proposal was made in epoch {said}, this is epoch {epoch}; make it again")]
+    ProposalEpoch {
+        /// The epoch that the proposal names.
+        said: u64,
+        /// The epoch of the block.
+        epoch: u64,
+    },
+    /// A member that may neither propose nor vote at this point.
+    #[error("{0} has no weight: it is on probation, or was caught lately")]
+    NoVoice(PeerId),
+    /// The same change is voted on, or waits to come into force.
+    #[error("the same is proposed already: proposal {0}")]
+    Proposed(RecordId),
+    /// Too many proposals are open, of one operator or of all.
+    #[error("{0} proposals are open, the most allowed; try again when one is decided")]
+    ProposalsFull(usize),
+    /// A value with which the network would not work, or that it has.
+    #[error("this cannot be proposed: {0}")]
+    Unproposable(String),
+    /// No such proposal.
+    #[error("there is no proposal {0}; `assay proposal list` has those there are")]
+    UnknownProposal(RecordId),
+    /// The votes on the proposal are counted.
+    #[error("proposal {0} is decided")]
+    ProposalOver(RecordId),
+    /// Another member of the same operator has voted.
+    #[error("{0} has voted for this operator, which has one voice")]
+    OperatorSpoke(PeerId),
     /// Too many posts of one peer wait.
     #[error("{0} posts of this peer wait to be ordered, the most allowed; try again in a moment")]
     PostsWaiting(usize),

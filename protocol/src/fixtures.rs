@@ -3,7 +3,7 @@
 use crate::gates::Evidence;
 use crate::genesis::{
     Challenge, CommitteeRules, Genesis, MeasurementRules, Member, MembershipRules, PromptPool,
-    Quorum, SignificanceRules,
+    Quorum, SignificanceRules, VotingRules,
 };
 use crate::ids::{Beacon, BlobHash, ClaimId, PeerId, RoundId};
 use crate::measurement::{ArmReport, Environment, Measurement, Pair, Score, token_digest};
@@ -88,6 +88,7 @@ pub(crate) fn genesis_of(members: u8) -> Genesis {
             gain_per_epoch_max: 4,
             silent_blocks: 1_000,
         },
+        voting: VotingRules { window_ms: 30_000, delay_blocks: 3 },
     }
 }
 

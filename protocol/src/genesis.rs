@@ -37,6 +37,8 @@ pub struct Genesis {
     pub significance: SignificanceRules,
     /// How members come in and what their standing may gain.
     pub membership: MembershipRules,
+    /// How the members change these numbers.
+    pub voting: VotingRules,
 }
 
 /// One founding member.
@@ -244,6 +246,26 @@ pub struct MembershipRules {
     pub silent_blocks: u64,
 }
 
+/// How members change the numbers above, those of [`crate::parameter::Parameter`]. These two are not among
+/// them: whoever is many today does not decide how long others may take to answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VotingRules {
+    /// Time in which a proposal is voted on, from the block that ordered it.
+    pub window_ms: u64,
+    /// Blocks from the one that decides a proposal to the last one under the old value.
+    pub delay_blocks: u64,
+}
+
+impl VotingRules {
+    fn check(&self) -> Result<(), GenesisError> {
+        let window = (1_000..=2_592_000_000).contains(&self.window_ms);
+        require(window, "voting.window_ms", "1 s to 30 days")?;
+        let delay = (1..=100).contains(&self.delay_blocks);
+        require(delay, "voting.delay_blocks", "1 to 100")
+    }
+}
+
 /// Why a genesis cannot start a network.
 #[derive(Debug, thiserror::Error)]
 pub enum GenesisError {
@@ -369,7 +391,8 @@ impl Genesis {
             "the signed ranks of so few pairs cannot be significant at significance.alpha_ppm; measure \
              more pairs or raise the quorum",
         )?;
-        self.membership.check(self.members.len())
+        self.membership.check(self.members.len())?;
+        self.voting.check()
     }
 
     /// The fewest pairs that a verdict can rest on.

@@ -26,6 +26,7 @@
 //!   [`calibration`] is what rounds taught about a hardware class.
 //! - [`membership`], [`equivocation`] and [`standing`] say who takes part and with what weight.
 //! - [`ruling`] is what drawn committees or measurements say about flags, [`sighting`] what flags bring.
+//! - [`parameter`] is what members change by vote.
 //! - [`post`] is what peers say on the board; the ledger orders its digest and reads none of it.
 //! - [`peer::Peer`] is one participant: `step(input) → effects`, over a [`pool::Pool`].
 //! - [`audit`] replays an exported ledger; [`certificate`] is what validators signed.
@@ -63,6 +64,7 @@ pub mod manifest;
 pub mod measurement;
 pub mod membership;
 pub mod merkle;
+pub mod parameter;
 pub mod peer;
 pub mod plan;
 pub mod pool;

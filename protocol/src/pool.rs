@@ -155,8 +155,12 @@ fn may_apply_later(reject: &Reject) -> bool {
             | Reject::UnknownRuling(_)
             | Reject::ChargesSpent { .. }
             | Reject::RulingsFull(_)
+            | Reject::UnknownProposal(_)
+            | Reject::ProposalsFull(_)
             | Reject::PostsSpent { .. }
             | Reject::BlockPosts
-    ) || matches!(reject, Reject::PostEpoch { said, epoch } if said > epoch)
-        || matches!(reject, Reject::NotSilent { since, height, .. } if since > height)
+    ) || matches!(
+        reject,
+        Reject::PostEpoch { said, epoch } | Reject::ProposalEpoch { said, epoch } if said > epoch
+    ) || matches!(reject, Reject::NotSilent { since, height, .. } if since > height)
 }

@@ -4,6 +4,7 @@ use crate::equivocation::{DoubleVote, Equivocation};
 use crate::ids::{BlobHash, ClaimId, PeerId, RecipeId, RecordId, RoundId, hash_parts};
 use crate::measurement::{ENVIRONMENT_TEXT_BYTES_MAX, Measurement};
 use crate::membership::{Disclosure, Join, Leave, Return, Vouch};
+use crate::parameter::{Proposal, Voice};
 use crate::post::Post;
 use crate::ruling::{Appeal, Ballot};
 use assay_proto::v1;
@@ -74,6 +75,10 @@ pub enum Body {
     Ballot(Ballot),
     /// The losing side's wish that other seats look at a flag.
     Appeal(Appeal),
+    /// A change of one of the network's numbers, to be voted on.
+    Proposal(Proposal),
+    /// An operator's word on a proposal.
+    Voice(Voice),
 }
 
 /// Drafting, when a recipe uses it.

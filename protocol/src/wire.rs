@@ -5,6 +5,7 @@ use crate::error::Reject;
 use crate::ids::{BlobHash, ClaimId, NetworkId, PeerId, RecordId, RoundId, hash_parts};
 use crate::measurement::Measurement;
 use crate::membership::{Disclosure, Join, Leave, Return, Vouch};
+use crate::parameter::{Proposal, Voice};
 use crate::post::{Forecast, Post, PostBody};
 use crate::record::{
     Body, CITES_MAX, Challenge, Claim, DRAFT_LEN_MAX, Drafter, Opening, Recipe, Record, Reveal,
@@ -171,6 +172,8 @@ fn body_to_proto(body: &Body) -> v1::Record {
         Body::Post(post) => Wire::Post(post.to_proto()),
         Body::Ballot(ballot) => Wire::RulingBallot(ballot.to_proto()),
         Body::Appeal(appeal) => Wire::Appeal(v1::Appeal { charge: appeal.charge.to_vec() }),
+        Body::Proposal(proposal) => Wire::Proposal(proposal.to_proto()),
+        Body::Voice(voice) => Wire::Voice(voice.to_proto()),
     };
     v1::Record { body: Some(body) }
 }
@@ -210,6 +213,8 @@ fn read_body(network: NetworkId, record: v1::Record) -> Result<Body, Reject> {
         Some(Wire::Appeal(appeal)) => {
             Ok(Body::Appeal(Appeal { charge: RecordId(bytes32("charge", &appeal.charge)?) }))
         }
+        Some(Wire::Proposal(proposal)) => Proposal::from_proto(proposal).map(Body::Proposal),
+        Some(Wire::Voice(voice)) => Voice::from_proto(&voice).map(Body::Voice),
     }
 }
 

@@ -6,7 +6,7 @@ use assay_node::home::{Home, NetworkFile};
 use assay_node::ledger::now_ms;
 use assay_protocol::genesis::{
     Challenge, CommitteeRules, Genesis, MeasurementRules, Member, MembershipRules, PromptPool,
-    Quorum, SignificanceRules,
+    Quorum, SignificanceRules, VotingRules,
 };
 use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -130,6 +130,7 @@ pub fn genesis(members: Vec<Member>) -> Genesis {
             gain_per_epoch_max: 4,
             silent_blocks: 1_000,
         },
+        voting: VotingRules { window_ms: 600_000, delay_blocks: 4 },
     }
 }
 

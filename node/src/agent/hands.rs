@@ -77,7 +77,7 @@ impl Hands {
             .dead_ends
             .into_iter()
             .filter(|end| end.heeded && end.levers.iter().all(|lever| levers.contains(lever)));
-        let rules = state.genesis();
+        let rules = state.parameters();
         Ok(Sight {
             now_ms: setting.now_ms,
             height: state.height(),
@@ -186,7 +186,7 @@ impl Hands {
             said: format!("failed: {said}"),
         };
         let state = self.author.ledger.state();
-        let genesis = state.genesis();
+        let genesis = state.parameters();
         let parent = match recipe_of(&state, start) {
             Ok(parent) => parent,
             Err(reason) => return failed(reason),

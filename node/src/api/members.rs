@@ -242,7 +242,7 @@ pub(super) fn membership_word(state: &State, member: &MemberState) -> String {
         (Membership::Full, None) => "founder".to_owned(),
         (Membership::Full, Some(_)) => "full".to_owned(),
         (Membership::Probation { agreements }, _) => {
-            let needed = state.genesis().membership.probation_rounds;
+            let needed = state.parameters().membership.probation_rounds;
             format!("probation, {agreements} of {needed} agreements")
         }
         (Membership::Left, _) => "left".to_owned(),

@@ -59,6 +59,8 @@ impl RecordRow {
             Some(Said::Return(_)) => "return",
             Some(Said::RulingBallot(_)) => "ballot",
             Some(Said::Appeal(_)) => "appeal",
+            Some(Said::Proposal(_)) => "proposal",
+            Some(Said::Voice(_)) => "vote",
             Some(Said::Post(_)) => "post",
             None => "unknown",
         }
@@ -124,6 +126,13 @@ fn meaning(id: RecordId, body: &Body) -> (Option<About>, String) {
             (Some(About::Ruling(said.charge)), format!("hearing {}: {finding}", said.hearing))
         }
         Body::Appeal(said) => (Some(About::Ruling(said.charge)), String::new()),
+        Body::Proposal(said) => {
+            // What is said about a proposal is in the thread with its id.
+            (Some(About::Post(id)), format!("{}: {}", said.parameter.path(), said.value))
+        }
+        Body::Voice(said) => {
+            (Some(About::Post(said.proposal)), if said.yes { "yes" } else { "no" }.to_owned())
+        }
         Body::Post(said) => (Some(About::Post(id)), post(said)),
     }
 }

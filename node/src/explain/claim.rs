@@ -4,6 +4,7 @@ use super::{Explanation, Step, dissent, name_of};
 use crate::api::relay;
 use crate::board::SpecScore;
 use assay_protocol::gates::{Evidence, Gain, Gate, PPM, gain};
+use assay_protocol::genesis::SignificanceRules;
 use assay_protocol::ids::{ClaimId, PeerId};
 use assay_protocol::plan::Plan;
 use assay_protocol::state::{ClaimState, Round, State};
@@ -17,7 +18,8 @@ const RULE: &str = "seats measure ln(parent time / child time) for every pair; t
 
 pub(super) fn explain(state: &State, id: ClaimId) -> Result<Explanation, String> {
     let claim = state.claim(id).ok_or_else(|| format!("claim {id} is not on this ledger"))?;
-    let rules = &state.genesis().significance;
+    let shown = claim.shown().map(|round| state.parameters_of(round));
+    let rules = &shown.unwrap_or_else(|| state.parameters()).significance;
     let mut steps = Vec::new();
     for round in &claim.rounds {
         round_steps(state, claim, round, &mut steps);
@@ -175,11 +177,11 @@ fn speed_steps(
             Some(Evidence { plan, measurement })
         })
         .collect();
-    let rules = &state.genesis().significance;
+    let rules = &state.parameters_of(round).significance;
     let known = class.calibration.between(rules);
     if let Some(gain) = gain(rules, known, &evidence) {
         steps.push(pooling(state, round.number, &gain, known, &timed));
-        steps.push(interval(state, round.number, &gain));
+        steps.push(interval(rules, round.number, &gain));
     }
 }
 
@@ -210,7 +212,7 @@ fn draw(state: &State, claim: &ClaimState, round: &Round) -> Step {
             "dishonest seats alone fill this quorum with probability {:.2e}, if {} of a hundred \
              peers are dishonest",
             verdict.forged_quorum_ppb as f64 / 1e9,
-            state.genesis().committee.assumed_dishonest_ppm as f64 / 1e4,
+            state.parameters_of(round).committee.assumed_dishonest_ppm as f64 / 1e4,
         ));
     }
     let values = json!({
@@ -319,8 +321,7 @@ fn pooling(
     Step::new(format!("round {number}: pooling"), lines, values)
 }
 
-fn interval(state: &State, number: u32, gain: &Gain) -> Step {
-    let rules = &state.genesis().significance;
+fn interval(rules: &SignificanceRules, number: u32, gain: &Gain) -> Step {
     let (alpha, eta) = (rules.alpha_ppm as f64 / PPM, rules.eta_ppm as f64 / PPM);
     let pooled = &gain.pooled;
     let quantile = student_t_quantile(alpha, pooled.df);

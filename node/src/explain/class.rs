@@ -19,8 +19,8 @@ const RULE: &str = "every round that a quorum of the class measured adds its sea
 
 /// Derives noise, figures and pairs of a class.
 pub(super) fn explain(state: &State, class: &str) -> Explanation {
-    let (rules, counts) = (&state.genesis().significance, &state.genesis().measurement);
-    let committee = &state.genesis().committee;
+    let (rules, counts) = (&state.parameters().significance, &state.parameters().measurement);
+    let committee = &state.parameters().committee;
     let known = state.classes().calibration(class);
     let between = known.between(rules);
     let Effort { size: Quorum { seats, quorum }, pairs } = state.planned_effort(class);

@@ -66,7 +66,7 @@ fn found(state: &State, claim: &ClaimState, round: &Round, dissent: &Dissent) ->
         Gate::Shape => gates::shape(&seat),
         Gate::Repeat => gates::repeat(&seat),
         Gate::Physics => gates::physics(&claim.speed_class(round), &seat),
-        Gate::Quality | Gate::Speed => gates::quality(state.genesis(), &seat),
+        Gate::Quality | Gate::Speed => gates::quality(state.parameters_of(round), &seat),
     };
     alone.detail
 }

@@ -49,7 +49,7 @@ impl ClassNorms {
     /// Of one class, measured or not.
     #[must_use]
     pub fn of(state: &State, class: &str) -> Self {
-        let rules = &state.genesis().significance;
+        let rules = &state.parameters().significance;
         let known = state.classes().calibration(class);
         let between = known.between(rules);
         let Effort { size, pairs } = state.planned_effort(class);

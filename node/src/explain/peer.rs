@@ -20,7 +20,7 @@ pub(super) fn explain(state: &State, peer: PeerId) -> Result<Explanation, String
         draws(state, peer, member),
         turns(state, peer),
     ];
-    let rules = &state.genesis().membership;
+    let rules = &state.parameters().membership;
     Ok(Explanation {
         id: peer.to_string(),
         kind: "peer".to_owned(),
@@ -56,7 +56,7 @@ fn admission(state: &State, member: &MemberState) -> Step {
     let now = match member.membership {
         Membership::Probation { agreements } => format!(
             "on probation: {agreements} of {} measurements that must agree in a row",
-            state.genesis().membership.probation_rounds
+            state.parameters().membership.probation_rounds
         ),
         Membership::Full => "a full member".to_owned(),
         Membership::Left => "has left".to_owned(),
@@ -69,7 +69,7 @@ fn admission(state: &State, member: &MemberState) -> Step {
 fn turns(state: &State, peer: PeerId) -> Step {
     let heard_at = state.turns().heard_at.get(&peer).copied();
     let silent_since = state.turns().silent.get(&peer).copied();
-    let limit = state.genesis().membership.silent_blocks;
+    let limit = state.parameters().membership.silent_blocks;
     let line = match (silent_since, heard_at) {
         (Some(since), _) => format!(
             "silent since height {since}: it had proposed nothing for {limit} blocks, and has its place \

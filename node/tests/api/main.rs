@@ -18,6 +18,7 @@ mod routes;
 mod samples;
 mod security;
 mod tables;
+mod watch;
 mod world;
 
 use assay_node::api::{Token, View, router};

@@ -7,7 +7,7 @@ use assay_protocol::block::Proposer;
 use assay_protocol::certificate::{Slot, VoteKind, vote_bytes};
 use assay_protocol::genesis::{
     Challenge, CommitteeRules, Genesis, MeasurementRules, Member, MembershipRules, PromptPool,
-    Quorum, SignificanceRules,
+    Quorum, SignificanceRules, VotingRules,
 };
 use assay_protocol::ids::{BlobHash, ClaimId, PeerId, RecordId, RoundId};
 use assay_protocol::measurement::Measurement;
@@ -97,6 +97,7 @@ pub(crate) fn genesis(time_ms: u64) -> Genesis {
             gain_per_epoch_max: 4,
             silent_blocks: 1_000,
         },
+        voting: VotingRules { window_ms: 60_000, delay_blocks: 2 },
     }
 }
 

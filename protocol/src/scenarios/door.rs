@@ -5,6 +5,7 @@ use crate::error::Reject;
 use crate::fixtures::{self, key};
 use crate::ids::{ClaimId, PeerId, RecordId, RoundId};
 use crate::membership::Return;
+use crate::parameter::{Parameter, Proposal, Voice};
 use crate::peer::Heard;
 use crate::record::{Body, Challenge, Claim, Opening, Record, Reveal, Seal, reveal_seal};
 use crate::ruling::{Appeal, Ballot, Judgement};
@@ -100,6 +101,14 @@ fn records_read_back_what_was_signed() {
             vote: vote(Judgement::Unable),
         }),
         Body::Appeal(Appeal { charge: RecordId([6; 32]) }),
+        Body::Proposal(Proposal {
+            parameter: Parameter::Eta,
+            value: u64::MAX,
+            why: "too many ties".to_owned(),
+            epoch: 3,
+        }),
+        Body::Voice(Voice { proposal: RecordId([6; 32]), yes: false }),
+        Body::Voice(Voice { proposal: RecordId([6; 32]), yes: true }),
     ];
     for body in bodies {
         let record: Record = wire::sign(network, &key(1), body);

@@ -54,7 +54,9 @@ impl State {
                     self.change_open_round(id, |round| round.reserves_called = count);
                 }
                 Some(Move::Reveal) => {
-                    let until_ms = time_ms.saturating_add(self.genesis.committee.reveal_ms);
+                    let open = self.claim(id).and_then(ClaimState::open_round);
+                    let rules = open.map_or_else(|| self.parameters(), |r| self.parameters_of(r));
+                    let until_ms = time_ms.saturating_add(rules.committee.reveal_ms);
                     self.change_open_round(id, |round| round.phase = Phase::Revealing { until_ms });
                 }
                 Some(Move::Settle) => self.settle(id, height, time_ms),
@@ -68,6 +70,7 @@ impl State {
         }
         self.fill_places(height, time_ms);
         self.advance_rulings(height, time_ms);
+        self.advance_proposals(height, time_ms);
     }
 
     /// The claims that the block at `height` made entries.
@@ -196,7 +199,7 @@ impl State {
                 continue;
             };
             let since = latest.settled_at.unwrap_or(height);
-            let patience = self.genesis.membership.epoch_blocks;
+            let patience = self.parameters().membership.epoch_blocks;
             let (purpose, number) = (latest.purpose, latest.number);
             if self.has_speed_quorum(claim) {
                 self.open_round_of(id, purpose, height);
@@ -239,7 +242,7 @@ impl State {
             .map(|(seat, plan, measurement)| (*seat, Evidence { plan, measurement }))
             .collect();
         let committee = Committee {
-            genesis: &self.genesis,
+            genesis: self.parameters_of(round),
             size: self.quorum(claim, round),
             class: claim.speed_class(round),
         };

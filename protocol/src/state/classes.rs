@@ -67,11 +67,11 @@ impl State {
     /// of `operators` operators may be drawn: as much as the noise of the class asks for.
     #[must_use]
     pub(super) fn effort(&self, class: &Calibration, least: Quorum, operators: usize) -> Effort {
-        let rules = &self.genesis.committee;
+        let rules = &self.parameters().committee;
         let most = rules.seats_max.min(u32::try_from(operators).unwrap_or(u32::MAX));
         let seats = (least, most.max(least.seats));
-        let pairs = (self.genesis.measurement.pairs_min, self.genesis.measurement.pairs);
-        class.effort(&self.genesis.significance, seats, pairs)
+        let pairs = (self.parameters().measurement.pairs_min, self.parameters().measurement.pairs);
+        class.effort(&self.parameters().significance, seats, pairs)
     }
 
     /// Learns from a settled round: who is of which class, and what the claim's class has shown.
@@ -112,7 +112,7 @@ impl State {
             .map(|(plan, measurement)| Evidence { plan, measurement })
             .filter(|seat| class.fits(&seat.measurement.environment))
             .collect();
-        let rules = &self.genesis.significance;
+        let rules = &self.parameters_of(round).significance;
         let gain = gates::gain(rules, class.calibration.between(rules), &seats)?;
         let mut calibration = self.classes.calibration(class.name);
         let environments = seats.iter().map(|seat| &seat.measurement.environment);

@@ -198,7 +198,7 @@ impl State {
     /// After a claim became an entry, the beacon now and then picks an older one to be looked at
     /// again, if there are places that no claim waits for.
     pub(super) fn draw_audit(&mut self, entered: ClaimId, height: u64) {
-        let rules = &self.genesis.committee;
+        let rules = &self.parameters().committee;
         let busy = self.open_rounds().count();
         if busy >= usize::try_from(rules.measuring_max).unwrap_or(usize::MAX) {
             return;

@@ -83,7 +83,7 @@ impl State {
     /// while there is one.
     #[must_use]
     pub fn debunked_by(&self, bound: &Bound) -> Option<&ClaimState> {
-        let eta_ppm = self.genesis.significance.eta_ppm;
+        let eta_ppm = self.parameters().significance.eta_ppm;
         let breaks = |claim: &&ClaimState| {
             self.reach(bound, claim).is_some_and(|value| bound.is_broken_by(value, eta_ppm))
         };

@@ -38,7 +38,7 @@ impl State {
             return Err(Reject::Unchargeable("a broken path needs where it was seen"));
         };
         let Divergence { prompt, position, .. } = found;
-        let genesis = &self.genesis;
+        let genesis = self.parameters();
         let exists = prompt < genesis.challenge.pool.prompts
             && position <= genesis.measurement.decode_tokens;
         if !exists {

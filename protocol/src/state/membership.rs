@@ -156,7 +156,7 @@ impl State {
     /// The epoch that a height belongs to.
     #[must_use]
     pub fn epoch_of(&self, height: u64) -> u64 {
-        height.checked_div(self.genesis.membership.epoch_blocks).unwrap_or(0)
+        height.checked_div(self.parameters().membership.epoch_blocks).unwrap_or(0)
     }
 
     /// The weight with which a peer is drawn as a seat; 0 when it is not drawn at all.
@@ -247,7 +247,7 @@ impl State {
 
     /// Whether `author` may vouch in the epoch of `height`, and may do so once more.
     fn check_voucher(&self, author: PeerId, vouch: &Vouch, height: u64) -> Result<(), Reject> {
-        let rules = &self.genesis.membership;
+        let rules = &self.parameters().membership;
         let voucher = self.active_member(author).ok_or(Reject::NotMember(author))?;
         let may_not = |reason: String| Err(Reject::MayNotVouch(reason));
         if voucher.membership != Membership::Full {
@@ -377,7 +377,7 @@ impl State {
 
     /// Counts an event for a peer, and for its voucher where that one answers for it.
     pub(super) fn book(&mut self, peer: PeerId, rule: Rule, occasion: Occasion) {
-        let rules = &self.genesis.membership;
+        let rules = &self.parameters().membership;
         let limits =
             Limits { epoch_blocks: rules.epoch_blocks, gain_per_epoch: rules.gain_per_epoch_max };
         let Some(member) = self.members.get_mut(&peer) else { return };

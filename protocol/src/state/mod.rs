@@ -12,6 +12,7 @@ mod nulls;
 mod places;
 mod posts;
 mod probation;
+mod proposals;
 mod ranking;
 mod records;
 mod relay;
@@ -34,6 +35,10 @@ pub use posts::{
     UNCITED_SPECS_PER_AUTHOR_MAX, bears_out,
 };
 pub use probation::{SHADOWS_MAX, Shadow};
+pub use proposals::{
+    Count, PROPOSALS_OPEN_MAX, PROPOSALS_PER_OPERATOR_MAX, PROPOSER_STANDING_MIN, ProposalState,
+    Resolution, Spoken,
+};
 pub use ranking::FRONTIER_ROUNDS_MAX;
 pub use relay::{LinkState, Relay, UNCITED_LINKS_PER_AUTHOR_MAX};
 pub use round::{Finding, Phase, Purpose, Round};
@@ -74,6 +79,8 @@ pub struct State {
     pub(crate) posts: posts::Posts,
     /// Charges and what was decided about them.
     pub(crate) rulings: rulings::Rulings,
+    /// Proposals, and the numbers in force.
+    pub(crate) proposals: proposals::Proposals,
     /// Bounds that entries may go beyond. The history covers them.
     pub(crate) limits: Arc<BTreeMap<RecordId, Arc<LimitState>>>,
     pub(crate) claims: BTreeMap<ClaimId, Arc<ClaimState>>,
@@ -113,6 +120,7 @@ impl State {
             disclosures: BTreeMap::new(),
             posts: posts::Posts::default(),
             rulings: rulings::Rulings::default(),
+            proposals: proposals::Proposals::default(),
             limits: Arc::default(),
             claims: BTreeMap::new(),
             recipes: BTreeMap::from([(genesis.challenge.base.id(), genesis.base_claim())]),
@@ -128,7 +136,7 @@ impl State {
         }
     }
 
-    /// What the network started from.
+    /// What the network started from. The numbers in force are [`State::parameters`].
     #[must_use]
     pub fn genesis(&self) -> &Genesis {
         &self.genesis
@@ -234,7 +242,7 @@ impl State {
             parent: self.recipe(claim.parent)?,
             child: claim.recipe,
         };
-        Some(plan(&self.genesis, &subject, seat))
+        Some(plan(self.parameters_of(round), &subject, seat))
     }
 
     /// Whether the ledger needs a block at `now_ms` although nobody says anything: a beacon is
@@ -250,7 +258,7 @@ impl State {
             Phase::Revealing { until_ms } => now_ms >= until_ms,
             Phase::Settled => false,
         });
-        rounds || self.rulings_want_block(now_ms)
+        rounds || self.rulings_want_block(now_ms) || self.proposals_want_block(now_ms)
     }
 
     /// Hash of the validator set of the next height.
@@ -284,6 +292,7 @@ impl State {
                 &self.classes.digest(),
                 &self.posts.digest(),
                 &self.rulings.digest(),
+                &self.proposals.digest(),
                 &shares,
                 &self.turns.digest(),
                 &self.history,
@@ -306,7 +315,7 @@ impl State {
     /// The smallest committee for a purpose. A round that may overturn an entry is held by no fewer
     /// than the committee that made it.
     fn smallest(&self, claim: &ClaimState, purpose: Purpose) -> Quorum {
-        let rules = &self.genesis.committee;
+        let rules = &self.parameters().committee;
         let confirms = match purpose {
             Purpose::First => false,
             Purpose::Frontier => true,

@@ -38,21 +38,22 @@ impl State {
         let members = self.members.keys().filter(|peer| full(peer)).count() as u64;
         let parts: [&[u8]; 4] = [secret, &self.network.0, &beacon.0, &entry.0];
         let mut draw = Draw::new("assay null lot v1", &parts);
-        if draw.below(members.saturating_mul(1_000_000)) >= self.genesis.committee.null_ppm {
+        if draw.below(members.saturating_mul(1_000_000)) >= self.parameters().committee.null_ppm {
             return None;
         }
         let mut parents = vec![self.base_claim];
         parents.extend(self.entries().filter(|claim| claim.stands()).map(|claim| claim.id));
         let index = usize::try_from(draw.below(parents.len() as u64)).ok()?;
         let parent = *parents.get(index)?;
-        Some(NullLot { parent, delay_ms: draw.below(self.genesis.committee.seal_ms) })
+        Some(NullLot { parent, delay_ms: draw.below(self.parameters().committee.seal_ms) })
     }
 
     /// Whether a null claim would take nobody's turn: no round waits, a measuring place is free, and
     /// the member has nothing to measure and its operator no claim open.
     #[must_use]
     pub fn has_room_for_null(&self, me: PeerId) -> bool {
-        let places = usize::try_from(self.genesis.committee.measuring_max).unwrap_or(usize::MAX);
+        let places =
+            usize::try_from(self.parameters().committee.measuring_max).unwrap_or(usize::MAX);
         let measured = self.open_rounds().count();
         let idle = self.open_rounds().all(|(claim, round)| {
             round.phase != Phase::Docketed

@@ -33,10 +33,10 @@ impl State {
     pub fn estimated_cost(&self, parent: ClaimId, class: Option<&str>) -> Cost {
         let Effort { size: Quorum { seats, .. }, pairs } = match class {
             Some(class) => self.planned_effort(class),
-            None => self.effort(&Calibration::default(), self.genesis.committee.first(), 0),
+            None => self.effort(&Calibration::default(), self.parameters().committee.first(), 0),
         };
         let per_arm =
-            u64::from(pairs).saturating_mul(self.genesis.measurement.decode_tokens.into());
+            u64::from(pairs).saturating_mul(self.parameters().measurement.decode_tokens.into());
         let tokens = per_arm.saturating_mul(2);
         let token_ns = self.last_token_ns(parent);
         let all = tokens.saturating_mul(seats.into());
@@ -50,7 +50,7 @@ impl State {
     pub fn planned_effort(&self, class: &str) -> Effort {
         let operators = self.operators_of_class(class).len().saturating_sub(1);
         let known = self.classes.calibration(class);
-        self.effort(&known, self.genesis.committee.first(), operators)
+        self.effort(&known, self.parameters().committee.first(), operators)
     }
 
     /// Mean time a token of a recipe: from its own deciding round, or for the base recipe from the
@@ -95,7 +95,8 @@ impl State {
     /// Calls waiting rounds while there are free places, and draws the committees of those whose beacon
     /// is known.
     pub(super) fn fill_places(&mut self, height: u64, time_ms: u64) {
-        let places = usize::try_from(self.genesis.committee.measuring_max).unwrap_or(usize::MAX);
+        let places =
+            usize::try_from(self.parameters().committee.measuring_max).unwrap_or(usize::MAX);
         while self.open_rounds().filter(|(_, round)| round.called_at.is_some()).count() < places {
             let Some(id) = self.next_waiting() else { break };
             self.call(id, height);
@@ -141,7 +142,7 @@ impl State {
     fn seat(&mut self, id: RoundId, time_ms: u64) {
         let Some((claim, round)) = self.round(id) else { return };
         let Some(beacon) = round.beacon else { return };
-        let rules = &self.genesis.committee;
+        let rules = &self.parameters_of(round).committee;
         let count = |number| usize::try_from(number).unwrap_or(usize::MAX);
         let seats = count(self.quorum(claim, round).seats);
         let committee =

@@ -147,7 +147,7 @@ impl State {
     /// Most posts that a peer may have ordered in one epoch.
     #[must_use]
     pub fn posts_per_epoch(&self) -> u64 {
-        self.genesis.membership.epoch_blocks.saturating_add(POSTS_PER_EPOCH_EXTRA)
+        self.parameters().membership.epoch_blocks.saturating_add(POSTS_PER_EPOCH_EXTRA)
     }
 
     /// Who said a post of the last two epochs in which its author said anything; older ones are not known

@@ -160,7 +160,7 @@ impl State {
     }
 
     fn count_agreement(&mut self, peer: PeerId, agrees: bool) {
-        let needed = self.genesis.membership.probation_rounds;
+        let needed = self.parameters().membership.probation_rounds;
         let height = self.height;
         let Some(member) = self.members.get_mut(&peer).map(Arc::make_mut) else { return };
         let Membership::Probation { agreements } = member.membership else { return };

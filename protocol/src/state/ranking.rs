@@ -68,7 +68,7 @@ impl State {
             Some((found, point)) if found == track => Some((claim.id, point)),
             _ => None,
         });
-        front(points, self.genesis.significance.eta_ppm)
+        front(points, self.parameters().significance.eta_ppm)
     }
 
     /// Whether an entry leads a track of its hardware class.
@@ -86,7 +86,7 @@ impl State {
         let Some((track, point)) = self.point(claim, verdict) else { return false };
         let front = self.frontier(track, &claim.hardware_class);
         let members = front.iter().map(|(_, member)| member);
-        advances(members, &point, self.genesis.significance.eta_ppm)
+        advances(members, &point, self.parameters().significance.eta_ppm)
     }
 
     /// An entry's place among the entries of its track and class that stand: 1 and the number of those that
@@ -95,7 +95,7 @@ impl State {
     #[must_use]
     pub fn rank(&self, claim: &ClaimState) -> Option<usize> {
         let (track, point) = self.standing_of(claim).filter(|_| claim.stands())?;
-        let eta_ppm = self.genesis.significance.eta_ppm;
+        let eta_ppm = self.parameters().significance.eta_ppm;
         let own = Point::lossless(point.ratio_ppm);
         let standing = self
             .entries()

@@ -36,6 +36,8 @@ impl State {
             Body::Post(post) => self.apply_post(record, post, height),
             Body::Ballot(ballot) => self.apply_ballot(author, ballot),
             Body::Appeal(appeal) => self.apply_appeal(author, *appeal, height),
+            Body::Proposal(proposal) => self.apply_proposal(record.id, author, proposal, height),
+            Body::Voice(voice) => self.apply_voice(author, *voice),
         }
     }
 
@@ -94,7 +96,7 @@ impl State {
         if let Some(open) = self.unsettled().find(same) {
             return Err(Reject::OpenClaim(open.id));
         }
-        let rules = &self.genesis.committee;
+        let rules = &self.parameters().committee;
         let limit = usize::try_from(rules.open_per_operator).unwrap_or(usize::MAX);
         let operator = self.operator(author);
         let own = self.unsettled().filter(|open| self.operator(open.author) == operator);
@@ -180,7 +182,7 @@ impl State {
         let Some(plan) = self.plan(claim, round, seat) else {
             return Err(Reject::Plan("no plan was drawn".to_owned()));
         };
-        measurement.check(&self.genesis.scope(&plan.prompts))
+        measurement.check(&self.parameters_of(round).scope(&plan.prompts))
     }
 
     /// The round that a seal or reveal is for.

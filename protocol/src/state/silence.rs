@@ -86,7 +86,7 @@ impl State {
 
     /// The validator that has let its turns pass for the longest, if that is too long.
     fn longest_silent(&self, proposer: PeerId) -> Option<PeerId> {
-        let limit = self.genesis.membership.silent_blocks;
+        let limit = self.parameters().membership.silent_blocks;
         let overdue = self.turns.heard_at.iter().filter(|(peer, heard_at)| {
             **peer != proposer
                 && self.is_present(**peer)

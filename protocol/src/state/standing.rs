@@ -23,7 +23,7 @@ impl State {
         let quorum = usize::try_from(self.quorum(claim, round).quorum).unwrap_or(usize::MAX);
         let seats = self.timed_logs(id);
         let logs = seats.iter().map(|(_, logs)| logs.as_slice());
-        let middle = Middle::of(&round.calibration, &self.genesis.significance, logs);
+        let middle = Middle::of(&round.calibration, &self.parameters_of(round).significance, logs);
         middle.filter(|_| seats.len() >= quorum)
     }
 

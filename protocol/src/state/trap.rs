@@ -47,16 +47,17 @@ impl State {
             .filter(|(_, measurement)| class.fits(&measurement.environment))
             .filter_map(|(seat, measured)| Some((*seat, self.plan(claim, round, *seat)?, measured)))
             .collect();
-        let threshold = libm::log1p(self.genesis.significance.eta_ppm as f64 / PPM);
+        let rules = self.parameters_of(round);
+        let threshold = libm::log1p(rules.significance.eta_ppm as f64 / PPM);
         let (mut reporting, mut others) = (Vec::new(), Vec::new());
         for (seat, plan, measurement) in &timed {
             let evidence = Evidence { plan, measurement };
-            match gain_bounds(&self.genesis, &class, &[evidence]) {
+            match gain_bounds(rules, &class, &[evidence]) {
                 Some((low, _)) if low > threshold => reporting.push((*seat, low)),
                 _ => others.push(evidence),
             }
         }
-        let bounds = gain_bounds(&self.genesis, &class, &others);
+        let bounds = gain_bounds(rules, &class, &others);
         let (true, Some((_, high))) = (reporting.len() < others.len(), bounds) else {
             return Vec::new();
         };

@@ -12,6 +12,7 @@ from .membership import lapse_vouches
 from .model import ClaimState, Phase, Purpose, Round
 from .numbers import M64
 from .posts import credit_cited
+from .proposals import advance_proposals
 from .ranking import promote, set_ratio, would_lead
 from .rulings import advance_rulings
 from .state import State
@@ -31,7 +32,7 @@ def is_due(state: State, time_ms: int) -> bool:
         calls = round.reserves_called == 0 and bool(round.committee.reserves)
         if round.phase.name == "sealing" and calls and time_ms >= round.phase.reserves_at_ms:
             return True
-    return state.rulings.is_due(time_ms)
+    return state.rulings.is_due(time_ms) or state.proposals.is_due(time_ms)
 
 
 def advance(state: State, height: int, time_ms: int) -> None:
@@ -50,6 +51,7 @@ def advance(state: State, height: int, time_ms: int) -> None:
             doubt.draw_audit(state, id, height)
     fill_places(state, height, time_ms)
     advance_rulings(state, height, time_ms)
+    advance_proposals(state, height, time_ms)
 
 
 def _move(state: State, claim: ClaimState, round: Round, height: int, time_ms: int) -> None:
@@ -62,7 +64,7 @@ def _move(state: State, claim: ClaimState, round: Round, height: int, time_ms: i
     elif round.phase.name == "sealing":
         sealed, seats = len(round.seals), len(round.committee.seats)
         if sealed >= seats or (overdue and sealed >= state.size(claim, round).quorum):
-            until_ms = time_ms + state.genesis.committee.reveal_ms
+            until_ms = time_ms + state.parameters_of(round).committee.reveal_ms
             round.phase = Phase("revealing", until_ms)
         elif overdue:
             _settle(state, claim, round, height, time_ms)
@@ -94,22 +96,22 @@ def _refutes(claim: ClaimState, verdict: Verdict) -> bool:
 def _verdict(state: State, claim: ClaimState, round: Round) -> Verdict:
     """Decides, and looks once more at what only a few seats would refute."""
     size, speed_class = state.size(claim, round), claim.speed_class(round)
-    seats = state.evidence(claim, round)
-    all_of_them = decide(state.genesis, size, speed_class, seats)
+    seats, numbers = state.evidence(claim, round), state.parameters_of(round)
+    all_of_them = decide(numbers, size, speed_class, seats)
     refuted = _refutes(claim, all_of_them)
     if not refuted and (all_of_them.lossless or all_of_them.outcome == "inconclusive"):
         return all_of_them
-    dissent = dissenters(state.genesis, speed_class, seats)
+    dissent = dissenters(numbers, speed_class, seats)
     against = {found.seat for found in dissent}
     others = [seat for seat in seats if seat.seat not in against]
     if not dissent or len(others) < size.quorum:
         return all_of_them
-    rest = decide(state.genesis, size, speed_class, others)
+    rest = decide(numbers, size, speed_class, others)
     heard = rest
     if rest.timed_by < size.quorum <= all_of_them.timed_by:
         # Too few of a class to accept anything can still say whether they too found no gain.
         timed = Quorum(size.seats, rest.timed_by)
-        heard = decide(state.genesis, timed, speed_class, others)
+        heard = decide(numbers, timed, speed_class, others)
     if _refutes(claim, heard) or not (refuted or rest.lossless):
         return all_of_them
     if claim.contested_before(round):
@@ -124,7 +126,7 @@ def _learn_classes(state: State, claim: ClaimState, round: Round) -> None:
         if shadow.measurement is not None:
             hardware_class = shadow.measurement.environment.hardware_class
             state.classes.of_member[peer] = hardware_class
-    verdict, rules = round.verdict, state.genesis.significance
+    verdict, rules = round.verdict, state.parameters_of(round).significance
     if verdict is None or not verdict.has_speed():
         return
     against = {found.seat for found in verdict.dissent}
@@ -155,7 +157,7 @@ def _timed(state: State, claim: ClaimState, round: Round) -> list[Evidence]:
 
 
 def _middle(state: State, round: Round, timed: list[Evidence]) -> Middle | None:
-    return Middle.of(state.genesis, round.calibration, timed)
+    return Middle.of(state.parameters_of(round), round.calibration, timed)
 
 
 def _account_for_seats(state: State, claim: ClaimState, round: Round) -> None:
@@ -229,7 +231,7 @@ def _count_agreement(state: State, peer: bytes, agrees: bool) -> None:
     if member is None or member.status != "probation":
         return
     member.agreements = member.agreements + 1 if agrees else 0
-    if member.agreements >= state.genesis.membership.probation_rounds:
+    if member.agreements >= state.parameters.membership.probation_rounds:
         member.status = "full"
         if member.admission is not None:
             member.admission.full_at = state.height
@@ -287,7 +289,7 @@ def _resume_pending(state: State, height: int) -> None:
         since = height if last.settled_at is None else last.settled_at
         if len(operators) >= state.smallest(claim, last.purpose).quorum:
             state.open(id, last.purpose, height)
-        elif height >= since + state.genesis.membership.epoch_blocks:
+        elif height >= since + state.parameters.membership.epoch_blocks:
             _enter(state, claim, claim.first_word() or last.number, height)
             state.remember("class stayed short", id)
         else:

@@ -21,6 +21,7 @@ from .membership import (
     take_turn,
 )
 from .posts import apply_post
+from .proposals import apply_proposal, apply_voice
 from .records import (
     Appeal,
     Ballot,
@@ -32,10 +33,12 @@ from .records import (
     Opening,
     Post,
     Proof,
+    Proposal,
     Record,
     Return,
     Reveal,
     Seal,
+    Voice,
     Vouch,
     open_signed,
     vote_bytes,
@@ -234,3 +237,7 @@ def apply_record(state: State, record: Record, height: int) -> None:
             apply_ballot(state, author, body)
         case Appeal():
             apply_appeal(state, author, body, height)
+        case Proposal():
+            apply_proposal(state, record, body, height)
+        case Voice():
+            apply_voice(state, author, body)

@@ -14,7 +14,7 @@ from .state import State
 
 def apply_claim(state: State, record: Record, claim: Claim, height: int) -> None:
     """A claim for the docket."""
-    recipe, rules = claim.recipe.id(), state.genesis.committee
+    recipe, rules = claim.recipe.id(), state.parameters.committee
     docketed = state.recipes.get(recipe)
     if docketed is not None:
         known = state.claims.get(docketed)
@@ -98,7 +98,7 @@ def apply_reveal(state: State, author: bytes, reveal: Reveal) -> None:
 def _check_plan(
     state: State, claim: ClaimState, round: Round, seat: bytes, measurement: Measurement
 ) -> None:
-    plan, rules = state.plan(claim, round, seat), state.genesis.measurement
+    plan, rules = state.plan(claim, round, seat), state.parameters_of(round).measurement
     if plan is None:
         require(False, "no plan was drawn")
         return

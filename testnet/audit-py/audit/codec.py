@@ -58,7 +58,10 @@ SCHEMA: dict[str, dict[int, Field]] = {
         "Record": "1:claim Claim, 2:seal Seal, 3:reveal Reveal, 4:opening Opening,"
         "5:challenge Challenge, 20:vouch Vouch, 21:join Join, 22:leave Leave,"
         "23:equivocation Equivocation, 24:double_vote DoubleVote, 25:disclosure Disclosure,"
-        "26:return Return, 27:ruling_ballot RulingBallot, 28:appeal Appeal, 40:post Post",
+        "26:return Return, 27:ruling_ballot RulingBallot, 28:appeal Appeal,"
+        "29:proposal Proposal, 30:voice Voice, 40:post Post",
+        "Proposal": "1:parameter uint32, 2:value uint64, 3:why string, 4:epoch uint64",
+        "Voice": "1:proposal bytes, 2:yes bool",
         "Recipe": "1:checkpoint bytes, 2:bundle bytes, 3:drafter bytes, 4:draft_len uint32",
         "Claim": "1:recipe Recipe, 2:parent bytes, 3:result_seal bytes, 4:summary string,"
         "5:hardware_class string, 6:cites repeated bytes",

@@ -111,12 +111,14 @@ def _caught(state: State, claim: ClaimState, round: Round) -> list[bytes]:
     parent = state.recipe(claim.parent)
     if (parent.checkpoint, parent.drafter) != (claim.recipe.checkpoint, claim.recipe.drafter):
         return []
-    return caught(state.genesis, claim.speed_class(round), state.evidence(claim, round))
+    return caught(
+        state.parameters_of(round), claim.speed_class(round), state.evidence(claim, round)
+    )
 
 
 def draw_audit(state: State, entered: bytes, height: int) -> None:
     """After a claim became an entry, the beacon now and then picks an older one."""
-    rules = state.genesis.committee
+    rules = state.parameters.committee
     if len(list(state.open_rounds())) >= rules.measuring_max:
         return
     draw = Draw("assay audit lot v1", state.beacon, entered)

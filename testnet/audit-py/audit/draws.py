@@ -63,7 +63,7 @@ def _next_waiting(state: State) -> tuple[ClaimState, Round] | None:
 
 def fill_places(state: State, height: int, time_ms: int) -> None:
     """Calls waiting rounds while there are free places, and draws those whose beacon is known."""
-    places = state.genesis.committee.measuring_max
+    places = state.parameters.committee.measuring_max
     while sum(r.called_at is not None for _, r in state.open_rounds()) < places:
         found = _next_waiting(state)
         if found is None:
@@ -82,9 +82,9 @@ def _call(state: State, claim: ClaimState, round: Round, height: int) -> None:
     hardware_class = claim.hardware_class
     operators = {c.operator for c in candidates if state.may_time(c.peer, hardware_class)}
     smallest = state.smallest(claim, round.purpose)
-    most = max(smallest.seats, min(state.genesis.committee.seats_max, len(operators)))
+    most = max(smallest.seats, min(state.parameters.committee.seats_max, len(operators)))
     calibration = state.classes.calibrations.get(hardware_class, round.calibration)
-    effort = calibration.effort(state.genesis, smallest, most)
+    effort = calibration.effort(state.parameters, smallest, most)
     state.shares.started(payer(state, claim, round))
     round.called_at, round.candidates = height, candidates
     round.newcomers = _newcomers(state, claim, round)
@@ -93,7 +93,7 @@ def _call(state: State, claim: ClaimState, round: Round, height: int) -> None:
 
 def _seat(state: State, claim: ClaimState, round: Round, beacon: bytes, time_ms: int) -> None:
     """Draws a called round's committee, which begins to measure."""
-    rules, name = state.genesis.committee, round_bytes(claim.id, round.number)
+    rules, name = state.parameters_of(round).committee, round_bytes(claim.id, round.number)
     seats = state.size(claim, round).seats
     round.committee = draw_committee(beacon, name, round.candidates, seats, rules.reserves)
     round.shadows = _draw_shadows(round, beacon, name)

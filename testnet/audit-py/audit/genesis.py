@@ -136,6 +136,14 @@ class MembershipRules:
 
 
 @dataclass(frozen=True)
+class VotingRules:
+    """How members change the numbers above."""
+
+    window_ms: int
+    delay_blocks: int
+
+
+@dataclass(frozen=True)
 class Genesis:
     """Everything that a network starts from."""
 
@@ -147,6 +155,7 @@ class Genesis:
     measurement: MeasurementRules
     significance: SignificanceRules
     membership: MembershipRules
+    voting: VotingRules
 
     def network(self) -> bytes:
         """The network's id."""
@@ -238,6 +247,8 @@ def _limits(genesis: Genesis) -> list[tuple[str, int, int, int]]:
         ("membership.probation_rounds", r.probation_rounds, 1, 1_000),
         ("membership.gain_per_epoch_max", r.gain_per_epoch_max, 1, 4),
         ("membership.silent_blocks", r.silent_blocks, 8 * len(genesis.members), 1_000_000),
+        ("voting.window_ms", genesis.voting.window_ms, 1_000, 2_592_000_000),
+        ("voting.delay_blocks", genesis.voting.delay_blocks, 1, 100),
     ]
 
 

@@ -50,7 +50,7 @@ def open_challenge(state: State, id: bytes, by: bytes, record: bytes, height: in
 
 def check_path(state: State, by: bytes, charge: Charge) -> bytes:
     """The author of an entry whose path is said to break."""
-    seen, genesis = charge.sighting, state.genesis
+    seen, genesis = charge.sighting, state.parameters
     if not isinstance(seen, Divergence):
         require(False, "a broken path needs where it was seen")
         return b""

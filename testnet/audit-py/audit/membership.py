@@ -17,7 +17,7 @@ DISCLOSURES_PER_CLAIM_MAX = 8
 
 def apply_vouch(state: State, record: Record, vouch: Vouch, height: int) -> None:
     """A member's word for a newcomer."""
-    rules, voucher = state.genesis.membership, state.members[record.author]
+    rules, voucher = state.parameters.membership, state.members[record.author]
     require(voucher.status == "full", "a member on probation does not vouch")
     standing = voucher.account.standing()
     require(standing >= rules.vouch_standing_min, f"a standing of {standing} is too low to vouch")
@@ -97,7 +97,7 @@ def apply_return(state: State, record: Record, back: Return) -> None:
 
 def take_turn(state: State, proposer: bytes, height: int) -> None:
     """Notes who proposed the block at this height, and who has not for too long."""
-    turns, limit = state.turns, state.genesis.membership.silent_blocks
+    turns, limit = state.turns, state.parameters.membership.silent_blocks
     turns.silent = Map((p, since) for p, since in turns.silent.items() if state.active(p))
     overdue = [
         (heard, peer)

@@ -69,7 +69,7 @@ def apply_post(state: State, record: Record, post: Post, height: int) -> None:
     posts, author, epoch = state.posts, record.author, state.epoch_of(height)
     require(epoch - 1 <= post.epoch <= epoch, f"a post of epoch {post.epoch}")
     recent = posts.recent.get(author)
-    most = state.genesis.membership.epoch_blocks + PER_EPOCH_EXTRA
+    most = state.parameters.membership.epoch_blocks + PER_EPOCH_EXTRA
     if recent is not None:
         require(record.id not in recent.said, "said before")
         require(recent.epoch != epoch or recent.ordered < most, "has had its posts of this epoch")

@@ -65,7 +65,7 @@ def _advances(front: list[Point], candidate: Point, eta_ppm: int) -> bool:
 
 def front(state: State, track: str, hardware_class: str) -> list[Point]:
     """The points that lead a track of a class."""
-    eta_ppm = state.genesis.significance.eta_ppm
+    eta_ppm = state.parameters.significance.eta_ppm
     members: list[Point] = []
     for claim in state.entered():
         if claim.hardware_class != hardware_class or not claim.is_confirmed():
@@ -82,7 +82,7 @@ def would_lead(state: State, claim: ClaimState, verdict: Verdict) -> bool:
     if place is None:
         return False
     leaders = front(state, place[0], claim.hardware_class)
-    return _advances(leaders, place[1], state.genesis.significance.eta_ppm)
+    return _advances(leaders, place[1], state.parameters.significance.eta_ppm)
 
 
 def set_ratio(state: State, claim: ClaimState) -> None:

@@ -10,6 +10,7 @@ from .curve import verify
 from .genesis import Drafter, Recipe, is_control, is_name
 from .hashing import le32, le64, tagged
 from .measurement import Measurement, Reject, present, read, require
+from .proposals import PARAMETERS
 
 RECORD_BYTES_MAX = 64 * 1024
 SUMMARY_BYTES_MAX = 200
@@ -189,6 +190,24 @@ class Ballot:
 
 
 @dataclass(frozen=True)
+class Proposal:
+    """A change of one of the network's numbers, named by its path."""
+
+    parameter: str
+    value: int
+    why: str
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Voice:
+    """An operator's word on a proposal."""
+
+    proposal: bytes
+    yes: bool
+
+
+@dataclass(frozen=True)
 class Appeal:
     """The losing side's wish that others look."""
 
@@ -210,6 +229,8 @@ Body = (
     | Post
     | Ballot
     | Appeal
+    | Proposal
+    | Voice
 )
 
 
@@ -353,6 +374,15 @@ def _ballot(ballot: Message) -> Ballot:
     return Ballot(bytes32(ballot, "charge"), hearing, word, bytes32(ballot, "digest"))
 
 
+def _proposal(proposal: Message) -> Proposal:
+    number, why = proposal.number("parameter"), proposal.text("why")
+    require(1 <= number <= len(PARAMETERS), f"the parameter {number}")
+    plain = bool(why.strip()) and not any(map(is_control, why))
+    require(plain and len(why.encode()) <= SUMMARY_BYTES_MAX, "why of a proposal")
+    path = PARAMETERS[number - 1]
+    return Proposal(path, proposal.number("value"), why, proposal.number("epoch"))
+
+
 def _reveal(reveal: Message) -> Reveal:
     measurement = present(reveal, "measurement")
     return Reveal(
@@ -479,6 +509,10 @@ def _body(network: bytes, record: Message) -> Body:
             return _ballot(part)
         case "appeal":
             return Appeal(bytes32(part, "charge"))
+        case "proposal":
+            return _proposal(part)
+        case "voice":
+            return Voice(bytes32(part, "proposal"), bool(part.number("yes")))
         case _:
             raise Reject(f"a record of the kind {kind}")
 

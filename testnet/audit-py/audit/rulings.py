@@ -203,7 +203,7 @@ def _check_duplicate(state: State, charge: Charge, height: int) -> bytes:
 def open_ruling(state: State, id: bytes, by: bytes, charge: Charge, accused: bytes) -> None:
     """Opens the ruling of a charge that was checked."""
     rulings, height = state.rulings, state.height + 1
-    rules = state.genesis.committee
+    rules = state.parameters.committee
     ruling = rulings.all[id] = Ruling(id, by, charge, accused, height, [])
     rulings.about[charge.rule, charge.subject] = id
     if charge.rule in ("path", "physics"):
@@ -271,7 +271,7 @@ def apply_appeal(state: State, author: bytes, appeal: Appeal, height: int) -> No
     require(height <= decided_at + APPEAL_BLOCKS, "the time for it is over")
     parties = _parties(state, ruling.by, ruling.accused, ruling.charge)
     judges = _judges(state, parties, first.seats)
-    ruling.hearings.append(Hearing(height, author, judges, state.genesis.committee.frontier))
+    ruling.hearings.append(Hearing(height, author, judges, state.parameters.committee.frontier))
     rulings.open.append(ruling.id)
 
 
@@ -283,7 +283,7 @@ def advance_rulings(state: State, height: int, time_ms: int) -> None:
             committee = draw_seats(draw, hearing.candidates, hearing.size.seats, 0)
             hearing.candidates, hearing.beacon = [], state.beacon
             hearing.seats = committee.seats
-            hearing.until_ms = time_ms + state.genesis.committee.seal_ms
+            hearing.until_ms = time_ms + state.parameters_at(hearing.called_at).committee.seal_ms
         if hearing.is_over(time_ms):
             _decide(state, ruling, number, hearing, height)
     rulings = state.rulings

@@ -19,6 +19,7 @@ from .model import (
     Turns,
 )
 from .posts import Posts
+from .proposals import Proposals
 from .rulings import Rulings
 from .spelling import Map, spell
 from .standing import ANSWERS, Account
@@ -47,6 +48,7 @@ class State:
         self.disclosures: dict[bytes, Disclosed] = {}
         self.posts = Posts()
         self.rulings = Rulings()
+        self.proposals = Proposals()
         self.claims: dict[bytes, ClaimState] = {}
         self.recipes: dict[bytes, bytes] = {base: self.base_claim}
         self.docket: list[bytes] = []
@@ -79,9 +81,25 @@ class State:
         claim.rounds.append(Round(len(claim.rounds) + 1, purpose, height))
         self.docket = [waiting for waiting in self.docket if waiting != id] + [id]
 
+    @property
+    def parameters(self) -> Genesis:
+        """The numbers in force."""
+        sets = self.proposals.sets
+        return sets[-1][2] if sets else self.genesis
+
+    def parameters_at(self, height: int) -> Genesis:
+        """The numbers by which what was called at a height is finished."""
+        later_first = reversed(self.proposals.sets)
+        return next((numbers for last, _, numbers in later_first if last < height), self.genesis)
+
+    def parameters_of(self, round: Round) -> Genesis:
+        """The numbers that a round goes by."""
+        at = round.called_at
+        return self.parameters if at is None else self.parameters_at(at)
+
     def epoch_of(self, height: int) -> int:
         """The epoch that a height belongs to."""
-        return height // self.genesis.membership.epoch_blocks
+        return height // self.parameters.membership.epoch_blocks
 
     def active(self, peer: bytes) -> Member | None:
         """A member, if it may say anything at present."""
@@ -110,7 +128,7 @@ class State:
 
     def smallest(self, claim: ClaimState, purpose: Purpose) -> Quorum:
         """The smallest committee for a purpose."""
-        rules = self.genesis.committee
+        rules = self.parameters.committee
         if purpose.kind == "frontier" or (purpose.kind != "first" and claim.is_confirmed()):
             return rules.frontier
         return Quorum(rules.seats, rules.quorum)
@@ -123,7 +141,8 @@ class State:
         """What a seat has to measure."""
         if round.beacon is None:
             return None
-        return plan(self.genesis, round.beacon, claim.id, round.number, round.pairs, seat)
+        numbers = self.parameters_of(round)
+        return plan(numbers, round.beacon, claim.id, round.number, round.pairs, seat)
 
     def evidence(self, claim: ClaimState, round: Round) -> list[Evidence]:
         """The revealed measurements of a round, by rising key."""
@@ -136,7 +155,7 @@ class State:
 
     def book(self, peer: bytes, rule: str, occasion: tuple[int, bytes | None, int | None]) -> None:
         """Counts an event for a peer, and for its voucher where that one answers for it."""
-        member, rules = self.members.get(peer), self.genesis.membership
+        member, rules = self.members.get(peer), self.parameters.membership
         if member is None:
             return
         member.account.book(rule, occasion, rules.epoch_blocks, rules.gain_per_epoch_max)
@@ -191,6 +210,7 @@ class State:
             tagged("assay classes v1", spell(self.classes)),
             self.posts.digest(),
             self.rulings.digest(),
+            self.proposals.digest(),
             spell(self.shares),
             tagged("assay turns v1", spell(self.turns)),
             self.history,

@@ -9,6 +9,7 @@ from audit.codec import Message
 from audit.model import ClaimState
 from audit.records import open_signed, vote_bytes
 
+from .amendments import amendments
 from .hearings import rulings, sightings
 from .world import CLASS, Peer, World
 
@@ -490,5 +491,6 @@ SCENARIOS: dict[str, Callable[[], World]] = {
         relayed,
         rulings,
         sightings,
+        amendments,
     )
 }

@@ -38,7 +38,7 @@ Spoil = Callable[[bytes, ClaimState, dict[str, Any], dict[str, Any]], None]
 
 def fork(state: State) -> State:
     """A copy that can be changed; what never changes is shared."""
-    kept: list[object] = [state.genesis]
+    kept: list[object] = [state.genesis, *(numbers for _, _, numbers in state.proposals.sets)]
     for claim in state.claims.values():
         for round in claim.rounds:
             shown = [shadow.measurement for shadow in round.shadows.values()]
@@ -269,7 +269,8 @@ class World:
 
     def measurement(self, seat: bytes, claim: ClaimState, round: Round) -> bytes:
         """What a seat's machine finds, as its plan asks."""
-        plan, rules = self.state.plan(claim, round, seat), self.state.genesis.measurement
+        plan = self.state.plan(claim, round, seat)
+        rules = self.state.parameters_of(round).measurement
         assert plan is not None
         speed, pairs = self.authors[claim.id].speed, []
         scored = self.state.genesis.challenge.pool.scored_tokens

@@ -10,6 +10,7 @@ use super::rounds::{aftermath, rank, rounds};
 use super::{Place, Snapshot, badge, document};
 use crate::api::entry::{Entry, PairRow, RoundEntry, SeatRow};
 use assay_protocol::gates::{Gate, GateResult};
+use assay_protocol::genesis::Genesis;
 use assay_protocol::ids::BlobHash;
 use assay_protocol::record::Recipe;
 use assay_protocol::verdict::{Estimate, Outcome};
@@ -103,9 +104,15 @@ fn own_result(entry: &Entry) -> Markup {
     }
 }
 
+/// The network's numbers by which what is shown of an entry was measured and judged.
+fn parameters<'a>(snapshot: &'a Snapshot, entry: &Entry) -> &'a Genesis {
+    let state = &snapshot.state;
+    entry.ledger.shown().map_or_else(|| state.parameters(), |round| state.parameters_of(round))
+}
+
 /// How likely dishonest seats alone make a quorum.
 fn forged(snapshot: &Snapshot, entry: &Entry) -> Markup {
-    let assumed = snapshot.state.genesis().committee.assumed_dishonest_ppm;
+    let assumed = parameters(snapshot, entry).committee.assumed_dishonest_ppm;
     match entry.verdict.as_ref() {
         Some(verdict) => {
             let probability = verdict.forged_quorum_ppb as f64 / 1e7;
@@ -119,7 +126,7 @@ fn forged(snapshot: &Snapshot, entry: &Entry) -> Markup {
 }
 
 fn samples(snapshot: &Snapshot, entry: &Entry) -> Markup {
-    let rules = &snapshot.state.genesis().significance;
+    let rules = &parameters(snapshot, entry).significance;
     let needed = 1.0 + from_ppm(rules.eta_ppm);
     let measured: Vec<_> =
         entry.seats.iter().filter_map(|seat| seat.samples.as_ref().map(|s| (seat, s))).collect();
@@ -441,9 +448,9 @@ fn lineage(snapshot: &Snapshot, entry: &Entry) -> Markup {
 
 fn reproduce(snapshot: &Snapshot, entry: &Entry) -> Markup {
     let id = entry.claim.id;
-    let genesis = snapshot.state.genesis();
-    let rules = &genesis.measurement;
-    let pool = &genesis.challenge.pool;
+    let numbers = parameters(snapshot, entry);
+    let rules = &numbers.measurement;
+    let pool = &numbers.challenge.pool;
     let shown = entry.ledger.shown();
     html! {
         section #reproduce data-live aria-labelledby="reproduce-title" {
@@ -458,7 +465,7 @@ fn reproduce(snapshot: &Snapshot, entry: &Entry) -> Markup {
             p {
                 "Measure it yourself: each seat decoded " (shown.map_or(rules.pairs, |round| round.pairs.max(1))) " prompts of "
                 (pool.prompt_tokens) " tokens, " (rules.decode_tokens) " tokens each, by parent and "
-                "child in ABBA order, and had " (duration(genesis.committee.seal_ms)) " to seal. "
+                "child in ABBA order, and had " (duration(numbers.committee.seal_ms)) " to seal. "
                 @match shown.and_then(|round| round.beacon) {
                     Some(beacon) => {
                         "The prompts follow from beacon " code title=(beacon) { (beacon.short()) }
@@ -471,9 +478,9 @@ fn reproduce(snapshot: &Snapshot, entry: &Entry) -> Markup {
             p {
                 "Everything on this page, samples included: "
                 a href={ "/api/claims/" (id) } { "JSON" } ". The network's rules and quality bounds ("
-                "KL ≤ " (millionths(genesis.challenge.kl_max_micronats)) " nat, agreement ≥ "
-                (percent(genesis.challenge.agreement_min_ppm)) ", perplexity ratio ≤ "
-                (millionths(genesis.challenge.perplexity_ratio_max_ppm)) "): "
+                "KL ≤ " (millionths(numbers.challenge.kl_max_micronats)) " nat, agreement ≥ "
+                (percent(numbers.challenge.agreement_min_ppm)) ", perplexity ratio ≤ "
+                (millionths(numbers.challenge.perplexity_ratio_max_ppm)) "): "
                 a href="/api/genesis" { "genesis" } "."
             }
         }

@@ -192,7 +192,7 @@ fn chart(snapshot: &Snapshot, rows: &[ClaimRow]) -> Markup {
         .filter_map(|row| row.ratio.as_ref().map(|estimate| (row, estimate)))
         .take(CHART_CLAIMS_MAX)
         .collect();
-    let rules = &snapshot.state.genesis().significance;
+    let rules = &snapshot.state.parameters().significance;
     let needed = 1.0 + from_ppm(rules.eta_ppm);
     let ends = measured.iter().flat_map(|(_, e)| [e.low_ppm, e.high_ppm]).map(from_ppm);
     let scale = Scale::over(ends.chain([needed]));
