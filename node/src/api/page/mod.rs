@@ -12,6 +12,7 @@ mod listed;
 mod node;
 mod peers;
 mod plot;
+mod proposals;
 mod relay;
 mod rounds;
 
