@@ -19,7 +19,7 @@ use crate::net::{self, NetConfig, NetHandle};
 use crate::nulls::Nulls;
 use crate::ordering::Ordering;
 use crate::roles::{Facts, roles};
-use crate::rulings::{Judge, Watch};
+use crate::rulings::{self, Judge};
 use crate::seat::{FETCH_PATIENCE, Measuring, Seat};
 use crate::storage::{Blobs, Store};
 use anyhow::Context;
@@ -108,7 +108,7 @@ impl Node {
         let ordering = consensus::start(config, application, outbound)?;
 
         let fetcher = Fetcher::new(net.clone(), blobs.clone(), FETCH_PATIENCE);
-        let judge = Judge::new(Arc::clone(&ledger), fetcher.clone(), blobs.clone()).into();
+        let judge = Arc::new(Judge::new(Arc::clone(&ledger), fetcher.clone(), blobs.clone()));
         let for_nulls = options.null_claims.then(|| (fetcher.clone(), blobs.clone()));
         let for_agent = (fetcher.clone(), blobs.clone());
         let deadline = Duration::from_millis(network.genesis.committee.seal_ms);
@@ -123,7 +123,7 @@ impl Node {
             ordering: ordering.sender(),
             blobs: blobs.clone(),
             seat: Arc::clone(&seat),
-            judge,
+            judge: Arc::clone(&judge),
             key: home.key().clone(),
             fetching: Arc::default(),
         };
@@ -150,7 +150,7 @@ impl Node {
         tasks.spawn(driver.clone().serve_ordering(outbound_requests).map(Ok));
         tasks.spawn(driver.clone().serve_effects().map(|end| end.context("ledger")));
         tasks.spawn(driver.serve_clock().map(Ok));
-        tasks.spawn(Watch::new(view.author.clone()).serve().map(Ok));
+        tasks.spawn(rulings::watch(view.author.clone(), judge).map(Ok));
         if let Some(nulls) = nulls {
             tasks.spawn(nulls.serve().map(Ok));
         }

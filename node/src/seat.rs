@@ -6,16 +6,17 @@ use crate::fetch::{FetchError, Fetcher};
 use crate::ledger::Ledger;
 use crate::measure::lock::HostLock;
 use crate::measure::{self, Job, MeasureError, RecipeFiles};
+use crate::rulings::Notice;
 use crate::storage::{BlobError, Blobs};
 use assay_protocol::ids::{BlobHash, ClaimId, RoundId};
 use assay_protocol::manifest::Kind;
 use assay_protocol::measurement::Measurement;
 use assay_protocol::peer::{Input, Secret};
-use assay_protocol::plan::Plan;
+use assay_protocol::plan::{Arm, Plan};
 use assay_protocol::record::Recipe;
 use assay_protocol::state::Phase;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -24,6 +25,8 @@ const MEASURING: &str = "measuring";
 
 /// How the description of opening the adapter begins.
 const IDENTIFYING: &str = "identifying the adapter";
+/// Broken paths that are kept until somebody asks for them.
+const NOTICES_MAX: usize = 16;
 /// Pause between two looks at how long a trial has taken.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// Time for opening the adapter, and for the measurements on this host that are waited for before.
@@ -62,6 +65,7 @@ pub struct Seat {
     measuring: Measuring,
     doing: watch::Sender<String>,
     class: watch::Sender<Option<String>>,
+    notices: Mutex<Vec<Notice>>,
 }
 
 /// How this machine measures.
@@ -79,7 +83,8 @@ impl Seat {
     pub fn new(ledger: Arc<Ledger>, fetcher: Fetcher, blobs: Blobs, measuring: Measuring) -> Self {
         let doing = watch::Sender::new(IDLE.to_owned());
         let class = watch::Sender::new(None);
-        Self { ledger, fetcher, blobs, measuring, doing, class }
+        let notices = Mutex::default();
+        Self { ledger, fetcher, blobs, measuring, doing, class, notices }
     }
 
     /// What the machine is doing, for people.
@@ -130,6 +135,21 @@ impl Seat {
             false => MeasuringLock::Free,
             true if self.doing.borrow().starts_with(MEASURING) => MeasuringLock::Held,
             true => MeasuringLock::Elsewhere,
+        }
+    }
+
+    /// The paths that were seen to break since this was asked last.
+    #[must_use]
+    pub fn notices(&self) -> Vec<Notice> {
+        std::mem::take(&mut *self.notices.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Keeps where a recipe was seen to leave its path, for whoever asks for [`Self::notices`].
+    fn notice(&self, notice: Notice) {
+        // One push or take leaves the list whole, whatever panicked elsewhere.
+        let mut notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
+        if notices.len() < NOTICES_MAX {
+            notices.push(notice);
         }
     }
 
@@ -266,8 +286,16 @@ impl Seat {
         let x = self.files(&plan.x).await?;
         let y = self.files(&plan.y).await?;
         let pool = self.pool(rules.challenge.pool.text).await?;
+        let (child, recipe) = match plan.child {
+            Arm::X => (Arm::X, plan.x),
+            Arm::Y => (Arm::Y, plan.y),
+        };
+        let mut parted = None;
         let job = Job::new(&rules, plan, pool, [x, y, base], self.measuring.adapter.clone());
         let progress = |progress: measure::Progress| {
+            if let Some(found) = progress.parted.filter(|found| found.arm == child) {
+                parted = Some(found.seen);
+            }
             let what = match progress.total {
                 0 => format!("waiting to measure {claim} {role}: {}", progress.what),
                 total => {
@@ -278,7 +306,12 @@ impl Seat {
             };
             self.say(what);
         };
-        Ok(measure::run(&job, &options, progress, cancel).await?)
+        let measured = measure::run(&job, &options, progress, cancel).await?;
+        if let Some(seen) = parted {
+            tracing::info!(recipe = %recipe.id().short(), %seen, "saw a path break");
+            self.notice(Notice { recipe, seen });
+        }
+        Ok(measured)
     }
 
     /// Completes when nobody can seal in a round any more; never for an author's own measurement.

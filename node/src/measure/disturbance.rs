@@ -43,7 +43,7 @@ pub(super) async fn wait_for_quiet(
             "waiting for the machine to become quiet: its load is {} on {cores} processors",
             decimal(load)
         );
-        progress(Progress { done: 0, total: 0, what });
+        progress(Progress { done: 0, total: 0, what, parted: None });
         tokio::time::sleep(pause.min(left)).await;
     }
 }

@@ -1,6 +1,8 @@
 //! The lines that a worker writes and its parent reads.
 
 use assay_protocol::measurement::Measurement;
+use assay_protocol::plan::Arm;
+use assay_protocol::sighting::Divergence;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 
@@ -18,6 +20,18 @@ pub struct Progress {
     pub total: u32,
     /// What is being done, for people.
     pub what: String,
+    /// Where an arm's decode was seen to leave its prefill, the first time that it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parted: Option<Parted>,
+}
+
+/// Where an arm did not follow its own logits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parted {
+    /// Which arm.
+    pub arm: Arm,
+    /// Where, and what it emitted instead.
+    pub seen: Divergence,
 }
 
 /// One line of a worker's standard output.
@@ -85,7 +99,7 @@ mod tests {
 
     #[test]
     fn lines_have_one_key() {
-        let progress = Progress { done: 1, total: 2, what: "pair 1".to_owned() };
+        let progress = Progress { done: 1, total: 2, what: "pair 1".to_owned(), parted: None };
         let line = serde_json::to_string(&Line::Progress(progress)).unwrap();
         assert_eq!(line, r#"{"progress":{"done":1,"total":2,"what":"pair 1"}}"#);
         let error = serde_json::to_string(&Line::Error("no".to_owned())).unwrap();

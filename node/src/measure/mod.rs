@@ -30,7 +30,7 @@ pub mod worker;
 
 pub use error::MeasureError;
 pub use job::{Job, JobError, RecipeFiles};
-pub use message::Progress;
+pub use message::{Parted, Progress};
 pub use run::{Options, REPEATS_MAX, hardware_class, run};
 
 /// Confines this thread, and all that it starts, to what `job` needs, and without one to what the

@@ -120,7 +120,7 @@ pub async fn run(
         }
         repeats += 1;
         let what = format!("repeating, because {why}");
-        progress(Progress { done: 0, total: 0, what });
+        progress(Progress { done: 0, total: 0, what, parted: None });
     }
 }
 
@@ -157,7 +157,7 @@ async fn lock(
 ) -> Result<HostLock, MeasureError> {
     let waiting = || {
         let what = "waiting for another measurement on this host".to_owned();
-        progress(Progress { done: 0, total: 0, what });
+        progress(Progress { done: 0, total: 0, what, parted: None });
     };
     let taken = HostLock::take(&options.lock_path, waiting).await;
     taken.map_err(|reason| MeasureError::Lock { path: options.lock_path.clone(), reason })

@@ -9,7 +9,8 @@
 //! - weights are compared by the hashes of their chunks.
 //!
 //! A recipe is a duplicate if what it brings in kernels or in weights is nearly what the earlier one has,
-//! and it brings nothing of its own in the other. A
+//! and it brings nothing of its own in the other; a sliver of a checkpoint, such as another configuration, is
+//! nothing to excuse copied kernels with. A
 //! shader that a compiler wrote anew passes as original: what this finds is copying with little effort. Null
 //! claims, which are their parents in other words, are not charged, see `assay_protocol::state`.
 
@@ -25,8 +26,13 @@ const SHINGLES_MIN: usize = 60;
 const ALIKE_PERCENT: usize = 85;
 /// Share of a checkpoint's own chunks from which weights are nearly the same, in per cent.
 const CHUNKS_PERCENT: usize = 90;
+/// Share of a checkpoint below which its own chunks are no work of one's own, in per cent.
+const SLIVER_PERCENT: usize = 10;
 /// Bytes of shaders of one recipe that are looked at.
 const SOURCE_BYTES_MAX: usize = 4 << 20;
+
+/// Hash of tokens in a row.
+pub(super) type Shingle = [u8; 16];
 
 /// What a recipe is made of.
 #[derive(Debug, Clone)]
@@ -42,7 +48,7 @@ pub(super) struct Work {
 }
 
 impl Work {
-    fn shaders(&self) -> impl Iterator<Item = &[u8]> {
+    pub(super) fn shaders(&self) -> impl Iterator<Item = &[u8]> {
         let shaders = self.kernels.iter().filter(|(name, _)| name.ends_with(".wgsl"));
         shaders.map(|(_, data)| data.as_slice())
     }
@@ -79,10 +85,9 @@ pub(super) fn compare(later: &Work, earlier: &Work, inherited: &[Work]) -> Optio
 }
 
 fn kernels(later: &Work, earlier: &Work, inherited: &[Work]) -> Own {
-    let built_in = entries().iter().map(|entry| entry.source.as_bytes());
-    let mut known = shingles(built_in);
+    let mut known = built_in();
     known.extend(inherited.iter().flat_map(|work| shingles(work.shaders())));
-    let own = |work: &Work| -> BTreeSet<[u8; 16]> {
+    let own = |work: &Work| -> BTreeSet<Shingle> {
         shingles(work.shaders()).difference(&known).copied().collect()
     };
     let (mine, theirs) = (own(later), own(earlier));
@@ -95,6 +100,11 @@ fn kernels(later: &Work, earlier: &Work, inherited: &[Work]) -> Own {
         true => Own::Repeated(format!("kernels: {both} of {either} passages are the same")),
         false => Own::Original,
     }
+}
+
+/// The shingles of the kernels that everybody has.
+pub(super) fn built_in() -> BTreeSet<Shingle> {
+    shingles(entries().iter().map(|entry| entry.source.as_bytes()))
 }
 
 fn weights(later: &Work, earlier: &Work, inherited: &[Work]) -> Own {
@@ -111,12 +121,13 @@ fn weights(later: &Work, earlier: &Work, inherited: &[Work]) -> Own {
         (all, both) if both * 100 >= all * CHUNKS_PERCENT => {
             Own::Repeated(format!("weights: {both} of {all} pieces are the same"))
         }
+        (all, _) if all * 100 < later.weights.len() * SLIVER_PERCENT => Own::Nothing,
         _ => Own::Original,
     }
 }
 
 /// The shingles of some shaders, each by its hash.
-fn shingles<'a>(shaders: impl Iterator<Item = &'a [u8]>) -> BTreeSet<[u8; 16]> {
+pub(super) fn shingles<'a>(shaders: impl Iterator<Item = &'a [u8]>) -> BTreeSet<Shingle> {
     let mut left = SOURCE_BYTES_MAX;
     let mut found = BTreeSet::new();
     for data in shaders {
@@ -291,5 +302,28 @@ mod tests {
         assert_eq!(compare(&kernels, &original, &base), None);
         let drafts = Work { drafter: Some(BlobHash([9; 32])), ..copy };
         assert_eq!(compare(&drafts, &original, &base), None);
+    }
+
+    /// A relay: one ran the broken checkpoint, the other runs the corrected one.
+    #[test]
+    fn a_corrected_configuration_is_no_copy_and_excuses_none() {
+        let base = weighs(work(""), 1, 0..20);
+        let broken = weighs(work(&shader("x", 0, 80)), 2, 30..60);
+        let chunks = (30..59).chain([99]).map(|n| BlobHash([n; 32])).collect::<Vec<_>>();
+        let of = |source: &str| Work {
+            weights: chunks.clone(),
+            checkpoint: BlobHash([3; 32]),
+            ..work(source)
+        };
+        let found = compare(&of(""), &broken, std::slice::from_ref(&base)).unwrap();
+        assert!(found.starts_with("weights: 29 of 30"), "{found}");
+        // What the claim owes to its relay is nobody's to charge it with.
+        let owed = weighs(work(""), 2, 30..60);
+        let inherited = [base, owed];
+        assert_eq!(compare(&of(""), &broken, &inherited), None);
+        assert_eq!(compare(&of(&shader("y", 500, 80)), &broken, &inherited), None);
+        // Copied kernels are not excused by one chunk of a configuration.
+        let copied = compare(&of(&shader("x", 0, 80)), &broken, &inherited).unwrap();
+        assert!(copied.starts_with("kernels: "), "{copied}");
     }
 }

@@ -3,14 +3,21 @@
 //!
 //! - [`Judge`] brings here what a charge is about, runs the rule's predicate, and gives the ledger its
 //!   finding. Every seat runs the same code over the same bytes.
-//! - `duplicate` compares the kernels and weights of two claims.
-//! - [`Watch`] flags posts that ask readers to go on elsewhere.
+//! - `duplicate` compares the kernels and weights of two claims, `sketch` says cheaply which are worth it.
+//! - [`watch`] flags posts that ask readers to go on elsewhere, entries of which [`Entries`] says that they
+//!   break a rule, and claims that repeat earlier ones.
 
+mod copies;
 mod duplicate;
+mod entries;
+mod flags;
+mod sketch;
 mod watch;
 
-pub use watch::Watch;
+pub use copies::earlier_claims;
+pub use entries::{Entries, Notice};
 
+use crate::author::Author;
 use crate::fetch::{FetchError, Fetcher};
 use crate::ledger::Ledger;
 use crate::nulls::files_of;
@@ -22,10 +29,12 @@ use assay_protocol::peer::{Case, Input};
 use assay_protocol::record::Recipe;
 use assay_protocol::ruling::{Ballot, Charge, Judgement, Offence, Vote};
 use assay_protocol::state::State;
+use copies::Copies;
 use duplicate::Work;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
+use watch::Watch;
 
 /// How often a seat looks whether the body of a post has come.
 const POLL: Duration = Duration::from_millis(250);
@@ -56,6 +65,12 @@ enum JudgeError {
     /// The comparison did not end.
     #[error("the comparison did not end: {0}")]
     Task(#[from] tokio::task::JoinError),
+}
+
+/// Flags in the name of `author` what it sees, until the node stops; `judge` compares claims.
+pub async fn watch(author: Author, judge: Arc<Judge>) {
+    let copies = Copies::new(author.clone(), judge);
+    tokio::join!(Watch::new(author).serve(), copies.serve());
 }
 
 /// Judges charges on this machine.
@@ -118,12 +133,40 @@ impl Judge {
         let earlier = ClaimId(charge.evidence.unwrap_or_default().0);
         let later = self.work(&state, subject).await?;
         let original = self.work(&state, earlier).await?;
-        let mut inherited = vec![self.work_of(state.genesis().challenge.base).await?];
-        for ancestor in ancestors(&state, subject) {
-            inherited.push(self.work(&state, ancestor).await?);
-        }
+        let mut inherited = self.inherited(&state, subject).await?;
+        inherited.extend(self.owed(&state, subject, earlier).await?);
         let compare = move || duplicate::compare(&later, &original, &inherited);
         Ok(tokio::task::spawn_blocking(compare).await?)
+    }
+
+    /// What the base recipe and a claim's parents are made of.
+    async fn inherited(&self, state: &State, claim: ClaimId) -> Result<Vec<Work>, JudgeError> {
+        let mut inherited = vec![self.base(state).await?];
+        for ancestor in ancestors(state, claim) {
+            inherited.push(self.work(state, ancestor).await?);
+        }
+        Ok(inherited)
+    }
+
+    /// The checkpoints that a claim owes to its relay and not to an earlier claim.
+    async fn owed(
+        &self,
+        state: &State,
+        later: ClaimId,
+        earlier: ClaimId,
+    ) -> Result<Vec<Work>, JudgeError> {
+        let later = state.claim(later).ok_or(JudgeError::NoClaim(later))?;
+        let earlier = state.claim(earlier).ok_or(JudgeError::NoClaim(earlier))?;
+        let mut owed = Vec::new();
+        for checkpoint in state.owed_to_relay(later, earlier) {
+            let weights = self.chunks(checkpoint).await?;
+            owed.push(Work { kernels: Default::default(), weights, checkpoint, drafter: None });
+        }
+        Ok(owed)
+    }
+
+    async fn base(&self, state: &State) -> Result<Work, JudgeError> {
+        self.work_of(state.genesis().challenge.base).await
     }
 
     async fn work(&self, state: &State, claim: ClaimId) -> Result<Work, JudgeError> {

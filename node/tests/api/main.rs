@@ -19,6 +19,7 @@ mod routes;
 mod samples;
 mod security;
 mod tables;
+mod watch;
 mod world;
 
 use assay_node::api::{Token, View, router};

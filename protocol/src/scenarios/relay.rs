@@ -8,7 +8,7 @@ use crate::peer::{Heard, Input};
 use crate::post::{Attempt, BuiltCheckpoint, Detail, Diagnosis, Link, Post, PostBody};
 use crate::record::{Body, Recipe, Record};
 use crate::standing::Rule;
-use crate::state::UNCITED_LINKS_PER_AUTHOR_MAX;
+use crate::state::{ClaimState, UNCITED_LINKS_PER_AUTHOR_MAX};
 use crate::wire;
 use prost::Message;
 
@@ -228,4 +228,29 @@ fn a_header_that_says_otherwise_than_its_body_costs_its_sender() {
     for record in [good, message, attempt, ran] {
         assert_eq!(world.peers[0].hear(&record.to_gossip(), &mut Vec::new()), Heard::Fresh);
     }
+}
+
+/// Otherwise the shipper of a correction could be charged with repeating whoever claimed the broken one.
+#[test]
+fn a_claim_owes_its_relay_what_was_published_before_the_claim_that_it_resembles() {
+    let mut world = world();
+    let broken = Recipe { checkpoint: BROKEN, ..fixtures::child_recipe(7) };
+    let early = world.claim(5, broken);
+    world.run(80);
+    let [_, _, diagnosis] = world.relay([0, 1, 2]);
+    let between = world.claim(6, Recipe { bundle: None, ..broken });
+    world.run(80);
+    let base = world.state().base_claim();
+    let shipped = world.submit_citing(base, 3, corrected(), false, vec![diagnosis]);
+    world.run(80);
+    let unrelated = world.claim(4, fixtures::child_recipe(8));
+    world.run(80);
+    let state = world.state();
+    let claim = |id| state.claim(id).unwrap();
+    assert_eq!(state.owed_to_relay(claim(shipped), claim(between)), [BROKEN, CORRECTED]);
+    // Whoever had the checkpoint before the relay said so may be repeated by it.
+    assert_eq!(state.owed_to_relay(claim(shipped), claim(early)), []);
+    assert_eq!(state.owed_to_relay(claim(unrelated), claim(between)), []);
+    let by_builder = ClaimState { author: peer(0), ..claim(early).clone() };
+    assert_eq!(state.owed_to_relay(claim(shipped), &by_builder), [BROKEN]);
 }

@@ -102,6 +102,21 @@ impl State {
         fitting.next()
     }
 
+    /// The checkpoints that a claim owes to its relay, so that it repeats nobody by running them: those that
+    /// the relay's builder and its diagnoser published before `earlier` was docketed, or whose publisher is
+    /// of its author's operator. One that was published only afterwards excuses nothing, or friends of
+    /// whoever copies a checkpoint could publish it as a relay of theirs.
+    #[must_use]
+    pub fn owed_to_relay(&self, later: &ClaimState, earlier: &ClaimState) -> Vec<BlobHash> {
+        let Some(relay) = self.relay_of(later) else { return Vec::new() };
+        let is_rightful = |link: &&LinkState| {
+            let is_own = self.operator(link.author) == self.operator(earlier.author);
+            is_own || link.height < earlier.docketed_at
+        };
+        let links = [relay.built, relay.diagnosed].into_iter().filter(is_rightful);
+        links.map(|link| link.link.manifest).collect()
+    }
+
     /// Keeps the link of a post just ordered.
     pub(super) fn note_link(&mut self, record: &Record, post: &Post, height: u64) {
         let Some(link) = post.link else { return };

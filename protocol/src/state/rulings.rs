@@ -1,8 +1,8 @@
 //! Charges, the committees that decide them, and what a decision costs.
 
-use super::State;
 use super::advance::BEACON_DELAY;
 use super::doubt::CHALLENGER_STANDING_MIN;
+use super::{ClaimState, State};
 use crate::draw::{self, Candidate, Draw};
 use crate::error::Reject;
 use crate::genesis::Quorum;
@@ -83,6 +83,22 @@ impl State {
         open.into_iter().any(|(_, hearing)| hearing.until_ms.is_none_or(|until| now_ms >= until))
     }
 
+    /// Whether a charge by a peer would open a ruling in the next block, and who is accused by it.
+    ///
+    /// # Errors
+    ///
+    /// [`Reject`] with the first thing that speaks against it.
+    pub fn would_charge(&self, by: PeerId, charge: &Charge) -> Result<PeerId, Reject> {
+        self.check_charge(by, charge, self.height.saturating_add(1))
+    }
+
+    /// Whether a claim may be compared with others by the next block: its author opened it and it is no
+    /// null claim, or did not in good time.
+    #[must_use]
+    pub fn is_comparable(&self, claim: &ClaimState) -> bool {
+        check_comparable(claim, self.height.saturating_add(1)).is_ok()
+    }
+
     /// Checks a charge and says who is accused by it.
     ///
     /// # Errors
@@ -134,14 +150,7 @@ impl State {
         let claim = self.claim(subject).ok_or(Reject::UnknownClaim(subject))?;
         let original = self.claim(earlier).ok_or(Reject::UnknownClaim(earlier))?;
         for one in [claim, original] {
-            let opened = one.opening.as_ref();
-            if opened.is_some_and(|opening| opening.null) {
-                return refuse("null claims are their parents in other words");
-            }
-            let settled = one.settled_at.map(|at| at.saturating_add(OPENING_BLOCKS));
-            if opened.is_none() && settled.is_none_or(|until| height <= until) {
-                return Err(Reject::Phase { claim: one.id, what: "charge" });
-            }
+            check_comparable(one, height)?;
         }
         if original.docketed_at >= claim.docketed_at {
             return refuse("the claim that it is said to repeat is no older");
@@ -438,6 +447,19 @@ impl State {
         self.book(peer, rule, occasion);
         before.saturating_sub(standing(self))
     }
+}
+
+/// Whether a claim may be compared with others in the block at `height`.
+fn check_comparable(claim: &ClaimState, height: u64) -> Result<(), Reject> {
+    let opened = claim.opening.as_ref();
+    if opened.is_some_and(|opening| opening.null) {
+        return Err(Reject::Unchargeable("null claims are their parents in other words"));
+    }
+    let settled = claim.settled_at.map(|at| at.saturating_add(OPENING_BLOCKS));
+    if opened.is_none() && settled.is_none_or(|until| height <= until) {
+        return Err(Reject::Phase { claim: claim.id, what: "charge" });
+    }
+    Ok(())
 }
 
 /// The claim that a charge is about, if it is about one.

@@ -9,6 +9,7 @@ use assay_kernels::{Drafter, Engine, EngineOptions, Error, Gpu};
 use assay_protocol::draw::Draw;
 use assay_protocol::measurement::{ArmReport, PREFILL_US_MAX, Score};
 use assay_protocol::plan::Arm;
+use assay_protocol::sighting::Divergence;
 
 /// Both arms.
 pub(super) struct Arms {
@@ -27,6 +28,8 @@ struct Lane {
     bytes_per_pass: u64,
     /// Forward passes of the timed loops.
     passes: u64,
+    /// Whether it was said already where its decode leaves its prefill.
+    has_parted: bool,
 }
 
 /// One timed decode and what it was fed with.
@@ -115,7 +118,14 @@ impl Arms {
     /// Compares the arm's own prefill with its timed decode, position by position, and with the first
     /// token: nobody times or scores that one, and everything that is decoded follows it. Where it is not
     /// the prefill's choice, a position more of its prompt is broken, if one is left.
-    pub(super) fn probe_path(&mut self, arm: Arm, timed: &Timed) -> Result<(), WorkerError> {
+    ///
+    /// Answers where the arm leaves its prefill or its own choice for the first time.
+    pub(super) fn probe_path(
+        &mut self,
+        arm: Arm,
+        timed: &Timed,
+        prompt: u32,
+    ) -> Result<Option<Divergence>, WorkerError> {
         let lane = self.lane(arm);
         let from = timed.prompt.len() - 1;
         let prefill = reference::teacher_forced(&mut lane.engine, &timed.fed(), from)
@@ -127,7 +137,15 @@ impl Arms {
         let positions = pairs.clone().count();
         lane.report.path_positions += positions as u64;
         lane.report.path_breaks += (strange + breaks.count()).min(positions) as u64;
-        Ok(())
+        if lane.has_parted {
+            return Ok(None);
+        }
+        let parts = first_parting(&prefill, timed).map(|(position, expected, seen)| {
+            let position = u32::try_from(position).unwrap_or(u32::MAX);
+            Divergence { prompt, position, expected, seen }
+        });
+        lane.has_parted = parts.is_some();
+        Ok(parts)
     }
 
     /// Decodes the prompt again and counts the tokens that differ.
@@ -209,7 +227,7 @@ impl Lane {
             .map_err(fail)?;
         let report = ArmReport { shape: files::shape_digest(&checkpoint), ..ArmReport::default() };
         let bytes_per_pass = checkpoint.bytes_per_token();
-        Ok(Self { name, engine, reference, report, bytes_per_pass, passes: 0 })
+        Ok(Self { name, engine, reference, report, bytes_per_pass, passes: 0, has_parted: false })
     }
 
     /// What was found, with the weight bytes read per decoded token: a drafter's target is read once
@@ -280,6 +298,21 @@ impl Lane {
             }
         }
     }
+}
+
+/// Where a timed decode leaves the rows that the prefill has for the same tokens, or emits what its own logits
+/// do not choose: the position among the generated tokens, the prefill's choice there, and what was emitted.
+fn first_parting(prefill: &Rows, timed: &Timed) -> Option<(usize, u32, u32)> {
+    let (expected, first) = (prefill.iter().next()?, *timed.generated.first()?);
+    if !score::is_near_tie(expected, first) {
+        return Some((0, score::argmax(expected), first));
+    }
+    let steps = prefill.iter().skip(1).zip(timed.logits.iter()).zip(timed.tokens()).enumerate();
+    let mut parted = steps.filter(|(_, ((expected, found), token))| {
+        score::rows_break(expected, found) || score::choice_breaks(found, **token)
+    });
+    let (index, ((expected, _), token)) = parted.next()?;
+    Some((index + 1, score::argmax(expected), *token))
 }
 
 /// Nanoseconds as a measurement records a prefill.

@@ -8,7 +8,7 @@ mod score;
 use super::environment;
 use super::files;
 use super::job::{Job, JobError};
-use super::message::{Line, Progress};
+use super::message::{Line, Parted, Progress};
 use arm::{Arms, Timed};
 use assay_kernels::{AdapterRequest, EngineOptions, Gpu};
 use assay_protocol::draw::Draw;
@@ -147,8 +147,16 @@ struct Steps<'a> {
 
 impl Steps<'_> {
     fn begin(&mut self, what: &str) {
-        (self.progress)(Progress { done: self.done, total: self.total, what: what.to_owned() });
+        let (what, parted) = (what.to_owned(), None);
+        (self.progress)(Progress { done: self.done, total: self.total, what, parted });
         self.done += 1;
+    }
+
+    /// Says that an arm's decode leaves its prefill.
+    fn parted(&mut self, parted: Parted) {
+        let what = format!("scoring: decode leaves prefill at {}", parted.seen);
+        let parted = Some(parted);
+        (self.progress)(Progress { done: self.done, total: self.total, what, parted });
     }
 }
 
@@ -212,8 +220,8 @@ impl<'a> Bench<'a> {
         let follow = self.arms.decode(order[1], &fresh, count)?;
         steps.begin(&format!("scoring pair {} of {pairs}", index + 1));
         let base_nll_micronats = self.references.score_text(&window)?;
-        let lead_score = self.score(index, &window, order[0], &lead)?;
-        let follow_score = self.score(index, &window, order[1], &follow)?;
+        let lead_score = self.score(index, &window, order[0], &lead, steps)?;
+        let follow_score = self.score(index, &window, order[1], &follow, steps)?;
         let ((x, x_score), (y, y_score)) = match first {
             Arm::X => ((lead, lead_score), (follow, follow_score)),
             Arm::Y => ((follow, follow_score), (lead, lead_score)),
@@ -239,9 +247,13 @@ impl<'a> Bench<'a> {
         window: &Window,
         arm: Arm,
         timed: &Timed,
+        steps: &mut Steps<'_>,
     ) -> Result<Score, WorkerError> {
         let score = self.arms.score(arm, timed, window, &mut self.references)?;
-        self.arms.probe_path(arm, timed)?;
+        let prompt = self.job.plan.prompts[index];
+        if let Some(seen) = self.arms.probe_path(arm, timed, prompt)? {
+            steps.parted(Parted { arm, seen });
+        }
         if index == self.repeated {
             self.arms.probe_repeat(arm, timed)?;
         }
