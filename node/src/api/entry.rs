@@ -128,6 +128,14 @@ pub(super) struct SeatRow {
     pub(super) samples: Option<Samples>,
 }
 
+impl SeatRow {
+    /// What decoding took of its machine's time, both arms of all pairs together.
+    pub(super) fn decoding_ns(&self) -> u64 {
+        let pairs = self.samples.iter().flat_map(|samples| &samples.pairs);
+        pairs.fold(0, |sum, pair| sum.saturating_add(pair.parent_ns).saturating_add(pair.child_ns))
+    }
+}
+
 /// What a seat measured, with its labels resolved.
 #[derive(Debug, Serialize)]
 pub(super) struct Samples {

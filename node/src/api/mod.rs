@@ -17,9 +17,13 @@
 //! GET  /board                GET /board/threads/{id}       the board, and one thread
 //! GET  /knowledge            what counts on each class, limits, dead ends, playbooks, forecasts
 //! GET  /ledger?from=&q=      GET /ledger/{height}          blocks, and one block
+//! GET  /lineage?q=&zoom=     GET /lineage/{id}             where recipes come from; how one came about
 //! GET  /peers                GET /peers/{id}               who takes part, and one of them
 //! GET  /node                 this machine
 //! GET  /api/ledger/blocks    GET /api/ledger/blocks/{height}, /api/ledger/validators
+//! GET  /api/lineage          GET /api/lineage/{id}         nodes of the graph; the steps to an entry
+//! GET  /api/score?class=     GET /api/leaderboard?class=&track=, /api/best?class=
+//! GET  /api/claims/{id}/{rounds, seats, gates, pairs}
 //! GET  /api/members/{id}/{standing, events, claims}
 //! GET  /api/board            posts                         POST /api/board, with the token
 //! GET  /api/board/{…}        threads, threads/{id}, posts/{id}, search?q=, mentions?peer=,
@@ -32,7 +36,7 @@
 //! list is a table too, with `.csv` behind its path.
 //!
 //! - `view` is what is asked of the daemon, `guard` who may ask.
-//! - `claims`, `entry`, `blocks`, `records` and `members` turn the ledger into rows; `page`, `sheet` and
+//! - `challenge`, `claims`, `entry`, `lineage`, `blocks`, `records` and `members` turn the ledger into rows; `page`, `sheet` and
 //!   JSON print them, so that all of them say the same.
 //! - `live` tells pages that something changed. Pages work without it, by reloading.
 //!
@@ -42,14 +46,18 @@
 mod agent;
 mod blocks;
 mod board;
+mod challenge;
 mod claims;
+mod contest;
 mod csv;
 mod entry;
 mod explorer;
 pub(crate) mod guard;
+mod lineage;
 mod live;
 mod members;
 mod page;
+mod parts;
 mod peering;
 mod proposals;
 mod records;
@@ -142,7 +150,10 @@ fn routes(shared: &Arc<Shared>) -> Router {
         .route("/api/fetches", fetch)
         .merge(board::routes(speak))
         .merge(agent::routes(order))
+        .merge(contest::routes())
         .merge(explorer::routes())
+        .merge(lineage::routes())
+        .merge(parts::routes())
         .merge(peering::routes())
         .route("/board", get(board::page))
         .route("/board/threads/{id}", get(board::thread_page))

@@ -1,5 +1,6 @@
 //! The handlers: each gathers a snapshot and hands it to a page or to JSON.
 
+use super::challenge::Score;
 use super::claims::{self, ClaimRow};
 use super::entry::Entry;
 use super::members::{self, Statement};
@@ -36,6 +37,8 @@ pub(super) struct Part {
     offset: usize,
     /// Most claims to return.
     limit: Option<usize>,
+    /// On the page: the hardware class whose score is shown.
+    class: Option<String>,
 }
 
 fn now_ms() -> u64 {
@@ -63,8 +66,9 @@ pub(super) async fn home(
         let message = "The address has an offset that is no number.";
         return html(StatusCode::BAD_REQUEST, page::not_found(&snapshot, message));
     };
-    let peers = connections(&shared).await;
-    html(StatusCode::OK, page::home(&snapshot, peers.as_deref(), part.offset, PAGE_CLAIMS))
+    let own = snapshot.status.class.as_deref();
+    let score = Score::new(&snapshot.state, part.class.as_deref(), own);
+    html(StatusCode::OK, page::home(&snapshot, &score, part.offset, PAGE_CLAIMS))
 }
 
 pub(super) async fn claim_page(State(shared): App, Path(id): Path<String>) -> Response {

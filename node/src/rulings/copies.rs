@@ -5,7 +5,7 @@
 //! each earlier claim one is kept, and only a claim that may repeat it is compared in full. This runs beside
 //! everything else, one claim at a time, and asks peers for manifests and bundles, never for weights.
 
-use super::duplicate::Work;
+use super::duplicate::{self, Work};
 use super::flags::{is_turn, raise};
 use super::sketch::{Sketch, Whole};
 use super::{Judge, JudgeError};
@@ -15,6 +15,7 @@ use assay_protocol::error::Reject;
 use assay_protocol::ids::{BlobHash, ClaimId, PeerId, RecordId};
 use assay_protocol::ruling::{Charge, Offence};
 use assay_protocol::state::{ClaimState, State};
+use assay_protocol::verdict::Outcome;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -138,7 +139,13 @@ impl Copies {
                 break;
             }
             let charge = charge(claim, id);
-            if let Some(words) = self.judge.repeats(&charge).await? {
+            // Kernels on another checkpoint are what shipping is: whether they had to be named is for
+            // people to say.
+            let checkpoint = |id| state.recipe(id).map(|recipe| recipe.checkpoint);
+            let found = self.judge.repeats(&charge).await?.filter(|words| {
+                checkpoint(claim) == checkpoint(id) || words.contains(duplicate::WEIGHTS)
+            });
+            if let Some(words) = found {
                 return Ok(Some((charge, words)));
             }
         }
@@ -204,12 +211,14 @@ fn ripe_claims(state: &State, me: PeerId) -> Vec<&ClaimState> {
         .collect()
 }
 
-/// The claims that one may be said to repeat, the latest first: those before it that are entries, of another
-/// operator, no null claims, and that it does not build on.
+/// The claims that this node holds one against, the latest first: those before it that were accepted, of
+/// another operator, no null claims, and that it does not build on. Who tries again what was refuted takes
+/// nothing from anybody.
 #[must_use]
 pub fn earlier_claims(state: &State, claim: ClaimId, me: PeerId) -> Vec<ClaimId> {
+    let accepted = state.entries().filter(|entry| entry.outcome() == Some(Outcome::Accepted));
     let mut before: Vec<(u64, ClaimId)> =
-        state.entries().map(|entry| (entry.docketed_at, entry.id)).collect();
+        accepted.map(|entry| (entry.docketed_at, entry.id)).collect();
     before.sort_unstable();
     let may_be = |earlier: ClaimId| match state.would_charge(me, &charge(claim, earlier)) {
         Ok(_) => true,

@@ -26,6 +26,8 @@ const SHINGLES_MIN: usize = 60;
 const ALIKE_PERCENT: usize = 85;
 /// Share of a checkpoint's own chunks from which weights are nearly the same, in per cent.
 const CHUNKS_PERCENT: usize = 90;
+/// What the words about repeated weights begin with.
+pub(super) const WEIGHTS: &str = "weights";
 /// Share of a checkpoint below which its own chunks are no work of one's own, in per cent.
 const SLIVER_PERCENT: usize = 10;
 /// Bytes of shaders of one recipe that are looked at.
@@ -119,7 +121,7 @@ fn weights(later: &Work, earlier: &Work, inherited: &[Work]) -> Own {
     match (mine.len(), both) {
         (0, _) => Own::Nothing,
         (all, both) if both * 100 >= all * CHUNKS_PERCENT => {
-            Own::Repeated(format!("weights: {both} of {all} pieces are the same"))
+            Own::Repeated(format!("{WEIGHTS}: {both} of {all} pieces are the same"))
         }
         (all, _) if all * 100 < later.weights.len() * SLIVER_PERCENT => Own::Nothing,
         _ => Own::Original,

@@ -1,6 +1,8 @@
 //! The node's page and JSON API, asked as a browser or a program would.
 
 mod board;
+mod browser;
+mod challenge;
 #[path = "../agent/corpus.rs"]
 mod corpus;
 mod daemon;
@@ -8,6 +10,7 @@ mod explained;
 mod explorer;
 mod known;
 mod limits;
+mod lineage;
 mod live;
 mod mcp;
 mod mcp_http;
@@ -19,6 +22,7 @@ mod routes;
 mod samples;
 mod security;
 mod tables;
+mod talk;
 mod watch;
 mod world;
 

@@ -18,14 +18,18 @@ async fn every_table_on_every_page_downloads() {
     let height = world.state.height();
     let site = Site::new(world);
     let mut tables = BTreeSet::new();
-    for path in ["/", "/board", "/knowledge", "/ledger", "/peers", "/peers/curie", "/node"] {
+    for path in
+        ["/", "/board", "/lineage", "/knowledge", "/ledger", "/peers", "/peers/curie", "/node"]
+    {
         tables.extend(linked(&site.get(path).await.1));
     }
-    for path in [format!("/claims/{}", ids[2]), format!("/ledger/{height}")] {
+    for path in
+        [format!("/claims/{}", ids[2]), format!("/lineage/{}", ids[2]), format!("/ledger/{height}")]
+    {
         tables.extend(linked(&site.get(&path).await.1));
     }
     let csv = tables.iter().filter(|path| path.contains(".csv")).count();
-    assert!(csv >= 9, "{tables:?}");
+    assert!(csv >= 16, "{tables:?}");
     for path in &tables {
         let (status, body) = site.get(path).await;
         assert_eq!(status, StatusCode::OK, "{path}: {body}");

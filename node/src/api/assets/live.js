@@ -14,7 +14,7 @@
   // What the reader has open, has focused or has scrolled must survive a replacement.
   function replace(part, fresh) {
     const open = [...part.querySelectorAll("details[open]")].map((element) => element.id);
-    const scrolls = [...part.querySelectorAll(".scroll")].map((element) => element.scrollLeft);
+    const scrolls = [...part.querySelectorAll(".scroll")].map((element) => [element.scrollLeft, element.scrollTop]);
     const focused = part.contains(document.activeElement) ? document.activeElement : null;
     const href = focused && focused.getAttribute("href");
     const place = href && [...part.querySelectorAll("a")].filter((a) => a.getAttribute("href") === href).indexOf(focused);
@@ -24,7 +24,7 @@
       const element = id && document.getElementById(id);
       if (element) element.open = true;
     }
-    part.querySelectorAll(".scroll").forEach((element, index) => { element.scrollLeft = scrolls[index] || 0; });
+    part.querySelectorAll(".scroll").forEach((element, index) => { [element.scrollLeft, element.scrollTop] = scrolls[index] || [0, 0]; });
     if (href) {
       const link = [...part.querySelectorAll("a")].filter((a) => a.getAttribute("href") === href)[place];
       if (link) link.focus({ preventScroll: true });
@@ -39,6 +39,9 @@
     return selection && !selection.isCollapsed && part.contains(selection.anchorNode);
   };
 
+  // Words being typed must not be replaced.
+  const isTyping = (part) => document.activeElement?.matches("input") && part.contains(document.activeElement);
+
   async function refresh() {
     if (running) { again = true; return; }
     running = true;
@@ -50,7 +53,7 @@
         const other = fresh.getElementById(part.id);
         // A part that is replaced with <details> closed differs only by their state.
         const same = other && other.innerHTML === part.innerHTML.replaceAll(' open=""', "");
-        if (other && !same && !isSelected(part)) replace(part, other);
+        if (other && !same && !isSelected(part) && !isTyping(part)) replace(part, other);
       }
       shown = fresh.body.dataset.version;
     } catch {

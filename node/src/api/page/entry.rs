@@ -2,17 +2,16 @@
 
 use super::disclosures::disclosures;
 use super::dissent::{divided, says};
-use super::format::{duration, millionths, percent, quoted, ratio, significant, summary};
+use super::format::{count, duration, percent, quoted, ratio, significant, summary};
 use super::home::{key, perplexity, speed, standing, tokens};
+use super::listed::downloads;
 use super::plot::{Mark, Scale, from_ppm};
-use super::relay::relay;
+use super::recipe::{lineage, recipe, reproduce};
 use super::rounds::{aftermath, rank, rounds};
 use super::{Place, Snapshot, badge, document};
 use crate::api::entry::{Entry, PairRow, RoundEntry, SeatRow};
 use assay_protocol::gates::{Gate, GateResult};
 use assay_protocol::genesis::Genesis;
-use assay_protocol::ids::BlobHash;
-use assay_protocol::record::Recipe;
 use assay_protocol::verdict::{Estimate, Outcome};
 use maud::{Markup, html};
 
@@ -56,6 +55,8 @@ fn verdict(snapshot: &Snapshot, entry: &Entry) -> Markup {
                 div { dt { "KL to base, nat" } dd { (divergence(row.kl_micronats)) } }
                 div { dt { "Tokens" } dd { (tokens(row.lossless)) } }
                 div { dt { "Forged quorum" } dd { (forged(snapshot, entry)) } }
+                div { dt { "Cost" } dd { (cost(entry)) } }
+                div { dt { "Lineage" } dd { a href={ "/lineage/" (row.id) } { "how it came about" } } }
             }
             @if row.outcome == Some(Outcome::Pending) {
                 p {
@@ -104,8 +105,22 @@ fn own_result(entry: &Entry) -> Markup {
     }
 }
 
+/// What decoding took of the seats' machines, all rounds together.
+fn cost(entry: &Entry) -> Markup {
+    let seats = || entry.rounds.iter().flat_map(|round| &round.seats);
+    let measured = seats().filter(|seat| seat.samples.is_some()).count();
+    let decoding_ns = seats().fold(0_u64, |sum, seat| sum.saturating_add(seat.decoding_ns()));
+    match measured {
+        0 => html! { span.muted { "–" } },
+        _ => html! {
+            span.lead { (duration(decoding_ns / 1_000_000)) }
+            span.sub { "of decoding by " (count(measured, "seat", "seats")) ", preparation aside" }
+        },
+    }
+}
+
 /// The network's numbers by which what is shown of an entry was measured and judged.
-fn parameters<'a>(snapshot: &'a Snapshot, entry: &Entry) -> &'a Genesis {
+pub(super) fn parameters<'a>(snapshot: &'a Snapshot, entry: &Entry) -> &'a Genesis {
     let state = &snapshot.state;
     entry.ledger.shown().map_or_else(|| state.parameters(), |round| state.parameters_of(round))
 }
@@ -162,6 +177,7 @@ fn samples(snapshot: &Snapshot, entry: &Entry) -> Markup {
                     "child speed over parent speed. The stroke is the seat's geometric mean."
                 }
                 (key(needed, rules.alpha_ppm))
+                (downloads(&format!("/api/claims/{}/pairs", entry.claim.id), "Pairs"))
             }
         }
     }
@@ -209,6 +225,7 @@ fn gates(entry: &Entry) -> Markup {
                         tbody { @for result in results { (gate_line(result)) } }
                     }
                 }
+                (downloads(&format!("/api/claims/{}/gates", entry.claim.id), "Gates"))
             }
         }
     }
@@ -264,6 +281,7 @@ fn seats(entry: &Entry) -> Markup {
                 @for round in entry.rounds.iter().filter(|round| !round.seats.is_empty()) {
                     (seats_of(entry, round))
                 }
+                (downloads(&format!("/api/claims/{}/seats", entry.claim.id), "Seats"))
             }
         }
     }
@@ -370,119 +388,6 @@ fn pair_line(pair: &PairRow) -> Markup {
             td.number { (format!("{:.2}", pair.child_ns as f64 / 1e6)) }
             td.number { (significant(pair.ratio)) "×" }
             td { @if pair.same_tokens { "same" } @else { "differ" } }
-        }
-    }
-}
-
-fn recipe(entry: &Entry) -> Markup {
-    let recipe = &entry.ledger.recipe;
-    let parts = |recipe: &Recipe| {
-        [
-            blob(Some(recipe.checkpoint), ""),
-            blob(recipe.bundle, "built-in"),
-            blob(recipe.drafter.map(|drafter| drafter.checkpoint), "none"),
-            html! { (recipe.drafter.map_or_else(|| "–".to_owned(), |d| d.draft_len.to_string())) },
-        ]
-    };
-    let names = ["Checkpoint", "Kernel bundle", "Drafter", "Drafts a step"];
-    let parents = entry.parent_recipe.as_ref().map(parts);
-    html! {
-        section #recipe data-live aria-labelledby="recipe-title" {
-            h2 #recipe-title { "Recipe" }
-            p.sub { code.id { (entry.recipe_id) } }
-            table.recipe {
-                thead {
-                    tr { th scope="col" {} th scope="col" { "Parent" } th scope="col" { "This claim" } }
-                }
-                tbody {
-                    @for (index, (name, value)) in names.iter().zip(parts(recipe)).enumerate() {
-                        @let parent = parents.as_ref().and_then(|parts| parts.get(index));
-                        @let same = parent.is_some_and(|p| p.0 == value.0);
-                        tr {
-                            th scope="row" { (name) }
-                            td { @if let Some(parent) = parent { (parent) } }
-                            td { @if same { span.muted { "the same" } } @else { (value) } }
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn blob(hash: Option<BlobHash>, none: &str) -> Markup {
-    match hash {
-        Some(hash) => html! { code title=(hash) { (hash.short()) } },
-        None => html! { (none) },
-    }
-}
-
-fn lineage(snapshot: &Snapshot, entry: &Entry) -> Markup {
-    let lineage = &entry.lineage;
-    let base = &snapshot.state.genesis().challenge;
-    html! {
-        section #lineage data-live aria-labelledby="lineage-title" {
-            h2 #lineage-title { "Lineage" }
-            (relay(entry))
-            ol.lineage {
-                li {
-                    strong { "This claim" } " "
-                    span.muted { @if let Some(r) = &entry.claim.ratio { (ratio(r.ppm)) } }
-                }
-                @for step in &lineage.ancestors {
-                    li {
-                        a.id href={ "/claims/" (step.claim) } { (step.claim.short()) } " "
-                        (summary(&step.summary)) " "
-                        span.muted {
-                            "by " (quoted(&step.author.name))
-                            @if let Some(r) = &step.ratio { ", " (ratio(r.ppm)) }
-                        }
-                    }
-                }
-                @if lineage.cut { li.muted { "older claims left out" } }
-                li { "Base recipe of " (quoted(&base.name)) " " (blob(Some(base.base.checkpoint), "")) }
-            }
-        }
-    }
-}
-
-fn reproduce(snapshot: &Snapshot, entry: &Entry) -> Markup {
-    let id = entry.claim.id;
-    let numbers = parameters(snapshot, entry);
-    let rules = &numbers.measurement;
-    let pool = &numbers.challenge.pool;
-    let shown = entry.ledger.shown();
-    html! {
-        section #reproduce data-live aria-labelledby="reproduce-title" {
-            h2 #reproduce-title { "Reproduce" }
-            p {
-                "Check the decision: export the ledger and replay it. The audit draws this committee "
-                "again and recomputes this verdict from the raw samples."
-            }
-            pre { code {
-                "assay ledger export --out ledger.bin\nassay audit ledger.bin --genesis genesis.json"
-            } }
-            p {
-                "Measure it yourself: each seat decoded " (shown.map_or(rules.pairs, |round| round.pairs.max(1))) " prompts of "
-                (pool.prompt_tokens) " tokens, " (rules.decode_tokens) " tokens each, by parent and "
-                "child in ABBA order, and had " (duration(numbers.committee.seal_ms)) " to seal. "
-                @match shown.and_then(|round| round.beacon) {
-                    Some(beacon) => {
-                        "The prompts follow from beacon " code title=(beacon) { (beacon.short()) }
-                        ", the round and the seat's key, over the pool "
-                        (blob(Some(pool.text), "")) "."
-                    }
-                    None => { "The prompts are drawn when the beacon is fixed." }
-                }
-            }
-            p {
-                "Everything on this page, samples included: "
-                a href={ "/api/claims/" (id) } { "JSON" } ". The network's rules and quality bounds ("
-                "KL ≤ " (millionths(numbers.challenge.kl_max_micronats)) " nat, agreement ≥ "
-                (percent(numbers.challenge.agreement_min_ppm)) ", perplexity ratio ≤ "
-                (millionths(numbers.challenge.perplexity_ratio_max_ppm)) "): "
-                a href="/api/genesis" { "genesis" } "."
-            }
         }
     }
 }

@@ -67,9 +67,18 @@ pub(super) fn moment(now_ms: u64, then_ms: u64) -> Markup {
         (Some(past), _) => format!("{} ago", duration(past)),
         (None, ahead) => format!("in {}", duration(ahead)),
     };
+    timed(then_ms, &relative)
+}
+
+/// How long something has lasted, with its beginning in the title.
+pub(super) fn lasting(now_ms: u64, since_ms: u64) -> Markup {
+    timed(since_ms, &duration(now_ms.saturating_sub(since_ms)))
+}
+
+fn timed(then_ms: u64, words: &str) -> Markup {
     match utc(then_ms) {
-        Some(utc) => html! { time datetime=(utc) title=(utc) { (relative) } },
-        None => html! { (relative) },
+        Some(utc) => html! { time datetime=(utc) title=(utc) { (words) } },
+        None => html! { (words) },
     }
 }
 

@@ -1,34 +1,33 @@
-//! The page that a node opens with: claims, their ratios, the docket, the members.
+//! The page that a node opens with: the score, the claims, the docket.
 
 use super::format::{count, interval, millionths, moment, percent, quoted, ratio, summary};
 use super::plot::{Mark, Scale, from_ppm};
 use super::{Place, Snapshot, badge, document};
+use crate::api::challenge::Score;
 use crate::api::claims::{ClaimRow, outcome_word, rows};
 use crate::api::entry::{SeatStage, seats};
-use crate::api::view::PeerRow;
-use assay_protocol::ids::PeerId;
-use assay_protocol::state::{ClaimState, MemberState, Phase, Round};
-use assay_protocol::verdict::{Estimate, Outcome};
+use assay_protocol::state::{ClaimState, Phase, Round};
+use assay_protocol::verdict::Estimate;
 use maud::{Markup, html};
 
 /// Claims in the chart.
 const CHART_CLAIMS_MAX: usize = 24;
 
-/// The page, with `limit` claims from `offset` on. `peers` is none when the network did not answer.
+/// The page, with `limit` claims from `offset` on.
 pub(in crate::api) fn home(
     snapshot: &Snapshot,
-    peers: Option<&[PeerRow]>,
+    score: &Score,
     offset: usize,
     limit: usize,
 ) -> Markup {
     let rows = rows(&snapshot.state, offset, limit);
     let total = snapshot.state.claims().count();
     let main = html! {
-        h1.visually-hidden { "Claims on " (snapshot.state.genesis().name) }
+        h1.visually-hidden { "The challenge of " (snapshot.state.genesis().name) }
+        @if offset == 0 { (super::score::score(snapshot, score)) }
         (claims(snapshot, &rows, total, offset))
-        (chart(snapshot, &rows))
         (docket(snapshot))
-        (members(snapshot, peers))
+        (chart(snapshot, &rows))
     };
     document(
         snapshot,
@@ -44,13 +43,14 @@ fn claims(snapshot: &Snapshot, rows: &[ClaimRow], total: usize, offset: usize) -
             h2 #claims-title { "Claims " span.muted { (total) } }
             @if rows.is_empty() && total == 0 {
                 p.empty {
-                    "No claims yet. A member makes one by " code { "POST /api/claims" }
-                    " with the token from its node's home folder; it appears here as soon as the "
-                    "ledger has ordered it."
+                    "No claims yet. A member makes one with " code { "assay claim new" } ", or by "
+                    code { "POST /api/claims" } " with the token from its node's home folder; it appears "
+                    "here as soon as the ledger has ordered it."
                 }
             } @else {
                 (table(snapshot, rows))
                 (pager(rows.len(), total, offset))
+                (super::listed::downloads(&format!("/api/claims?offset={offset}&limit={}", rows.len()), "Claims"))
             }
         }
     }
@@ -115,6 +115,7 @@ fn parent(row: &ClaimRow) -> Markup {
 pub(super) fn standing(snapshot: &Snapshot, row: &ClaimRow) -> Markup {
     let progress = &row.progress;
     let word = match (row.outcome, row.phase) {
+        (Some(_), _) if row.debunked.is_some() => badge(Mark::Debunked, "debunked"),
         (Some(outcome), _) => badge(Mark::of(Some(outcome)), outcome_word(outcome)),
         (None, Phase::Sealing { until_ms, .. }) => {
             phase(snapshot, "sealing", (progress.sealed, progress.seats), until_ms)
@@ -213,7 +214,7 @@ fn chart(snapshot: &Snapshot, rows: &[ClaimRow]) -> Markup {
                                 " " (summary(&row.summary))
                             }
                             (scale.strip(needed, &spoken(row, estimate),
-                                &scale.estimate(Mark::of(row.outcome), estimate)))
+                                &scale.estimate(mark(row), estimate)))
                             span.value { (ratio(estimate.ppm)) }
                         }
                     }
@@ -223,6 +224,10 @@ fn chart(snapshot: &Snapshot, rows: &[ClaimRow]) -> Markup {
             }
         }
     }
+}
+
+fn mark(row: &ClaimRow) -> Mark {
+    if row.debunked.is_some() { Mark::Debunked } else { Mark::of(row.outcome) }
 }
 
 /// What the lines and bars of a plot mean.
@@ -324,63 +329,6 @@ fn seat_list(snapshot: &Snapshot, claim: &ClaimState, round: &Round) -> Markup {
             @for seat in seats.iter().filter(|seat| seat.stage != SeatStage::Uncalled) {
                 li { (quoted(&seat.seat.name)) " " span.muted { (seat.stage.word()) } }
             }
-        }
-    }
-}
-
-fn members(snapshot: &Snapshot, peers: Option<&[PeerRow]>) -> Markup {
-    let mut members: Vec<(&PeerId, &MemberState)> = snapshot
-        .state
-        .members()
-        .iter()
-        .filter(|(_, member)| member.is_active())
-        .map(|(peer, member)| (peer, member.as_ref()))
-        .collect();
-    members.sort_by(|(_, a), (_, b)| b.standing.cmp(&a.standing).then(a.name.cmp(&b.name)));
-    html! {
-        section #members data-live aria-labelledby="members-title" {
-            h2 #members-title { "Members " span.muted { (members.len()) } }
-            div.scroll tabindex="0" role="region" aria-labelledby="members-title" {
-                table.members {
-                    thead {
-                        tr {
-                            th scope="col" { "Member" }
-                            th scope="col" { "Operator" }
-                            th.number scope="col" { "Standing" }
-                            th.number scope="col" { "Claims accepted" }
-                            th.number scope="col" { "Attestations" }
-                            th scope="col" { "Connection" }
-                        }
-                    }
-                    tbody {
-                        @for (peer, member) in members { (member_line(snapshot, *peer, member, peers)) }
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn member_line(
-    snapshot: &Snapshot,
-    peer: PeerId,
-    member: &MemberState,
-    peers: Option<&[PeerRow]>,
-) -> Markup {
-    let own = || snapshot.state.claims().filter(move |claim| claim.author == peer);
-    let accepted = own().filter(|claim| claim.outcome() == Some(Outcome::Accepted)).count();
-    let rounds = snapshot.state.claims().flat_map(|claim| &claim.rounds);
-    let attested = rounds.filter(|round| round.reveals.contains_key(&peer)).count();
-    html! {
-        tr {
-            th scope="row" {
-                (quoted(&member.name)) " " code.muted title=(peer) { (peer.short()) }
-            }
-            td { (quoted(&member.operator)) }
-            td.number { (member.standing) }
-            td.number { (accepted) span.muted { " of " (own().count()) } }
-            td.number { (attested) }
-            td { (super::peers::connection(snapshot, peer, peers)) }
         }
     }
 }

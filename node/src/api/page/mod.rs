@@ -1,6 +1,7 @@
 //! The pages: plain HTML that reads without JavaScript.
 
 mod board;
+mod chart;
 mod disclosures;
 mod dissent;
 mod entry;
@@ -8,19 +9,23 @@ mod format;
 mod home;
 mod knowledge;
 mod ledger;
+mod lineage;
 mod listed;
 mod node;
 mod peers;
 mod plot;
 mod proposals;
+mod recipe;
 mod relay;
 mod rounds;
+mod score;
 
 pub(super) use board::{Choice, Shown, board, thread};
 pub(super) use entry::entry;
 pub(super) use home::home;
 pub(super) use knowledge::{Knowledge, knowledge};
 pub(super) use ledger::{block, ledger};
+pub(super) use lineage::{View, lineage};
 pub(super) use node::node;
 pub(super) use peers::{PeerView, peer_page, peers};
 
@@ -50,6 +55,7 @@ pub(super) struct Snapshot {
 enum Place {
     Challenge,
     Board,
+    Lineage,
     Knowledge,
     Ledger,
     Peers,
@@ -60,9 +66,10 @@ enum Place {
 
 impl Place {
     /// The pages in the order of the navigation, each with its address and name.
-    const ALL: [(Self, &'static str, &'static str); 6] = [
+    const ALL: [(Self, &'static str, &'static str); 7] = [
         (Self::Challenge, "/", "Challenge"),
         (Self::Board, "/board", "Board"),
+        (Self::Lineage, "/lineage", "Lineage"),
         (Self::Knowledge, "/knowledge", "Knowledge"),
         (Self::Ledger, "/ledger", "Ledger"),
         (Self::Peers, "/peers", "Peers"),

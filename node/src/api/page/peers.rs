@@ -1,6 +1,6 @@
 //! The peers: who takes part on which machines, and where one peer's standing comes from.
 
-use super::format::{count, duration, interval, quoted, ratio, significant, summary};
+use super::format::{count, interval, lasting, quoted, ratio, significant, summary};
 use super::listed::Listed;
 use super::{Place, Snapshot, document, peer};
 use crate::api::claims::{ClaimRow, Named};
@@ -187,9 +187,7 @@ pub(super) fn connection(
     match connections.iter().find(|row| row.peer == peer) {
         None => html! { span.muted { "not connected" } },
         Some(row) => html! {
-            "for " span title=(row.address) {
-                (duration(snapshot.now_ms.saturating_sub(row.connected_at_ms)))
-            }
+            span title=(row.address) { "for " (lasting(snapshot.now_ms, row.connected_at_ms)) }
             @if let Some(ping_us) = row.ping_us {
                 span.muted { ", " (format!("{:.1}", ping_us as f64 / 1e3)) " ms" }
             }

@@ -21,6 +21,8 @@ pub(super) enum Mark {
     Refuted,
     Inconclusive,
     Open,
+    /// Accepted, and refuted since.
+    Debunked,
 }
 
 impl Mark {
@@ -42,16 +44,18 @@ impl Mark {
             Self::Refuted => "refuted",
             Self::Inconclusive => "inconclusive",
             Self::Open => "open",
+            Self::Debunked => "debunked",
         }
     }
 
-    /// The shape, around the origin: disc, cross, diamond, ring.
-    fn shape(self) -> Markup {
+    /// The shape, around the origin: disc, cross, diamond, ring, ring with a stroke through it.
+    pub(super) fn shape(self) -> Markup {
         let (class, path) = match self {
             Self::Accepted => ("fill", "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z"),
             Self::Refuted => ("line", "M-3.5-3.5L3.5 3.5M3.5-3.5L-3.5 3.5"),
             Self::Inconclusive => ("line", "M0-4.6L4.6 0L0 4.6L-4.6 0z"),
             Self::Open => ("line", "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z"),
+            Self::Debunked => ("line", "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0zM-5 5L5-5"),
         };
         html! { path class=(class) d=(path) {} }
     }
@@ -90,15 +94,18 @@ impl Scale {
         Self { low: low / room, high: high * room }
     }
 
+    /// Where a ratio lies, from 0 at the low end to 1 at the high one.
+    pub(super) fn share(self, ratio: f64) -> f64 {
+        (ratio.clamp(self.low, self.high) / self.low).ln() / (self.high / self.low).ln()
+    }
+
     /// Where a ratio lies, in percent of the width.
     fn at(self, ratio: f64) -> String {
-        let clamped = ratio.clamp(self.low, self.high);
-        let position = (clamped / self.low).ln() / (self.high / self.low).ln() * 100.0;
-        format!("{position:.2}%")
+        format!("{:.2}%", self.share(ratio) * 100.0)
     }
 
     /// Round ratios to label: even steps on a short axis, powers of two on a long one.
-    fn ticks(self) -> Vec<f64> {
+    pub(super) fn ticks(self) -> Vec<f64> {
         if self.high / self.low > 4.0 {
             let powers = (-6..=6).step_by(if self.high / self.low > 64.0 { 2 } else { 1 });
             let shown = powers.map(|power| 2_f64.powi(power));
@@ -185,7 +192,8 @@ impl Scale {
     }
 }
 
-fn label(tick: f64) -> String {
+/// A tick's label.
+pub(super) fn label(tick: f64) -> String {
     let text = format!("{tick:.3}");
     let text = text.trim_end_matches('0');
     match text.strip_suffix('.') {

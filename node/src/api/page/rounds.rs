@@ -32,6 +32,7 @@ pub(super) fn rounds(entry: &Entry) -> Markup {
                     tbody { @for round in &entry.rounds { (line(&round.row)) } }
                 }
             }
+            (super::listed::downloads(&format!("/api/claims/{}/rounds", entry.claim.id), "Rounds"))
         }
     }
 }
