@@ -3,6 +3,7 @@
 //! ```toml
 //! name = "serial-rows"
 //! summary = "one invocation per output row, no barriers"
+//! fusions = ["query_rope"]      # launches to put together, see `fusion`; optional, none
 //!
 //! [[kernel]]
 //! op = "matmul_bf16"            # a name of the registry
@@ -21,6 +22,7 @@
 //! A matrix product that declares no `override EXPERTS` runs every model but those with experts.
 
 use crate::error::{Error, Result};
+use crate::fusion::Fusion;
 use crate::registry::{Access, Op, entries};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use serde::{Deserialize, Serialize};
@@ -59,6 +61,7 @@ pub struct Bundle {
     digest: [u8; 32],
     kernels: BTreeMap<Op, Kernel>,
     replaced: Vec<Op>,
+    fusions: BTreeSet<Fusion>,
 }
 
 /// What `bundle.toml` says.
@@ -68,6 +71,8 @@ pub(crate) struct Manifest {
     pub(crate) name: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) summary: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) fusions: Vec<String>,
     #[serde(default)]
     pub(crate) kernel: Vec<KernelEntry>,
 }
@@ -96,6 +101,17 @@ impl Manifest {
         })?;
         toml::from_str(text_of(MANIFEST, manifest)?)
             .map_err(|e| Error::Bundle(format!("{MANIFEST}: {}", e.to_string().trim_end())))
+    }
+
+    /// The fusions that it asks for.
+    pub(crate) fn fusions(&self) -> Result<BTreeSet<Fusion>> {
+        let mut fusions = BTreeSet::new();
+        for name in &self.fusions {
+            if !fusions.insert(Fusion::named(name)?) {
+                return Err(Error::Bundle(format!("{MANIFEST}: fusion `{name}` twice")));
+            }
+        }
+        Ok(fusions)
     }
 
     /// Puts the manifest among a bundle's files.
@@ -175,6 +191,7 @@ impl Bundle {
             digest: *hasher.finalize().as_bytes(),
             kernels: kernels.collect(),
             replaced: Vec::new(),
+            fusions: BTreeSet::new(),
         }
     }
 
@@ -198,6 +215,7 @@ impl Bundle {
             return refuse(format!("{MANIFEST}: {count} kernels; the limit is {KERNELS_MAX}"));
         }
         let mut bundle = Bundle::builtin();
+        bundle.fusions = manifest.fusions()?;
         for entry in manifest.kernel {
             let (op, kernel) = read_kernel(entry, &files)?;
             if bundle.replaced.contains(&op) {
@@ -234,6 +252,11 @@ impl Bundle {
     /// Names of the ops whose built-in kernel it replaces.
     pub fn replaced_ops(&self) -> impl Iterator<Item = &'static str> {
         self.replaced.iter().map(|op| op.entry().name)
+    }
+
+    /// Launches that it puts together.
+    pub fn fusions(&self) -> &BTreeSet<Fusion> {
+        &self.fusions
     }
 
     /// Whether it brings a kernel of its own for `op`.
@@ -285,7 +308,8 @@ fn files_of(
 ) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut files = BTreeMap::new();
     let (name, summary) = (name.into(), summary.into());
-    let mut manifest = Manifest { name, summary, kernel: Vec::with_capacity(kernels.len()) };
+    let kernel = Vec::with_capacity(kernels.len());
+    let mut manifest = Manifest { name, summary, fusions: Vec::new(), kernel };
     for (op, kernel) in kernels {
         let source = op.entry().source.as_bytes().to_vec();
         if files.insert(kernel.file.clone(), source).is_some() {

@@ -2,8 +2,9 @@
 
 use crate::bundle::{Bundle, KernelEntry, Manifest};
 use crate::error::{Error, Result};
+use crate::fusion::Fusion;
 use crate::registry::{Op, entries};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Files of a bundle by name.
 pub type Files = BTreeMap<String, Vec<u8>>;
@@ -31,15 +32,27 @@ pub fn tunings() -> impl Iterator<Item = (Op, &'static str, Vec<u32>)> {
 }
 
 /// Files of the bundle `from` (the built-in kernels without one) with the kernels of some ops taken from
-/// elsewhere; `None` where only built-in kernels are left. Errors where a source has no such kernel, or
+/// elsewhere, and with `fusions`, or those of `from` without any; `None` where only built-in kernels and no
+/// fusions are left. Errors where a source has no such kernel, or
 /// the result is no valid bundle.
 pub fn composed_files(
     name: &str,
     from: Option<&Files>,
     changes: &BTreeMap<Op, Source<'_>>,
+    fusions: Option<&BTreeSet<Fusion>>,
 ) -> Result<Option<Files>> {
     let mut files = Files::new();
-    let mut manifest = Manifest { name: name.into(), summary: String::new(), kernel: Vec::new() };
+    let before = match from {
+        Some(from) => Manifest::of(from)?.fusions()?,
+        None => BTreeSet::new(),
+    };
+    let fusions = fusions.unwrap_or(&before).iter().map(|fusion| fusion.name().to_owned());
+    let mut manifest = Manifest {
+        name: name.into(),
+        summary: String::new(),
+        fusions: fusions.collect(),
+        kernel: Vec::new(),
+    };
     let mut add = |mut entry: KernelEntry, op: Op, source: Vec<u8>| {
         entry.file = format!("{}.wgsl", op.entry().name);
         files.insert(entry.file.clone(), source);
@@ -73,7 +86,7 @@ pub fn composed_files(
             }
         }
     }
-    if manifest.kernel.is_empty() {
+    if manifest.kernel.is_empty() && manifest.fusions.is_empty() {
         return Ok(None);
     }
     manifest.put(&mut files)?;
@@ -110,7 +123,7 @@ mod tests {
             (Op::Norm, Source::Builtin),
             (Op::MatmulInt4, Source::Tuned("LANE_ROWS", 1)),
         ]);
-        let files = composed_files("mixed", Some(&base), &changes).unwrap().unwrap();
+        let files = composed_files("mixed", Some(&base), &changes, None).unwrap().unwrap();
         assert_eq!(replaced(&files), ["attention", "matmul_bf16", "matmul_int4"]);
         let bundle = Bundle::from_files(files).unwrap();
         assert_eq!(bundle.kernel(Op::MatmulBf16).constants["LANE_ROWS"], 4.0);
@@ -119,11 +132,31 @@ mod tests {
     }
 
     #[test]
+    fn fusions_are_kept_unless_others_are_asked_for() {
+        let asked = |fusions: &[Fusion]| fusions.iter().copied().collect::<BTreeSet<_>>();
+        let (none, both) = (asked(&[]), asked(&Fusion::ALL));
+        let of = |files: &Files| Bundle::from_files(files.clone()).unwrap().fusions().clone();
+        let fused = composed_files("fused", None, &BTreeMap::new(), Some(&both)).unwrap().unwrap();
+        assert_eq!((fused.len(), of(&fused)), (1, both.clone()), "no kernel of its own");
+        let changes = BTreeMap::from([(Op::Norm, Source::Tuned("LANE_ROWS", 1))]);
+        assert!(composed_files("x", Some(&fused), &changes, None).is_err());
+        let other = copied_files("other", &[Op::Norm]).unwrap();
+        let changes = BTreeMap::from([(Op::Norm, Source::Bundle(&other))]);
+        let kept = composed_files("kept", Some(&fused), &changes, None).unwrap().unwrap();
+        assert_eq!((of(&kept), replaced(&kept)), (both, vec!["norm"]));
+        let one = asked(&[Fusion::QueryRope]);
+        let fewer = composed_files("fewer", Some(&kept), &BTreeMap::new(), Some(&one));
+        assert_eq!(of(&fewer.unwrap().unwrap()), one);
+        let gone = composed_files("gone", Some(&fused), &BTreeMap::new(), Some(&none));
+        assert!(gone.unwrap().is_none());
+    }
+
+    #[test]
     fn what_is_all_built_in_is_no_bundle() {
         let base = copied_files("base", &[Op::Norm]).unwrap();
         let changes = BTreeMap::from([(Op::Norm, Source::Builtin)]);
-        assert!(composed_files("none", Some(&base), &changes).unwrap().is_none());
-        assert!(composed_files("none", None, &BTreeMap::new()).unwrap().is_none());
+        assert!(composed_files("none", Some(&base), &changes, None).unwrap().is_none());
+        assert!(composed_files("none", None, &BTreeMap::new(), None).unwrap().is_none());
     }
 
     #[test]
@@ -132,11 +165,11 @@ mod tests {
         for source in [Source::Bundle(&other), Source::Tuned("LANE_ROWS", 3), Source::Tuned("", 1)]
         {
             let changes = BTreeMap::from([(Op::MatmulBf16, source)]);
-            assert!(composed_files("x", None, &changes).is_err(), "{source:?}");
+            assert!(composed_files("x", None, &changes, None).is_err(), "{source:?}");
         }
         let nonsense = Files::from([("bundle.toml".to_owned(), b"nonsense".to_vec())]);
         let changes = BTreeMap::from([(Op::Norm, Source::Bundle(&nonsense))]);
-        assert!(composed_files("x", None, &changes).is_err());
+        assert!(composed_files("x", None, &changes, None).is_err());
     }
 
     #[test]

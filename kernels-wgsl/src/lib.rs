@@ -79,7 +79,7 @@
 //! [`Checkpoint`] and `load/` read files, GGUF ones in `load/gguf/`; [`quantize`] writes int4 and int8
 //! ones. [`registry`] lists the kernels in `shaders/`, [`kernels`] their oracles and cases. `plan/` lays
 //! out the dispatches, `gpu/` launches them, [`engine`] runs tokens through, [`sample`] draws them.
-//! [`bundle`] reads foreign kernels, [`compose`] makes bundles of kernels of several. [`byte_math`] is what a token reads. [`measure`] has perplexity and speed. [`triage`] finds out what is wrong with a checkpoint, [`synth`] makes random ones.
+//! [`bundle`] reads foreign kernels, [`fusion`] is what of the launches above a bundle may put together, [`compose`] makes bundles of kernels of several. [`byte_math`] is what a token reads. [`measure`] has perplexity and speed. [`triage`] finds out what is wrong with a checkpoint, [`synth`] makes random ones.
 //!
 //! ```no_run
 //! use assay_kernels::{AdapterRequest, Bundle, Checkpoint, Engine, EngineOptions, Gpu};
@@ -105,6 +105,7 @@ pub mod compose;
 pub mod config;
 pub mod engine;
 mod error;
+pub mod fusion;
 mod gpu;
 pub mod kernels;
 mod load;
@@ -126,6 +127,7 @@ pub use engine::{
     Prefill,
 };
 pub use error::{Error, Result};
+pub use fusion::Fusion;
 pub use gpu::{AdapterInfo, AdapterRequest, Gpu};
 pub use load::{
     Checkpoint, Drafter, Tokenizer, embedded_drafter_files, embedded_files, heldout_text,

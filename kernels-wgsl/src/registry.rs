@@ -50,6 +50,10 @@ pub enum Op {
     CentroidHead,
     /// The drafted token.
     DraftChoose,
+    /// Norm and rotation of the queries, and attention over another layer's cache.
+    QueryAttention,
+    /// Residual step, gated per-layer embedding, its projection, and the residual step after it.
+    PerLayerInput,
 }
 
 /// How a kernel sees a binding.
@@ -155,7 +159,7 @@ const BF16_TUNABLES: [Tunable; 1] = [lane_rows(1)];
 /// x is eight times the size of the codes it meets.
 const INT4_TUNABLES: [Tunable; 1] = [lane_rows(2)];
 
-static ENTRIES: [Entry; 19] = [
+static ENTRIES: [Entry; 21] = [
     Entry {
         rows_per_workgroup: 64,
         ..entry(
@@ -372,6 +376,42 @@ static ENTRIES: [Entry; 19] = [
             kernels::draft_choose,
         )
     },
+    Entry {
+        mode_constant: Some("HEAD_DIM"),
+        ..entry(
+            Op::QueryAttention,
+            "query_attention",
+            shader!("query_attention"),
+            &[
+                PARAMS,
+                STEP,
+                ("qkv", Read),
+                ("weights", Read),
+                ("rope", Read),
+                ("k_cache", Read),
+                ("v_cache", Read),
+                ("out", Write),
+            ],
+            kernels::query_attention,
+        )
+    },
+    entry(
+        Op::PerLayerInput,
+        "per_layer_input",
+        shader!("per_layer_input"),
+        &[
+            PARAMS,
+            STEP,
+            ("branch", Read),
+            ("weights", Read),
+            ("gate_w", Read),
+            ("proj_w", Read),
+            ("ple", Read),
+            ("x", Write),
+            ("out", Write),
+        ],
+        kernels::per_layer_input,
+    ),
 ];
 
 /// Every entry, in the order of [`Op`].

@@ -4,6 +4,7 @@ mod common;
 
 use assay_kernels::bundle::{KERNELS_MAX, SOURCE_BYTES_MAX, tuned_files};
 use assay_kernels::registry::Op;
+use assay_kernels::respell::respelled;
 use assay_kernels::{Bundle, Engine, EngineOptions};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -29,6 +30,18 @@ fn manifest(rest: &str) -> String {
 }
 
 #[test]
+fn fusions_are_part_of_the_bundle() {
+    let of = |manifest: &str| Bundle::from_files(files(manifest, "")).unwrap();
+    let plain = of("name = \"x\"\n");
+    let fused = of("name = \"x\"\nfusions = [\"query_rope\"]\n");
+    assert!(plain.fusions().is_empty() && plain.digest() != fused.digest());
+    assert_eq!(fused.fusions().iter().map(|f| f.name()).collect::<Vec<_>>(), ["query_rope"]);
+    assert_eq!(fused.replaced_ops().count(), 0);
+    let again = respelled(&files("name = \"x\"\nfusions = [\"query_rope\"]\n", ""), 3).unwrap();
+    assert_eq!(Bundle::from_files(again).unwrap().fusions(), fused.fusions(), "in other words");
+}
+
+#[test]
 fn manifests_are_checked() {
     let good = Op::Argmax.entry().source;
     assert!(Bundle::from_files(files(&manifest(KERNEL), good)).is_ok());
@@ -38,6 +51,9 @@ fn manifests_are_checked() {
         ("summary = \"no name\"", "name"),
         ("name = \"x\"\ncolour = 1", "colour"),
         ("name = \"x\"\n[[kernel]]\nop = \"argmax\"", "file"),
+        ("name = \"x\"\nfusions = [\"all\"]", "the fusions are per_layer_input, query_rope"),
+        ("name = \"x\"\nfusions = [\"query_rope\", \"query_rope\"]", "twice"),
+        ("name = \"x\"\nfusions = \"query_rope\"", "fusions"),
     ];
     for (text, expected) in cases {
         let error = refusal(text, good);

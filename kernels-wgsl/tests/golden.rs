@@ -5,7 +5,7 @@
 
 mod common;
 
-use assay_kernels::{Checkpoint, Engine, Path};
+use assay_kernels::{Checkpoint, Engine, EngineOptions, Fusion, Path};
 use common::{Golden, argmax, bits, largest_difference, top_gap};
 
 /// f32 arithmetic over ten layers against f64: differences seen are around 1e-5 on logits that reach 30.
@@ -46,6 +46,14 @@ fn check(name: &str, checkpoint: &Checkpoint, golden: &Golden) {
     let mut engine = common::engine(checkpoint, context, 8);
     check_rows(name, &mut engine, golden);
     check_greedy(name, &mut engine, golden);
+    let bits_apart = bits(&engine.logits(&golden.tokens, Path::Prefill).expect("runs").logits);
+
+    // Fused launches, in models that have nothing to fuse as well.
+    let (bundle, options) = (common::fused(&Fusion::ALL), EngineOptions::new(context, 8));
+    let mut fused = Engine::new(common::gpu(), checkpoint, &bundle, &options).expect("builds");
+    let rows = fused.logits(&golden.tokens, Path::Decode).expect("runs");
+    assert!(bits(&rows.logits) == bits_apart, "{name}: fused launches have other logits");
+    check_greedy(name, &mut fused, golden);
 }
 
 fn check_fixture(name: &str) {

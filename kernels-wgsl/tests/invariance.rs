@@ -5,7 +5,7 @@ mod common;
 use assay_kernels::bundle::copied_files;
 use assay_kernels::registry::{Op, entries};
 use assay_kernels::respell::respelled;
-use assay_kernels::{Bundle, Checkpoint, Engine, EngineOptions, Path, quantize};
+use assay_kernels::{Bundle, Checkpoint, Engine, EngineOptions, Fusion, Path, quantize};
 use common::{bits, gpu};
 use std::collections::BTreeMap;
 
@@ -63,6 +63,12 @@ fn e_series_paths_agree_with_every_bundle_and_format() {
             let found = bits(&engine.logits(&tokens, path).expect("runs").logits);
             assert!(expected.as_ref() == Some(&found), "LANE_ROWS = {lane_rows} differs");
         }
+        for fusions in [&Fusion::ALL[..1], &Fusion::ALL[1..], &Fusion::ALL] {
+            let bundle = common::fused(fusions);
+            let mut engine = Engine::new(gpu(), checkpoint, &bundle, &options).expect("builds");
+            let found = check_paths(&mut engine, &tokens);
+            assert!(expected.as_ref() == Some(&found), "{fusions:?} differs");
+        }
     }
 }
 
@@ -80,8 +86,11 @@ fn every_family_agrees_past_the_window() {
 
 #[test]
 fn nano_paths_agree_past_the_window() {
-    let mut engine = common::engine(&Checkpoint::embedded().expect("loads"), 160, 16);
-    check_paths(&mut engine, &tokens(4096, 130));
+    let nano = Checkpoint::embedded().expect("loads");
+    let expected = check_paths(&mut common::engine(&nano, 160, 16), &tokens(4096, 130));
+    let options = EngineOptions::new(160, 16);
+    let mut fused = Engine::new(gpu(), &nano, &common::fused(&Fusion::ALL), &options).unwrap();
+    assert!(check_paths(&mut fused, &tokens(4096, 130)) == expected, "fused launches differ");
 }
 
 #[test]

@@ -273,8 +273,10 @@ fn a_head_that_the_configuration_would_leave_unread_is_refused() {
         keep: Vec::new(),
     };
     let folder = tempfile::tempdir().unwrap();
-    quantize::write(&Checkpoint::embedded().unwrap(), &options, folder.path(), &mut |_| ())
-        .unwrap();
+    quantize::write(&Checkpoint::embedded().unwrap(), &options, folder.path(), &mut |_| {
+        std::ops::ControlFlow::Continue(())
+    })
+    .unwrap();
     let files: Files = std::fs::read_dir(folder.path())
         .unwrap()
         .map(|entry| entry.unwrap().path())

@@ -7,6 +7,7 @@ use assay_kernels::triage::{self, Subject};
 use assay_kernels::{Checkpoint, Path};
 use common::bits;
 use serde_json::Value;
+use std::ops::ControlFlow;
 
 const TOKENS: [u32; 12] = [2, 900, 17, 4000, 33, 8, 2047, 2048, 4095, 0, 5, 77];
 
@@ -20,6 +21,7 @@ fn written(checkpoint: &Checkpoint, options: &Options) -> (tempfile::TempDir, Ch
     let report = quantize::write(checkpoint, options, folder.path(), &mut |progress| {
         assert!(progress.done >= last && progress.done <= progress.total);
         last = progress.done;
+        ControlFlow::Continue(())
     })
     .expect("quantises");
     assert!(report.iter().all(|t| t.relative_error > 0.0 && t.relative_error < 0.2), "{report:?}");
@@ -106,7 +108,9 @@ fn what_is_kept_stays_and_is_named_as_ignored() {
     for name in ["model.layers.0.mlp.up_proj", "model.layers.5.mlp.down_proj", "lm_head"] {
         assert!(ignored.iter().any(|i| i == name), "{name} is not in {ignored:?}");
     }
-    let again = quantize::write(&result, &options(Scheme::Int8), folder.path(), &mut |_| {});
+    let again = quantize::write(&result, &options(Scheme::Int8), folder.path(), &mut |_| {
+        ControlFlow::Continue(())
+    });
     assert!(again.unwrap_err().to_string().contains("quantis"), "quantised twice");
 }
 

@@ -134,6 +134,11 @@ impl Author {
             Err(Reject::OpenClaim(_) | Reject::OperatorDocketFull(_)) if peer.has_open_null() => {
                 Ok(())
             }
+            Err(
+                reject @ (Reject::OpenClaim(_)
+                | Reject::OperatorDocketFull(_)
+                | Reject::DocketFull(_)),
+            ) => Err(SubmitError::Later(reject.to_string())),
             Err(reject) => Err(SubmitError::Refused(reject.to_string())),
             Ok(()) => Ok(()),
         })?;

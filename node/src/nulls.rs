@@ -73,7 +73,14 @@ pub fn summary_of(blobs: &Blobs, recipe: &Recipe) -> String {
             Some(bundle) => {
                 let mut ops: Vec<&str> = bundle.replaced_ops().collect();
                 ops.sort_unstable();
-                format!("other kernels for {}", ops.join(", "))
+                let fusions: Vec<&str> = bundle.fusions().iter().map(|f| f.name()).collect();
+                let kernels = format!("other kernels for {}", ops.join(", "));
+                let fused = format!("fused {}", fusions.join(", "));
+                match (ops.is_empty(), fusions.is_empty()) {
+                    (_, true) => kernels,
+                    (true, false) => fused,
+                    (false, false) => format!("{kernels}, {fused}"),
+                }
             }
             None => format!("kernels {}", hash.short()),
         }

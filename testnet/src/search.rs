@@ -81,7 +81,7 @@ fn prepare(run: &Run, poor: &Files, options: &SearchOptions) -> anyhow::Result<(
     let bundles = write_bundles(&run.layout.root)?;
     let settings = Settings {
         policy: PolicyKind::Searcher,
-        seed: options.seed,
+        seed: Some(options.seed),
         bundles: SHELF.map(|name| bundles.join(name)).to_vec(),
         // Time alone bounds this search.
         limits: Limits {

@@ -88,6 +88,7 @@ pub(super) fn engine(
         embedding: &embedding,
         head: head.as_ref(),
         ple: ple_place,
+        fusions: bundle.fusions(),
     });
     let mut pipelines = Pipelines::new(gpu, bundle);
     let mut all = plan.dispatches.clone();

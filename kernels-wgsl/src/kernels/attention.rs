@@ -14,13 +14,14 @@ const WHY_PART: &str =
 /// Positions of one range.
 const RANGE: usize = 512;
 
-struct Shape {
-    heads: usize,
-    kv_heads: usize,
-    dim: usize,
-    first: usize,
-    window: Option<usize>,
-    hides_own: bool,
+/// Heads, and what of the cache they see.
+pub(super) struct Shape {
+    pub(super) heads: usize,
+    pub(super) kv_heads: usize,
+    pub(super) dim: usize,
+    pub(super) first: usize,
+    pub(super) window: Option<usize>,
+    pub(super) hides_own: bool,
 }
 
 /// Cases: a window that begins inside a tile, full attention over several tiles and a wide head, the first
@@ -41,22 +42,22 @@ pub(crate) fn attention(rows: Range<usize>) -> Vec<Case> {
 }
 
 /// Keys of one query of one range: the weighted sum of their values, the highest score, the sum of weights.
-struct Seen {
-    values: Vec<f64>,
+pub(super) struct Seen {
+    pub(super) values: Vec<f64>,
     highest: f64,
-    total: f64,
+    pub(super) total: f64,
 }
 
 /// A batch of queries over a filled cache.
-struct Inputs {
+pub(super) struct Inputs {
     q: Vec<f32>,
-    keys: Vec<f32>,
-    cached: Vec<f32>,
-    ring: usize,
+    pub(super) keys: Vec<f32>,
+    pub(super) cached: Vec<f32>,
+    pub(super) ring: usize,
 }
 
 impl Shape {
-    fn inputs(&self, rows: &Range<usize>) -> Inputs {
+    pub(super) fn inputs(&self, rows: &Range<usize>) -> Inputs {
         // As the engine sizes it: the window of the first row survives the last row's write.
         let ring = self.window.map_or(self.first + 16, |w| w - 1 + 16);
         let cache = ring * self.kv_heads * self.dim;
@@ -69,17 +70,17 @@ impl Shape {
     }
 
     /// Positions a row sees.
-    fn seen_by(&self, row: usize) -> Range<usize> {
+    pub(super) fn seen_by(&self, row: usize) -> Range<usize> {
         let position = self.first + row;
         let begin = self.window.map_or(0, |w| (position + 1).saturating_sub(w));
         begin..position + usize::from(!self.hides_own)
     }
 
-    fn window_words(&self) -> u32 {
+    pub(super) fn window_words(&self) -> u32 {
         self.window.map_or(u32::MAX, |w| w as u32)
     }
 
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         let Shape { heads, dim, first, window, .. } = self;
         let view = if self.hides_own { " without its own key" } else { "" };
         format!("{heads} heads of {dim} from {first}, window {window:?}{view}")
@@ -87,7 +88,13 @@ impl Shape {
 }
 
 /// Attention of head `head` of the query `q` (all heads) over the keys in `seen`.
-fn attend(shape: &Shape, inputs: &Inputs, q: &[f64], head: usize, seen: Range<usize>) -> Seen {
+pub(super) fn attend(
+    shape: &Shape,
+    inputs: &Inputs,
+    q: &[f64],
+    head: usize,
+    seen: Range<usize>,
+) -> Seen {
     let Shape { heads, kv_heads, dim, .. } = *shape;
     let kv_head = head / (heads / kv_heads);
     let query = &q[head * dim..][..dim];

@@ -51,7 +51,8 @@ pub(crate) fn head_norm_rope(rows: Range<usize>) -> Vec<Case> {
     .collect()
 }
 
-fn rotate(x: &[f64], table: &[f64], position: usize, rotated: usize) -> Vec<f64> {
+/// The first `rotated` pairs of a head, turned by the angles of a position.
+pub(super) fn rotate(x: &[f64], table: &[f64], position: usize, rotated: usize) -> Vec<f64> {
     let half = x.len() / 2;
     let mut out = x.to_vec();
     for j in 0..rotated {

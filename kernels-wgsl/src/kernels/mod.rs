@@ -9,6 +9,7 @@ mod attention;
 mod drafting;
 mod embedding;
 mod experts;
+mod fused;
 mod heads;
 mod inputs;
 mod matmul;
@@ -27,6 +28,7 @@ pub(crate) use attention::{attention, attention_merge, attention_part};
 pub(crate) use drafting::{centroid_head, centroid_top, draft_choose, draft_input};
 pub(crate) use embedding::{embed, embed_block, ple_combine};
 pub(crate) use experts::{expert_mix, route};
+pub(crate) use fused::{per_layer_input, query_attention};
 pub(crate) use heads::head_norm_rope;
 #[cfg(test)]
 pub(crate) use inputs::random_matrix;

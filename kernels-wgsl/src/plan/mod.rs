@@ -1,6 +1,7 @@
 //! The dispatch list of a forward pass as plain data, made and checked without a GPU.
 
 mod drafter;
+mod fused;
 mod moe;
 mod parts;
 mod target;

@@ -3,8 +3,9 @@
 use super::parts::{Attention, Lookup, Matmul, Product, Residual, f32_bits, launch};
 use super::{Buf, Dispatch, Epilogue, Format, MoeBuf, Pieces, Plan, Table, norm_layout};
 use crate::config::{LayerKind, ModelConfig};
+use crate::fusion::Fusion;
 use crate::registry::Op;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 /// What the plan depends on besides the geometry.
@@ -26,6 +27,8 @@ pub(crate) struct TargetInputs<'a> {
     pub(crate) head: Option<&'a Table>,
     /// Where the per-layer table is and what its rows are.
     pub(crate) ple: PlePlace,
+    /// Launches to put together where the model allows it.
+    pub(crate) fusions: &'a BTreeSet<Fusion>,
 }
 
 /// Where the kernels find the token rows of the per-layer table.
@@ -77,7 +80,7 @@ pub(super) struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    fn norm_at(&self, name: &str) -> u32 {
+    pub(super) fn norm_at(&self, name: &str) -> u32 {
         self.vector_at(&format!("{name}.weight"))
     }
 
@@ -179,15 +182,15 @@ impl Builder<'_> {
         self.push("per-layer embeddings", Op::PleCombine, bindings, params, c.layers.len());
     }
 
-    /// Queries, and the keys and values of a layer that owns a cache.
-    fn heads(&mut self, i: usize) {
+    /// The projection of queries, and of keys and values in a layer that owns a cache; returns the heads that
+    /// it leaves.
+    fn project(&mut self, i: usize) -> usize {
         let c = self.inputs.config;
         let layer = &c.layers[i];
-        let owns = layer.kv_source == i;
-        let (stored, written) = match (owns, layer.k_eq_v) {
-            (false, _) => (0, 0),
-            (true, false) => (2 * layer.kv_heads, 2 * layer.kv_heads),
-            (true, true) => (layer.kv_heads, 2 * layer.kv_heads),
+        let stored = match (layer.kv_source == i, layer.k_eq_v) {
+            (false, _) => 0,
+            (true, false) => 2 * layer.kv_heads,
+            (true, true) => layer.kv_heads,
         };
         let slots = c.heads + stored;
         self.matmul(Matmul {
@@ -202,6 +205,15 @@ impl Builder<'_> {
             epilogue: Epilogue::Store,
             gate: None,
         });
+        slots
+    }
+
+    /// Queries, and the keys and values of a layer that owns a cache, of so many projected heads.
+    fn heads(&mut self, i: usize, slots: usize) {
+        let c = self.inputs.config;
+        let layer = &c.layers[i];
+        let owns = layer.kv_source == i;
+        let written = if owns { 2 * layer.kv_heads } else { 0 };
         let q_norm = self.norm_at(&format!("layers.{i}.self_attn.q_norm"));
         let k_norm =
             if owns { self.norm_at(&format!("layers.{i}.self_attn.k_norm")) } else { q_norm };
@@ -233,8 +245,9 @@ impl Builder<'_> {
         }
     }
 
-    fn attention(&mut self, i: usize) {
-        self.heads(i);
+    /// Attention of the projected heads over the cache.
+    fn heads_and_attention(&mut self, i: usize, slots: usize) {
+        self.heads(i, slots);
         let c = self.inputs.config;
         let layer = &c.layers[i];
         let (keys, values) = (Buf::Keys(layer.kv_source), Buf::Values(layer.kv_source));
@@ -250,6 +263,15 @@ impl Builder<'_> {
             bindings: [Buf::Step, Buf::Queries, keys, values, Buf::Heads],
         };
         self.list.extend(attention.dispatches());
+    }
+
+    fn attention(&mut self, i: usize) {
+        let c = self.inputs.config;
+        let layer = &c.layers[i];
+        let slots = self.project(i);
+        if !self.query_attention(i, slots) {
+            self.heads_and_attention(i, slots);
+        }
         self.matmul(Matmul {
             label: format!("layers.{i}.o_proj"),
             weights: &format!("layers.{i}.o_proj"),
@@ -296,6 +318,9 @@ impl Builder<'_> {
         let scalar = self.inputs.layer_scalars[i];
         if c.ple_width == 0 {
             self.residual(i, "post_feedforward_layernorm", branch, Some(next), scalar);
+            return;
+        }
+        if self.per_layer_input(i, &branch, next, scalar) {
             return;
         }
         self.residual(i, "post_feedforward_layernorm", branch, None, 1.0);

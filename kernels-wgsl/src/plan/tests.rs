@@ -2,10 +2,16 @@
 
 use super::{Format, Piece, Pieces, PlePlace, Reach, Table, TargetInputs, target};
 use crate::config::LayerKind;
+use crate::fusion::Fusion;
 use crate::load::Checkpoint;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 fn render(pieces: &Pieces) -> String {
+    fused(pieces, 1, &[])
+}
+
+fn fused(pieces: &Pieces, key_ranges: usize, fusions: &[Fusion]) -> String {
+    let fusions: BTreeSet<Fusion> = fusions.iter().copied().collect();
     let checkpoint = Checkpoint::embedded().unwrap();
     let config = checkpoint.config();
     let parts = std::iter::once(0..config.vocab).collect();
@@ -16,10 +22,11 @@ fn render(pieces: &Pieces) -> String {
         expert_parts: &BTreeMap::new(),
         layer_scalars: &[1.0; 8],
         rings: BTreeMap::from([(LayerKind::Sliding, 79), (LayerKind::Full, 256)]),
-        key_ranges: 1,
+        key_ranges,
         embedding: &whole_table,
         head: None,
         ple: PlePlace::Device(Format::Bf16),
+        fusions: &fusions,
     };
     target(&inputs).render()
 }
@@ -65,6 +72,31 @@ fn a_quantised_layer_changes_only_its_own_launch() {
     let changed: Vec<_> = plain.lines().zip(mixed.lines()).filter(|(a, b)| a != b).collect();
     assert_eq!(changed.len(), 1);
     assert!(changed[0].1.contains("layers.2.down | matmul_int4"));
+}
+
+#[test]
+fn fusions_put_launches_together_where_a_layer_allows_it() {
+    let none = Pieces::new();
+    let lines = |text: &str| text.lines().filter(|line| !line.starts_with("--")).count();
+    let plain = lines(&render(&none));
+    let queries = fused(&none, 1, &[Fusion::QueryRope]);
+    assert_eq!(lines(&queries), plain - 4, "layers 4 to 7 read another's cache");
+    assert!(queries.contains("layers.4.attention | query_attention HEAD_DIM=64"), "{queries}");
+    assert!(!queries.contains("layers.4.heads") && queries.contains("layers.3.heads"));
+    // Keys in several ranges keep a launch for the queries, which every range reads.
+    let split = fused(&none, 2, &[Fusion::QueryRope]);
+    assert!(split.contains("layers.7.heads") && !split.contains("layers.6.heads"), "{split}");
+
+    let ends = fused(&none, 1, &[Fusion::PerLayerInput]);
+    assert_eq!(lines(&ends), plain - 3 * 8);
+    assert!(!ends.contains("ple_gate |") && !ends.contains("post_feedforward_layernorm |"));
+    let both = fused(&none, 1, &Fusion::ALL);
+    assert_eq!(lines(&both), plain - 4 - 3 * 8);
+    // What the fused kernel does not read stays apart.
+    let int4 = Pieces::from([("layers.2.ple_proj".to_string(), vec![int4(256)])]);
+    let mixed = fused(&int4, 1, &[Fusion::PerLayerInput]);
+    assert_eq!(lines(&mixed), plain - 3 * 7);
+    assert!(mixed.contains("layers.2.ple_gate | matmul_bf16"));
 }
 
 #[test]

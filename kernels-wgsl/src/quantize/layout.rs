@@ -6,13 +6,14 @@
 use super::copy::Copied;
 use super::encode::{Differences, encode};
 use super::names::{EMBEDDING, kept, quantised};
-use super::{Options, Progress, Scheme, TensorError};
+use super::{Follow, Options, Progress, Scheme, TensorError};
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use crate::load::{Checkpoint, HEAD, Tensor};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 
 /// Bytes of weights that are encoded at once.
 const CHUNK_BYTES: usize = 4 << 20;
@@ -25,6 +26,14 @@ struct Linear {
     source: String,
     scheme: Scheme,
     shape: [usize; 2],
+}
+
+/// Ends the writing where whoever follows it says so.
+fn go_on(flow: ControlFlow<()>) -> io::Result<()> {
+    match flow {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(io::Error::new(io::ErrorKind::Interrupted, "stopped")),
+    }
 }
 
 /// Everything about the result that does not depend on the weights' values.
@@ -147,7 +156,7 @@ impl Layout {
         &self,
         checkpoint: &Checkpoint,
         out: &mut dyn Write,
-        progress: &mut dyn FnMut(Progress<'_>),
+        progress: &mut Follow<'_>,
     ) -> io::Result<Vec<TensorError>> {
         out.write_all(&(self.header.len() as u64).to_le_bytes())?;
         out.write_all(&self.header)?;
@@ -161,7 +170,7 @@ impl Layout {
         let mut report = Vec::with_capacity(self.linear.len());
         for linear in &self.linear {
             let Some(tensor) = checkpoint.tensors().get(&linear.source) else { continue };
-            progress(Progress { tensor: &linear.name, done, total: self.bytes });
+            go_on(progress(Progress { tensor: &linear.name, done, total: self.bytes }))?;
             done += write_linear(linear, tensor, out, &mut report)?;
         }
         self.copy(1, done, checkpoint, out, progress)?;
@@ -175,11 +184,11 @@ impl Layout {
         mut done: u64,
         checkpoint: &Checkpoint,
         out: &mut dyn Write,
-        progress: &mut dyn FnMut(Progress<'_>),
+        progress: &mut Follow<'_>,
     ) -> io::Result<u64> {
         for copy in &self.copied[half] {
             let Some(tensor) = checkpoint.tensors().get(&copy.name) else { continue };
-            progress(Progress { tensor: &copy.name, done, total: self.bytes });
+            go_on(progress(Progress { tensor: &copy.name, done, total: self.bytes }))?;
             copy.write(tensor, out)?;
             done += copy.bytes as u64;
         }

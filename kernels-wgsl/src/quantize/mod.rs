@@ -23,6 +23,7 @@ use layout::Layout;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 const WEIGHTS: &str = "model.safetensors";
@@ -83,6 +84,9 @@ pub struct Progress<'a> {
     pub total: u64,
 }
 
+/// Follows how a checkpoint is written, tensor by tensor, and may end it.
+pub type Follow<'a> = dyn FnMut(Progress<'_>) -> ControlFlow<()> + 'a;
+
 /// Quantises every linear layer of `checkpoint` but the output head to int4 in groups of 32, in memory.
 ///
 /// Errors where the checkpoint is quantised already.
@@ -91,7 +95,8 @@ pub fn int4_g32(checkpoint: &Checkpoint) -> Result<Quantized> {
     let options = Options { scheme, head: None, per_layer_projections: true, keep: Vec::new() };
     let layout = Layout::new(checkpoint, &options)?;
     let mut weights = Vec::with_capacity(layout.bytes() as usize);
-    let report = layout.write(checkpoint, &mut weights, &mut |_| {}).map_err(|e| io(WEIGHTS, e))?;
+    let report = layout.write(checkpoint, &mut weights, &mut |_| ControlFlow::Continue(()));
+    let report = report.map_err(|e| io(WEIGHTS, e))?;
     let mut files = companions(checkpoint)?;
     files.insert(CONFIG.into(), layout.config(checkpoint)?);
     files.insert(WEIGHTS.into(), weights);
@@ -102,12 +107,12 @@ pub fn int4_g32(checkpoint: &Checkpoint) -> Result<Quantized> {
 /// its original.
 ///
 /// Errors where the checkpoint is in compressed-tensors already, a tensor has no number of weights that a group divides,
-/// or the folder cannot be written.
+/// the folder cannot be written, or `progress` ends it; what was written by then stays.
 pub fn write(
     checkpoint: &Checkpoint,
     options: &Options,
     out: &Path,
-    progress: &mut dyn FnMut(Progress<'_>),
+    progress: &mut Follow<'_>,
 ) -> Result<Vec<TensorError>> {
     let layout = Layout::new(checkpoint, options)?;
     let place = |name: &str| out.join(name);

@@ -51,6 +51,8 @@ pub fn respelled(
     manifest.summary = String::new();
     let mut respelled = BTreeMap::new();
     let sources: BTreeSet<String> = manifest.kernel.iter().map(|k| k.file.clone()).collect();
+    // A new name that is another file's old one would be taken for it further down.
+    names.reserve(sources.iter().filter_map(|file| file.strip_suffix(".wgsl")));
     for file in sources {
         let source = files.get(&file).ok_or_else(|| {
             Error::Bundle(format!("{MANIFEST}: file `{file}` is not in the bundle"))

@@ -2,8 +2,9 @@
 #![allow(dead_code, unreachable_pub)]
 
 use assay_kernels::bundle::tuned_files;
+use assay_kernels::compose::composed_files;
 use assay_kernels::registry::Op;
-use assay_kernels::{AdapterRequest, Bundle, Checkpoint, Engine, EngineOptions, Gpu};
+use assay_kernels::{AdapterRequest, Bundle, Checkpoint, Engine, EngineOptions, Fusion, Gpu};
 use safetensors::SafeTensors;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -61,6 +62,13 @@ pub fn tuned(lane_rows: u32) -> Bundle {
     let settings = [Op::MatmulBf16, Op::MatmulInt4].map(|op| (op, "LANE_ROWS", lane_rows));
     let files = tuned_files("tuned", "a test", &settings).expect("known tunables");
     Bundle::from_files(files).expect("valid")
+}
+
+/// The built-in kernels with some launches put together.
+pub fn fused(fusions: &[Fusion]) -> Bundle {
+    let fusions = fusions.iter().copied().collect();
+    let files = composed_files("fused", None, &BTreeMap::new(), Some(&fusions)).expect("valid");
+    Bundle::from_files(files.expect("a fusion is no built-in kernel")).expect("valid")
 }
 
 /// Expected outputs of a reference implementation.

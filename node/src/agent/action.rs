@@ -29,6 +29,28 @@ pub struct Decision {
     pub action: Action,
     /// Why, in one line.
     pub why: String,
+    /// Whether there is nothing to do for long, so that an agent that was to do one search ends.
+    pub over: bool,
+}
+
+impl Decision {
+    /// Nothing to do for a while.
+    #[must_use]
+    pub fn wait(why: &str) -> Self {
+        Self::act(Action::Wait, why)
+    }
+
+    /// Nothing to do before another day, or before others change something.
+    #[must_use]
+    pub fn over(why: &str) -> Self {
+        Self { over: true, ..Self::wait(why) }
+    }
+
+    /// An action with its reason.
+    #[must_use]
+    pub fn act(action: Action, why: impl Into<String>) -> Self {
+        Self { action, why: why.into(), over: false }
+    }
 }
 
 /// One action of an agent.
@@ -140,6 +162,9 @@ impl Action {
                     false => Err(Refused::NotMeasured(listed(levers))),
                 }
             }
+            Self::Claim(ClaimDraft { variant }) if view.refused.as_ref() == Some(variant) => {
+                Err(Refused::NotNow("the network refused this claim already"))
+            }
             Self::Claim(ClaimDraft { variant }) => {
                 let open = view.claimed.is_some() || view.open_claims().next().is_some();
                 if !view.member || open {
@@ -227,6 +252,9 @@ mod tests {
             dead_ends: BTreeSet::from([BTreeSet::from(["attention".to_owned()])]),
             open_plans: Vec::new(),
             plan: None,
+            planned: BTreeSet::new(),
+            plan_waits: false,
+            refused: None,
             claimed: None,
             published: false,
             claims: Vec::new(),

@@ -1,7 +1,8 @@
 //! What the operator lets an agent spend in a day, and what it spent.
 //!
 //! Energy is estimated, not measured: seconds of measuring times the watts that the operator says the
-//! machine draws while it measures. Waiting for other measurements costs nothing. Whatever is about to be
+//! machine draws while it measures; a planner's thinking counts as measuring. Waiting for other
+//! measurements costs nothing. Whatever is about to be
 //! spent is written down first, and what was not needed is given back afterwards; so a node that is killed
 //! may have spent less than it believes, never more. A day is one of UTC; disk is what candidates take in
 //! all, on whichever day they were made.
@@ -180,6 +181,18 @@ impl Purse {
         Ok(self.keep()?)
     }
 
+    /// Counts time for which the machine worked without being asked for it first: a model's thinking.
+    ///
+    /// # Errors
+    ///
+    /// [`HomeError`]; it counts as spent all the same.
+    pub fn add_measuring(&mut self, now_ms: u64, worked: Duration) -> Result<(), HomeError> {
+        let worked = u64::try_from(worked.as_millis()).unwrap_or(u64::MAX);
+        let spent = self.spent(now_ms).measuring_ms.saturating_add(worked);
+        self.spent.measuring_ms = spent;
+        self.keep()
+    }
+
     /// Pays for bytes on disk.
     ///
     /// # Errors
@@ -197,10 +210,10 @@ impl Purse {
     ///
     /// # Errors
     ///
-    /// [`Unpaid::Home`]; it counts as spent then.
-    pub fn settle_disk(&mut self, back: u64) -> Result<(), Unpaid> {
+    /// [`HomeError`]; it counts as spent then.
+    pub fn settle_disk(&mut self, back: u64) -> Result<(), HomeError> {
         self.spent.disk_bytes = self.spent.disk_bytes.saturating_sub(back);
-        Ok(self.keep()?)
+        self.keep()
     }
 
     fn keep(&self) -> Result<(), HomeError> {

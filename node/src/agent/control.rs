@@ -24,6 +24,15 @@ pub struct Note {
     pub text: String,
 }
 
+/// How a search ended that was to be the only one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// Whether something came of it that was published.
+    pub published: bool,
+    /// Why it ended.
+    pub why: String,
+}
+
 /// What the agent is and does.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentStatus {
@@ -49,6 +58,9 @@ pub struct AgentStatus {
     pub spent: Spent,
     /// What it did, oldest first.
     pub notes: Vec<Note>,
+    /// How the search ended after which it was to stop; none before it does.
+    #[serde(default)]
+    pub ended: Option<Ended>,
 }
 
 impl AgentStatus {
@@ -57,7 +69,10 @@ impl AgentStatus {
     pub fn line(&self) -> String {
         match (self.policy, self.running) {
             (PolicyKind::Off, _) => "off".to_owned(),
-            (policy, false) => format!("{}, stopped", policy.word()),
+            (policy, false) => match &self.ended {
+                Some(ended) => format!("{}, ended: {}", policy.word(), ended.why),
+                None => format!("{}, stopped", policy.word()),
+            },
             (policy, true) => format!("{}: {} ({})", policy.word(), self.doing, self.why),
         }
     }
@@ -147,6 +162,10 @@ impl Control {
     ///
     /// [`OrderError`].
     pub fn order(&self, order: Order) -> Result<AgentStatus, OrderError> {
+        self.follow(order, None)
+    }
+
+    fn follow(&self, order: Order, ended: Option<Ended>) -> Result<AgentStatus, OrderError> {
         let mut held = self.held();
         let mut settings = held.0.clone();
         let once = match order {
@@ -170,8 +189,10 @@ impl Control {
         self.status.send_modify(|status| {
             (status.running, status.policy) = (runs, policy);
             if !runs {
-                (status.doing, status.why) = ("nothing".to_owned(), "stopped".to_owned());
+                let why = ended.as_ref().map_or("stopped", |ended| &ended.why);
+                (status.doing, status.why) = ("nothing".to_owned(), why.to_owned());
             }
+            status.ended = ended;
         });
         if order == Order::Stop {
             held.0.write(&self.folder)?;
@@ -180,9 +201,11 @@ impl Control {
     }
 
     /// Ends the agent's work where it was asked to do one search only.
-    pub(super) fn search_is_over(&self) {
-        let once = self.held().1;
-        if once && let Err(error) = self.order(Order::Stop) {
+    pub(super) fn search_is_over(&self, ended: Ended) {
+        if !self.held().1 {
+            return;
+        }
+        if let Err(error) = self.follow(Order::Stop, Some(ended)) {
             tracing::warn!(%error, "the agent stopped, but would start again with the node");
         }
     }
@@ -202,6 +225,11 @@ impl Control {
                 status.notes.remove(0);
             }
         });
+    }
+
+    /// What the agent did last.
+    pub(super) fn last_note(&self) -> Option<Note> {
+        self.status.borrow().notes.last().cloned()
     }
 }
 

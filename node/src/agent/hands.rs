@@ -2,20 +2,21 @@
 
 use super::action::{Experiment, Finding, PlanDraft};
 use super::quarantine::Untrusted;
-use super::service::{Attempt, Report, Sight, TRIAL_SECONDS_MAX, World};
+use super::service::TRIAL_SECONDS_MAX;
 use super::view::{ClaimSeen, Knob, OpenPlan, Rules, Start, Trial, TrialResult, Variant};
 use super::workshop::{SHELF_MAX, Workshop};
-use crate::api::{ClaimRequest, PostRequest};
+use super::world::{Asks, Attempt, Made, Report, Sight, World};
+use crate::api::{ClaimRequest, PostRequest, SubmitError};
 use crate::author::{Author, hopeless_gates, own_plan, verdict_alone};
 use crate::board::Setting;
 use crate::fetch::Fetcher;
-use crate::ledger::now_ms;
+use crate::ledger::{Ledger, now_ms};
 use crate::measure::MeasureError;
 use crate::seat::{SeatError, Trialled};
 use assay_protocol::frontier::Track;
 use assay_protocol::gates::Gate;
 use assay_protocol::genesis::Genesis;
-use assay_protocol::ids::{ClaimId, PeerId, RecordId};
+use assay_protocol::ids::{BlobHash, ClaimId, PeerId, RecordId};
 use assay_protocol::manifest::Kind;
 use assay_protocol::measurement::PAIRS_MAX;
 use assay_protocol::post::{DeadEnd, Detail, Plan, PostBody, TITLE_BYTES_MAX, Trial as Reported};
@@ -66,7 +67,8 @@ impl Hands {
             Setting { parent: start.claim, class: Some(class), me: self.me(), now_ms: now_ms() };
         let known = self.author.ledger.board().known(&state, &setting);
         let levers: BTreeSet<&String> = knobs.iter().map(|knob| &knob.lever).collect();
-        let open_plans = known.plans.into_iter().map(|plan| OpenPlan {
+        let first = known.plans.into_iter().filter(|plan| !plan.yields);
+        let open_plans = first.map(|plan| OpenPlan {
             post: plan.post,
             levers: plan.levers.into_iter().filter(|lever| levers.contains(lever)).collect(),
         });
@@ -81,6 +83,7 @@ impl Hands {
             height: state.height(),
             member: state.active_member(setting.me).is_some(),
             idle: self.author.seat.is_idle() && !self.seat_is_wanted(),
+            plan_waits: known.announcing,
             frontier,
             open_plans: open_plans.collect(),
             dead_ends: dead_ends.map(|end| end.levers).collect(),
@@ -144,12 +147,12 @@ impl Hands {
     }
 
     fn seat_is_wanted(&self) -> bool {
-        self.author.ledger.with(|peer| peer.measuring().is_some())
+        is_wanted(&self.author.ledger)
     }
 
     /// Completes when a committee wants this machine: what it is drawn for has a deadline, a trial has
     /// none.
-    async fn seat_wanted(&self) {
+    async fn until_wanted(&self) {
         let mut changes = self.author.ledger.changes();
         while !self.seat_is_wanted() {
             if changes.changed().await.is_err() {
@@ -158,10 +161,14 @@ impl Hands {
         }
     }
 
-    async fn make(&self, start: Start, variant: &Variant) -> Result<Recipe, String> {
-        let parent = recipe_of(&self.author.ledger.state(), start)?;
+    /// Makes a variant. Who stops waiting for it stops the work as well.
+    async fn make(&self, parent: Recipe, variant: &Variant) -> Result<Recipe, String> {
         let (workshop, variant) = (Arc::clone(&self.workshop), variant.clone());
-        let made = tokio::task::spawn_blocking(move || workshop.make(&parent, &variant)).await;
+        let waited_for = Arc::new(());
+        let gone = Arc::downgrade(&waited_for);
+        let stop = move || gone.strong_count() == 0;
+        let made = move || workshop.make(&parent, &variant, &stop);
+        let made = tokio::task::spawn_blocking(made).await;
         made.map_err(|e| e.to_string())?.map_err(|e| e.to_string())
     }
 
@@ -174,6 +181,7 @@ impl Hands {
     ) -> Attempt {
         let failed = |said: String| Attempt {
             result: Some(TrialResult::Failed),
+            made: Made::default(),
             worked: Duration::ZERO,
             said: format!("failed: {said}"),
         };
@@ -183,19 +191,30 @@ impl Hands {
             Ok(parent) => parent,
             Err(reason) => return failed(reason),
         };
-        let recipe = match self.make(start, &experiment.variant).await {
-            Ok(recipe) => recipe,
-            Err(reason) => return failed(reason),
-        };
-        let plan = match own_plan(genesis, parent, recipe, self.me(), experiment.pairs) {
-            Ok(plan) => plan,
-            Err(reason) => return failed(reason.to_string()),
-        };
         let stop = async {
             tokio::select! {
                 () = stop => {}
-                () = self.seat_wanted() => {}
+                () = self.until_wanted() => {}
             }
+        };
+        let stopped = |made, worked| {
+            let said = "stopped".to_owned();
+            Attempt { result: None, made, worked, said }
+        };
+        let mut stop = std::pin::pin!(stop);
+        let recipe = tokio::select! {
+            made = self.make(parent, &experiment.variant) => made,
+            () = &mut stop => return stopped(Made::default(), Duration::ZERO),
+        };
+        let recipe = match recipe {
+            Ok(recipe) => recipe,
+            Err(reason) => return failed(reason),
+        };
+        let made = self.workshop.made(&parent, &recipe);
+        let failed = |said| Attempt { made: made.clone(), ..failed(said) };
+        let plan = match own_plan(genesis, parent, recipe, self.me(), experiment.pairs) {
+            Ok(plan) => plan,
+            Err(reason) => return failed(reason.to_string()),
         };
         let Trialled { measured, worked } =
             self.author.seat.trial(plan.clone(), within, stop).await;
@@ -204,17 +223,17 @@ impl Hands {
                 let verdict = verdict_alone(genesis, self.me(), &plan, &measured);
                 let shows_quality = experiment.pairs >= genesis.measurement.pairs.saturating_mul(2);
                 let (result, said) = judged(genesis, &verdict, shows_quality);
-                Attempt { result: Some(result), worked, said }
+                Attempt { result: Some(result), made, worked, said }
             }
             Err(SeatError::Measure(MeasureError::Cancelled)) if worked < within => {
-                Attempt { result: None, worked, said: "stopped".to_owned() }
+                stopped(made, worked)
             }
             // The rest of the day's budget was too short; tomorrow's may do.
             Err(SeatError::Measure(MeasureError::Cancelled))
                 if within.as_secs() < TRIAL_SECONDS_MAX =>
             {
                 let said = format!("not done within the {} s that were left", within.as_secs());
-                Attempt { result: None, worked, said }
+                Attempt { result: None, made, worked, said }
             }
             Err(error) => Attempt { worked, ..failed(error.to_string()) },
         }
@@ -227,6 +246,16 @@ impl Hands {
 }
 
 impl World for Hands {
+    fn seed(&self) -> u64 {
+        let PeerId(id) = self.me();
+        id.iter().take(8).fold(0, |seed, byte| seed << 8 | u64::from(*byte))
+    }
+
+    fn seat_wanted(&self) -> Asks {
+        let ledger = Arc::clone(&self.author.ledger);
+        Arc::new(move || is_wanted(&ledger))
+    }
+
     fn look(&self, start: Option<Start>) -> BoxFuture<'_, Result<Sight, String>> {
         Box::pin(self.see(start))
     }
@@ -244,6 +273,24 @@ impl World for Hands {
         stop: BoxFuture<'a, ()>,
     ) -> BoxFuture<'a, Attempt> {
         Box::pin(self.try_it(start, experiment, within, stop))
+    }
+
+    fn discard<'a>(
+        &'a self,
+        made: &'a [BlobHash],
+        kept: &'a [BlobHash],
+    ) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move {
+            if made.is_empty() {
+                return Ok(());
+            }
+            let (made, mut kept) = (made.to_vec(), kept.to_vec());
+            kept.extend(named_by(&self.author.ledger.state()));
+            kept.extend(self.author.ledger.board().checkpoints());
+            let workshop = Arc::clone(&self.workshop);
+            let deleted = tokio::task::spawn_blocking(move || workshop.discard(&made, &kept)).await;
+            deleted.map_err(|e| e.to_string())?.map_err(|e| e.to_string())
+        })
     }
 
     fn announce(&self, start: Start, plan: &PlanDraft) -> Result<RecordId, String> {
@@ -305,9 +352,11 @@ impl World for Hands {
         start: Start,
         variant: &'a Variant,
         ratio_ppm: u64,
-    ) -> BoxFuture<'a, Result<ClaimId, String>> {
+    ) -> BoxFuture<'a, Result<ClaimId, SubmitError>> {
         Box::pin(async move {
-            let recipe = self.make(start, variant).await?;
+            let later = SubmitError::Unavailable;
+            let parent = recipe_of(&self.author.ledger.state(), start).map_err(later)?;
+            let recipe = self.make(parent, variant).await.map_err(later)?;
             let base = self.author.ledger.state().base_claim();
             let request = ClaimRequest {
                 recipe,
@@ -318,10 +367,25 @@ impl World for Hands {
                 cites: Vec::new(),
                 summary: cut(format!("found by search: {}", variant.text()), SUMMARY_BYTES_MAX),
             };
-            let accepted = self.author.submit(request).await;
-            accepted.map(|accepted| accepted.claim).map_err(|e| e.to_string())
+            Ok(self.author.submit(request).await?.claim)
         })
     }
+}
+
+/// Whether a committee wants this machine.
+fn is_wanted(ledger: &Ledger) -> bool {
+    ledger.with(|peer| peer.measuring().is_some())
+}
+
+/// What the recipes on the ledger name.
+fn named_by(state: &State) -> BTreeSet<BlobHash> {
+    let recipes = state.claims().map(|claim| claim.recipe);
+    let recipes = recipes.chain([state.genesis().challenge.base]);
+    let named = recipes.flat_map(|recipe| {
+        let drafter = recipe.drafter.map(|drafter| drafter.checkpoint);
+        [Some(recipe.checkpoint), recipe.bundle, drafter].into_iter().flatten()
+    });
+    named.collect()
 }
 
 /// The published best of the lossless track of a class; the base recipe where nothing leads.
@@ -335,7 +399,7 @@ fn frontier(state: &State, class: &str) -> Start {
 }
 
 /// The bundles of the fastest entries of a class that stand.
-fn best_bundles(state: &State, class: &str) -> Vec<assay_protocol::ids::BlobHash> {
+fn best_bundles(state: &State, class: &str) -> Vec<BlobHash> {
     let entries = state.entries().filter(|claim| {
         let accepted = claim.outcome() == Some(Outcome::Accepted);
         claim.hardware_class == class && claim.stands() && accepted

@@ -18,6 +18,7 @@
 //! |---|---|
 //! | `view`, `action` | what a policy sees and may ask for, and what of it passes |
 //! | `service`, `journal`, `budget` | the loop, where its search stands, what it spent |
+//! | `world` | everything outside the agent, as the loop sees it |
 //! | `control`, `settings`, `start` | the operator's switch and decisions |
 //! | `hands`, `workshop` | acting in the node: posts, claims, trials; knobs, and recipes made of them |
 //! | `searcher`, [`planner`] | the policies: successive halving; the node's own model |
@@ -41,17 +42,19 @@ mod start;
 mod tests;
 mod view;
 mod workshop;
+mod world;
 
 pub use action::{Action, ClaimDraft, Decision, Experiment, Finding, PlanDraft, Policy, Refused};
 pub use budget::{Limits, Purse, Spent, Unpaid};
-pub use control::{AgentStatus, Control, Note, Order, OrderError};
+pub use control::{AgentStatus, Control, Ended, Note, Order, OrderError};
 pub use hands::Hands;
-pub use journal::Journal;
+pub use journal::{Candidate, Journal, Leavings};
 pub use searcher::{Searcher, TRIAL_SECONDS_MIN};
-pub use service::{Agent, AgentError, Attempt, Report, Sight, World};
+pub use service::{Agent, AgentError};
 pub use settings::{PolicyKind, Settings};
 pub use start::start;
 pub use view::{
     BudgetLeft, ClaimSeen, Claimed, Knob, OpenPlan, Rules, Start, Trial, TrialResult, Variant, View,
 };
 pub use workshop::{MakeError, Workshop};
+pub use world::{Asks, Attempt, Made, Report, Sight, World};

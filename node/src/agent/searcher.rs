@@ -14,7 +14,7 @@
 //! goes on where it was.
 
 use super::action::{Action, ClaimDraft, Decision, Experiment, Finding, PlanDraft, Policy};
-use super::view::{Claimed, Trial, TrialResult, Variant, View};
+use super::view::{Claimed, Knob, Trial, TrialResult, Variant, View};
 use super::workshop::WEIGHTS;
 use assay_protocol::draw::Draw;
 use assay_protocol::post::LEVERS_MAX;
@@ -45,8 +45,10 @@ pub struct Searcher {
 /// Where a search stands.
 #[derive(Debug, PartialEq, Eq)]
 enum Stage {
-    /// Nothing may be tried from here.
+    /// All that may be turned from here is a dead end.
     Nothing,
+    /// The rest is in plans of others, which came first.
+    Taken,
     /// This is to be measured next.
     Measure(Experiment, &'static str),
     /// This has a gain that is worth a claim.
@@ -69,7 +71,8 @@ impl Searcher {
         let all: BTreeSet<String> = singles.iter().flat_map(Variant::levers).collect();
         let known = view.trials.is_empty() && view.dead_ends.contains(&all);
         if singles.is_empty() || known {
-            return Stage::Nothing;
+            let any = view.knobs.iter().flat_map(settings).any(|one| !is_dead(view, &one));
+            return if any && !known { Stage::Taken } else { Stage::Nothing };
         }
         let scores = Scores::new(&view.trials);
         if let Some(next) = scores.unmeasured(&singles, FIRST_PAIRS) {
@@ -104,6 +107,27 @@ impl Searcher {
         Stage::Lost
     }
 
+    /// A trial, once the plan is announced and where the budget has room.
+    fn begin(&self, view: &View, experiment: Experiment, why: &str) -> Decision {
+        if view.budget.measuring_s < TRIAL_SECONDS_MIN {
+            return Decision::over("the day's budget for measuring is spent");
+        }
+        if view.plan.is_none() {
+            if view.budget.messages == 0 {
+                let why = "the day's messages are spent, and nothing is tried unannounced";
+                return Decision::over(why);
+            }
+            let singles = singles(view, self.draw(view, "singles"));
+            let levers = singles.iter().flat_map(Variant::levers).collect();
+            let why = "so that nobody tries the same beside this node";
+            return Decision::act(Action::Announce(PlanDraft { levers }), why);
+        }
+        if !view.idle {
+            return Decision::wait("a claim on the docket needs this machine first");
+        }
+        Decision::act(Action::Try(experiment), why)
+    }
+
     fn draw(&self, view: &View, purpose: &str) -> Draw {
         let seed = self.seed.to_le_bytes();
         Draw::new("assay agent search v1", &[&seed, &view.start.claim.0, purpose.as_bytes()])
@@ -113,66 +137,53 @@ impl Searcher {
 impl Policy for Searcher {
     fn next(&mut self, view: &View) -> Decision {
         if !view.member {
-            return wait("the network takes no claims of this node; a member must vouch for it");
+            return Decision::over(
+                "the network takes no claims of this node; a member must vouch for it",
+            );
         }
         if view.published {
-            return wait("this search is over; the next begins when another entry leads");
+            return Decision::over("this search is over; the next begins when another entry leads");
         }
         if let Some(claimed) = &view.claimed {
             return after_claim(view, claimed);
         }
+        if let Some(variant) = &view.refused {
+            let finding = Finding::Result(variant.clone());
+            return Decision::act(Action::Publish(finding), "the network refuses its claim");
+        }
         if view.open_claims().next().is_some() {
-            return wait("a claim of this node is being measured");
+            return Decision::wait("a claim of this node is being measured");
+        }
+        if view.plan_waits {
+            return Decision::wait("its plan is not on the ledger yet, which says who came first");
         }
         match self.stage(view) {
-            Stage::Nothing => {
-                wait("all that can be turned from here is a dead end or somebody's open plan")
+            Stage::Nothing => Decision::over("all that can be turned from here is a dead end"),
+            Stage::Taken => Decision::wait("others announced first what is left to turn from here"),
+            Stage::Measure(experiment, why) => self.begin(view, experiment, why),
+            Stage::Found(variant) => {
+                let why = format!("{} is faster by more than the network asks", variant.text());
+                Decision::act(Action::Claim(ClaimDraft { variant }), why)
             }
-            Stage::Measure(experiment, why) => begin(view, experiment, why),
-            Stage::Found(variant) => Decision {
-                why: format!("{} is faster by more than the network asks", variant.text()),
-                action: Action::Claim(ClaimDraft { variant }),
-            },
-            Stage::Unmeasured => {
-                wait("the best candidate could not be measured in the time that a trial has")
-            }
-            Stage::Lost => {
-                // What could not be measured is no dead end, only unknown.
-                let tried = view.trials.iter().filter(|trial| trial.result != TrialResult::Failed);
-                let levers: BTreeSet<String> =
-                    tried.flat_map(|trial| trial.variant.levers()).collect();
-                let levers: BTreeSet<String> = levers.into_iter().take(LEVERS_MAX).collect();
-                if levers.is_empty() {
-                    return wait("nothing that can be turned from here could be measured");
-                }
-                let why = "nothing that was tried from here pays".to_owned();
-                Decision { action: Action::Publish(Finding::DeadEnd(levers)), why }
-            }
+            Stage::Unmeasured => Decision::over(
+                "the best candidate could not be measured in the time that a trial has",
+            ),
+            Stage::Lost => lost(view),
         }
     }
 }
 
-fn wait(why: &str) -> Decision {
-    Decision { action: Action::Wait, why: why.to_owned() }
-}
-
-/// A trial, once the plan is announced and where the budget has room.
-fn begin(view: &View, experiment: Experiment, why: &str) -> Decision {
-    if view.budget.measuring_s < TRIAL_SECONDS_MIN {
-        return wait("the day's budget for measuring is spent");
+/// What is said of a search that found no gain.
+fn lost(view: &View) -> Decision {
+    // What could not be measured is no dead end, only unknown.
+    let tried = view.trials.iter().filter(|trial| trial.result != TrialResult::Failed);
+    let levers: BTreeSet<String> = tried.flat_map(|trial| trial.variant.levers()).collect();
+    if levers.is_empty() {
+        return Decision::over("nothing that can be turned from here could be measured");
     }
-    if view.plan.is_none() {
-        if view.budget.messages == 0 {
-            return wait("the day's messages are spent, and nothing is tried unannounced");
-        }
-        let levers = view.knobs.iter().map(|knob| knob.lever.clone()).take(LEVERS_MAX).collect();
-        let why = "so that nobody tries the same beside this node".to_owned();
-        return Decision { action: Action::Announce(PlanDraft { levers }), why };
-    }
-    if !view.idle {
-        return wait("a claim on the docket needs this machine first");
-    }
-    Decision { action: Action::Try(experiment), why: why.to_owned() }
+    let levers = levers.into_iter().take(LEVERS_MAX).collect();
+    let finding = Action::Publish(Finding::DeadEnd(levers));
+    Decision::act(finding, "nothing that was tried from here pays")
 }
 
 /// What follows a claim of this search. Nothing is told of it before its committee decided: seats must
@@ -181,14 +192,15 @@ fn after_claim(view: &View, claimed: &Claimed) -> Decision {
     let seen = view.claims.iter().find(|claim| claim.id == claimed.claim);
     let (finding, why) = match seen.and_then(|claim| claim.outcome) {
         None => {
-            return wait(&format!("a committee is to measure claim {}", claimed.claim.short()));
+            let claim = claimed.claim.short();
+            return Decision::wait(&format!("a committee is to measure claim {claim}"));
         }
         Some(Outcome::Refuted) => {
             (Finding::DeadEnd(claimed.variant.levers()), "its committee refuted the claim")
         }
         Some(_) => (Finding::Result(claimed.variant.clone()), "its committee decided on the claim"),
     };
-    Decision { action: Action::Publish(finding), why: why.to_owned() }
+    Decision::act(Action::Publish(finding), why)
 }
 
 /// How the final of one candidate stands, which is measured with so many pairs, and with more where those
@@ -217,28 +229,44 @@ fn final_pairs(view: &View) -> (u32, u32) {
     (first, most)
 }
 
-/// Whether somebody found that turning these levers does not pay, or is about to try it.
-fn is_taken(view: &View, variant: &Variant) -> bool {
-    let levers = variant.levers();
-    view.dead_ends.contains(&levers)
-        || view.open_plans.iter().any(|plan| levers.is_subset(&plan.levers))
+/// Whether somebody found that turning these levers does not pay.
+fn is_dead(view: &View, variant: &Variant) -> bool {
+    view.dead_ends.contains(&variant.levers())
 }
 
-/// Every setting of one knob; some of them, drawn by lot, where there are too many.
+/// Whether they are a dead end, or somebody else is about to try them, who said so first.
+fn is_taken(view: &View, variant: &Variant) -> bool {
+    let levers = variant.levers();
+    is_dead(view, variant) || view.open_plans.iter().any(|plan| levers.is_subset(&plan.levers))
+}
+
+/// Every setting of a knob.
+fn settings(knob: &Knob) -> impl Iterator<Item = Variant> {
+    let of = |choice: &String| Variant(BTreeMap::from([(knob.lever.clone(), choice.clone())]));
+    knob.choices.iter().map(of)
+}
+
+/// The settings of as many knobs as a plan may name; some of either, drawn by lot, where there are too
+/// many. What was measured stays, whatever plans others announce or end meanwhile.
 fn singles(view: &View, mut draw: Draw) -> Vec<Variant> {
-    let mut all = Vec::new();
-    for knob in &view.knobs {
-        for choice in &knob.choices {
-            let variant = Variant(BTreeMap::from([(knob.lever.clone(), choice.clone())]));
-            if !is_taken(view, &variant) {
-                all.push(variant);
-            }
-        }
-    }
-    let chosen = draw.distinct(SINGLES_MAX, u64::try_from(all.len()).unwrap_or(0));
+    let known = |variant: &Variant| view.trials.iter().any(|trial| trial.variant == *variant);
+    let free = |variant: &Variant| known(variant) || !is_taken(view, variant);
+    // What an announced plan does not name was not announced.
+    let planned = |knob: &&Knob| view.planned.is_empty() || view.planned.contains(&knob.lever);
+    let knobs = view.knobs.iter().filter(planned);
+    let by_knob = knobs.map(|knob| settings(knob).filter(free).collect());
+    let by_knob: Vec<Vec<Variant>> = by_knob.filter(|of: &Vec<_>| !of.is_empty()).collect();
+    let all: Vec<Variant> = some(by_knob, LEVERS_MAX, &mut draw).into_iter().flatten().collect();
+    some(all, SINGLES_MAX, &mut draw)
+}
+
+/// So many of them, drawn by lot, in their order.
+fn some<T>(all: Vec<T>, most: usize, draw: &mut Draw) -> Vec<T> {
+    let chosen = draw.distinct(most, u64::try_from(all.len()).unwrap_or(0));
     let chosen: BTreeSet<usize> =
         chosen.into_iter().filter_map(|index| usize::try_from(index).ok()).collect();
-    chosen.into_iter().filter_map(|index| all.get(index).cloned()).collect()
+    let all = all.into_iter().enumerate();
+    all.filter(|(index, _)| chosen.contains(index)).map(|(_, one)| one).collect()
 }
 
 /// The settings that gained alone, put together.

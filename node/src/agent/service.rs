@@ -1,22 +1,18 @@
 //! The loop: it looks, asks the policy, checks, charges, and carries out.
 
-use super::action::{
-    Action, ClaimDraft, Decision, Experiment, Finding, PlanDraft, Policy, Refused,
-};
+use super::action::{Action, ClaimDraft, Decision, Experiment, Policy, Refused};
 use super::budget::{Purse, Unpaid};
-use super::control::Control;
-use super::journal::Journal;
+use super::control::{Control, Ended};
+use super::journal::{Candidate, Journal};
 use super::planner::{LocalModel, Planner, PlannerOptions, Transcript};
 use super::quarantine::Untrusted;
 use super::searcher::{Searcher, TRIAL_SECONDS_MIN};
 use super::settings::{PolicyKind, Settings};
-use super::view::{
-    ClaimSeen, Claimed, Knob, OpenPlan, Rules, Start, Trial, TrialResult, Variant, View,
-};
+use super::view::{Claimed, Start, Trial, Variant, View};
+use super::world::{Asks, Report, Sight, World};
+use crate::api::SubmitError;
 use crate::home::HomeError;
-use assay_protocol::ids::{ClaimId, RecordId};
-use futures::future::BoxFuture;
-use std::collections::BTreeSet;
+use assay_protocol::ids::ClaimId;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,105 +20,8 @@ use tokio::sync::watch;
 
 /// Most seconds that one trial may measure.
 pub(super) const TRIAL_SECONDS_MAX: u64 = 300;
-/// Pause before the agent looks again when there was nothing to do.
-const PAUSE: Duration = Duration::from_secs(2);
 /// Pauses that it rests after an action that failed.
 const REST: u32 = 30;
-
-/// What a look at ledger and board shows, from one start.
-#[derive(Debug, Clone)]
-pub struct Sight {
-    /// Unix time in milliseconds.
-    pub now_ms: u64,
-    /// Height of the ledger.
-    pub height: u64,
-    /// Whether the network takes claims of this node.
-    pub member: bool,
-    /// Whether no seat of this node has anything to measure.
-    pub idle: bool,
-    /// What leads now.
-    pub frontier: Start,
-    /// What may be turned.
-    pub knobs: Vec<Knob>,
-    /// Lever sets that are known not to pay.
-    pub dead_ends: BTreeSet<BTreeSet<String>>,
-    /// What others are about to try.
-    pub open_plans: Vec<OpenPlan>,
-    /// Claims, newest first.
-    pub claims: Vec<ClaimSeen>,
-    /// What others said last, for policies that read.
-    pub texts: Vec<Untrusted>,
-    /// What is worth claiming.
-    pub rules: Rules,
-}
-
-/// How a trial went.
-#[derive(Debug, Clone)]
-pub struct Attempt {
-    /// What it came to; none where it was stopped, or gave way to a seat.
-    pub result: Option<TrialResult>,
-    /// Time that the machine measured.
-    pub worked: Duration,
-    /// What happened, for people.
-    pub said: String,
-}
-
-/// What of a search is published.
-#[derive(Debug, Clone, Copy)]
-pub struct Report<'a> {
-    /// The search.
-    pub journal: &'a Journal,
-    /// What it started from.
-    pub start: Start,
-    /// What was found.
-    pub finding: &'a Finding,
-}
-
-/// Everything outside the agent: ledger, board and machine.
-pub trait World: Send + Sync {
-    /// How long to wait before looking again when there was nothing to do.
-    fn pause(&self) -> Duration {
-        PAUSE
-    }
-
-    /// Looks around from `start`; from what leads where there is none.
-    fn look(&self, start: Option<Start>) -> BoxFuture<'_, Result<Sight, String>>;
-
-    /// The most bytes that making a variant takes on disk.
-    fn bytes_of(&self, start: Start, variant: &Variant) -> u64;
-
-    /// Makes a variant and measures it against the start for `within` at most, unless `stop` comes
-    /// first.
-    fn attempt<'a>(
-        &'a self,
-        start: Start,
-        experiment: &'a Experiment,
-        within: Duration,
-        stop: BoxFuture<'a, ()>,
-    ) -> BoxFuture<'a, Attempt>;
-
-    /// Announces a plan.
-    ///
-    /// # Errors
-    ///
-    /// Why it was not announced.
-    fn announce(&self, start: Start, plan: &PlanDraft) -> Result<RecordId, String>;
-
-    /// Publishes what came of a search.
-    ///
-    /// # Errors
-    ///
-    /// Why it was not published.
-    fn report(&self, report: Report<'_>) -> Result<RecordId, String>;
-
-    /// Claims a variant with the measured ratio, in millionths.
-    fn claim<'a>(
-        &'a self,
-        start: Start,
-        variant: &'a Variant,
-        ratio_ppm: u64,
-    ) -> BoxFuture<'a, Result<ClaimId, String>>;
-}
 
 /// Why the agent cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -175,7 +74,7 @@ impl<W: World> Agent<W> {
         };
         let limits = control.settings().limits;
         let journal_path = file("journal.json");
-        Ok(Self {
+        let mut agent = Self {
             world,
             purse: Purse::open(file("spent.json"), limits).map_err(failed("spent.json"))?,
             journal: Journal::read(&journal_path).map_err(failed("journal.json"))?,
@@ -183,7 +82,11 @@ impl<W: World> Agent<W> {
             journal_path,
             folder: folder.to_owned(),
             policy: None,
-        })
+        };
+        agent.show();
+        let last = agent.journal.last.clone();
+        agent.control.tell(|status| status.notes.extend(last));
+        Ok(agent)
     }
 
     /// Acts whenever the switch is on, for ever.
@@ -207,7 +110,12 @@ impl<W: World> Agent<W> {
     }
 
     async fn step(&mut self, runs: watch::Receiver<bool>) -> Result<Next, AgentError> {
-        let mut sight = match self.world.look(self.journal.start).await {
+        let sight = tokio::select! {
+            sight = self.world.look(self.journal.start) => sight,
+            // It may be fetching what it starts from.
+            () = stopped(runs.clone()) => return Ok(Next::Pause),
+        };
+        let mut sight = match sight {
             Ok(sight) => sight,
             Err(reason) => {
                 self.tell("waiting", &reason);
@@ -216,7 +124,8 @@ impl<W: World> Agent<W> {
         };
         let start = self.journal.start.unwrap_or(sight.frontier);
         if self.journal.start.is_none() || (self.journal.published && sight.frontier != start) {
-            self.journal = Journal::from_start(sight.frontier);
+            self.give_up(|_| true).await?;
+            self.journal = self.journal.next_from(sight.frontier);
             self.keep()?;
             let ratio = sight.frontier.ratio_to_base_ppm;
             self.note(format!("a search begins from {}", named(sight.frontier.claim, ratio)));
@@ -224,11 +133,14 @@ impl<W: World> Agent<W> {
         }
         let texts = std::mem::take(&mut sight.texts);
         let view = self.view(sight, start);
-        let Some((view, Decision { action, why })) = self.decide(view, texts).await else {
+        let Some((view, Decision { action, why, over })) = self.decide(view, texts).await? else {
             return Ok(Next::Pause);
         };
         if !*runs.borrow() {
             return Ok(Next::Pause);
+        }
+        if over {
+            self.control.search_is_over(Ended { published: false, why: why.clone() });
         }
         self.tell(&doing(&action), &why);
         let outcome = match action.check(&view) {
@@ -240,11 +152,15 @@ impl<W: World> Agent<W> {
             Err(Failed::Home(error)) => return Err(error.into()),
             Err(failed) => {
                 let said = failed.to_string();
-                self.tell("waiting", &said);
-                // It shows in the status for as long as it lasts, and would fill the notes.
-                if !matches!(failed, Failed::Exhausted(_)) {
-                    self.note(format!("{}: {said}", doing(&action)));
+                match failed {
+                    // It shows in the status for as long as it lasts, and would fill the notes.
+                    Failed::Exhausted(_) => {
+                        let why = said.clone();
+                        self.control.search_is_over(Ended { published: false, why });
+                    }
+                    _ => self.note(format!("{}: {said}", doing(&action))),
                 }
+                self.tell("waiting", &said);
                 (Next::Rest, said)
             }
         };
@@ -255,7 +171,7 @@ impl<W: World> Agent<W> {
     }
 
     fn view(&mut self, sight: Sight, start: Start) -> View {
-        let Sight { now_ms, height, member, idle, frontier: _, knobs, .. } = sight;
+        let Sight { now_ms, height, member, idle, plan_waits, frontier: _, knobs, .. } = sight;
         let Sight { dead_ends, open_plans, claims, rules, .. } = sight;
         let journal = &self.journal;
         View {
@@ -269,7 +185,10 @@ impl<W: World> Agent<W> {
             dead_ends,
             open_plans,
             plan: journal.plan,
+            planned: journal.planned.clone(),
+            plan_waits,
             claimed: journal.claimed.clone(),
+            refused: journal.refused.clone(),
             published: journal.published,
             claims,
             notices: Vec::new(),
@@ -278,31 +197,44 @@ impl<W: World> Agent<W> {
         }
     }
 
-    /// Asks the policy, which may read and think for long, off the node's own threads.
-    async fn decide(&mut self, mut view: View, texts: Vec<Untrusted>) -> Option<(View, Decision)> {
+    /// Asks the policy, which may read and think for long, off the node's own threads. The time that a
+    /// model thinks is the operator's as well.
+    async fn decide(
+        &mut self,
+        mut view: View,
+        texts: Vec<Untrusted>,
+    ) -> Result<Option<(View, Decision)>, HomeError> {
         let settings = self.control.settings();
         let known = self.policy.take().filter(|(kind, _)| *kind == settings.policy);
-        let (kind, folder, runs) = (settings.policy, self.folder.clone(), self.control.runs());
+        let (kind, folder, now_ms) = (settings.policy, self.folder.clone(), view.now_ms);
+        let (runs, wanted) = (self.control.runs(), self.world.seat_wanted());
+        let seed = settings.seed.unwrap_or_else(|| self.world.seed());
+        let begun = std::time::Instant::now();
         let thought = tokio::task::spawn_blocking(move || {
             let mut policy = match known {
                 Some((_, policy)) => policy,
-                None => policy_of(&settings, &folder, runs)?,
+                None => policy_of(&settings, seed, &folder, (runs, wanted))?,
             };
             view.notices = policy.read(&texts, view.now_ms);
             let decision = policy.next(&view);
             Ok::<_, String>((policy, view, decision))
         });
-        let reason = match thought.await {
+        let thought = thought.await;
+        if kind == PolicyKind::Planner {
+            self.purse.add_measuring(now_ms, begun.elapsed())?;
+            self.show();
+        }
+        let reason = match thought {
             Ok(Ok((policy, view, decision))) => {
                 self.policy = Some((kind, policy));
-                return Some((view, decision));
+                return Ok(Some((view, decision)));
             }
             Ok(Err(reason)) => reason,
             Err(error) => format!("its policy failed and is made afresh: {error}"),
         };
         tracing::warn!("agent: {reason}");
         self.tell("waiting", &reason);
-        None
+        Ok(None)
     }
 
     async fn carry_out(
@@ -320,6 +252,7 @@ impl<W: World> Agent<W> {
                 let said = self.world.announce(start, plan);
                 let post = self.unless_unsaid(said)?;
                 self.journal.plan = Some(post);
+                self.journal.planned.clone_from(&plan.levers);
                 self.said(format!("announced plan {}", post.short()))
             }
             Action::Try(experiment) => self.try_it(start, now_ms, experiment, runs).await,
@@ -329,16 +262,19 @@ impl<W: World> Agent<W> {
                 let said = self.world.report(report);
                 let post = self.unless_unsaid(said)?;
                 self.journal.published = true;
-                let said = self.said(format!("published what came of it in {}", post.short()));
-                self.control.search_is_over();
-                said
+                let said = self.said(format!("published what came of it in {}", post.short()))?;
+                self.give_up(|_| true).await?;
+                self.control.search_is_over(Ended { published: true, why: said.clone() });
+                Ok(said)
             }
             Action::Claim(ClaimDraft { variant }) => {
                 let ratio = self.journal.last(variant).and_then(Trial::sound_ratio);
                 let ratio = ratio.ok_or_else(|| Failed::World("it was not measured".to_owned()))?;
                 self.purse.pay_message(now_ms)?;
-                let claim = self.world.claim(start, variant, ratio.ppm).await;
-                let claim = self.unless_unsaid(claim)?;
+                let claim = match self.world.claim(start, variant, ratio.ppm).await {
+                    Ok(claim) => claim,
+                    Err(error) => return self.unclaimed(variant, error),
+                };
                 self.journal.claimed = Some(Claimed { claim, variant: variant.clone() });
                 self.said(format!("claimed {} as {}", variant.text(), claim.short()))
             }
@@ -350,32 +286,68 @@ impl<W: World> Agent<W> {
         start: Start,
         now_ms: u64,
         experiment: &Experiment,
-        mut runs: watch::Receiver<bool>,
+        runs: watch::Receiver<bool>,
     ) -> Result<String, Failed> {
         let paid = self.purse.pay_measuring(now_ms, TRIAL_SECONDS_MIN, TRIAL_SECONDS_MAX)?;
-        // What was measured before is on disk already.
-        if self.journal.last(&experiment.variant).is_none() {
-            let bytes = self.world.bytes_of(start, &experiment.variant);
+        let Experiment { variant, pairs } = experiment;
+        if !self.journal.has_made(variant) {
+            let bytes = self.world.bytes_of(start, variant);
             if let Err(unpaid) = self.purse.pay_disk(now_ms, bytes) {
                 self.purse.settle_measuring(paid, Duration::ZERO)?;
                 return Err(unpaid.into());
             }
+            self.journal.pays(variant, bytes);
+            self.keep()?;
         }
-        let stop = Box::pin(async move {
-            // A switch that is gone is as good a reason to stop.
-            let _ = runs.wait_for(|runs| !*runs).await;
-        });
         let within = Duration::from_secs(paid);
+        let stop = Box::pin(stopped(runs));
         let attempt = self.world.attempt(start, experiment, within, stop).await;
         self.purse.settle_measuring(paid, attempt.worked)?;
+        // A trial that was stopped has its files already, or will make them again.
+        if attempt.result.is_some() || !attempt.made.manifests.is_empty() {
+            let unwritten = self.journal.made(variant, attempt.made);
+            self.purse.settle_disk(unwritten)?;
+        }
         if let Some(result) = attempt.result {
-            let Experiment { variant, pairs } = experiment.clone();
-            self.journal.took(Trial { variant, pairs, result });
+            let trial = Trial { variant: variant.clone(), pairs: *pairs, result };
+            let lost = !trial.gained();
+            self.journal.took(trial);
+            if lost {
+                self.give_up(|candidate| candidate.variant == *variant).await?;
+            }
         }
         let what = experiment.variant.text();
         let seconds = attempt.worked.as_secs_f64();
         let said = format!("{what}: {} ({} pairs, {seconds:.0} s)", attempt.said, experiment.pairs);
         self.said(said)
+    }
+
+    /// Deletes the files of candidates that are lost, but for those of a claim, and gives back what they
+    /// took on disk. What cannot be deleted stays paid for.
+    async fn give_up(&mut self, lost: impl Fn(&Candidate) -> bool) -> Result<(), HomeError> {
+        let leavings = self.journal.leavings(&lost);
+        let deleted = self.world.discard(&leavings.manifests, &leavings.kept).await;
+        if let Err(reason) = deleted {
+            tracing::warn!("agent: files of lost candidates stay: {reason}");
+            return Ok(());
+        }
+        self.journal.candidates.retain(|candidate| !lost(candidate));
+        self.keep()?;
+        self.purse.settle_disk(leavings.bytes)?;
+        self.show();
+        Ok(())
+    }
+
+    /// What follows a claim that was not made: one that the network will never take ends the search.
+    fn unclaimed(&mut self, variant: &Variant, error: SubmitError) -> Result<String, Failed> {
+        self.purse.settle_message()?;
+        match error {
+            SubmitError::Refused(reason) => {
+                self.journal.refused = Some(variant.clone());
+                self.said(format!("the network refuses a claim of {}: {reason}", variant.text()))
+            }
+            later => Err(Failed::World(later.to_string())),
+        }
     }
 
     /// Gives the message back that was paid for something which was not said.
@@ -386,14 +358,21 @@ impl<W: World> Agent<W> {
         said.map_err(Failed::World)
     }
 
-    /// Keeps the journal, and notes what was done.
+    /// Notes what was done, and keeps the journal.
     fn said(&mut self, what: String) -> Result<String, Failed> {
-        self.keep()?;
         self.note(what.clone());
+        self.journal.last = self.control.last_note();
+        self.keep()?;
         Ok(what)
     }
 
     fn keep(&mut self) -> Result<(), HomeError> {
+        self.show();
+        self.journal.write(&self.journal_path)
+    }
+
+    /// Shows where the search stands, and what was spent.
+    fn show(&mut self) {
         let spent = self.purse.spent(crate::ledger::now_ms());
         self.control.tell(|status| {
             status.start = self.journal.start;
@@ -402,7 +381,6 @@ impl<W: World> Agent<W> {
             status.claim = self.journal.claimed.as_ref().map(|claimed| claimed.claim);
             status.spent = spent;
         });
-        self.journal.write(&self.journal_path)
     }
 
     fn tell(&self, doing: &str, why: &str) {
@@ -440,6 +418,12 @@ impl From<Unpaid> for Failed {
     }
 }
 
+/// Completes when the operator stops the agent.
+async fn stopped(mut runs: watch::Receiver<bool>) {
+    // A switch that is gone is as good a reason to stop.
+    let _ = runs.wait_for(|runs| !*runs).await;
+}
+
 /// The policy that the operator chose.
 ///
 /// # Errors
@@ -447,19 +431,20 @@ impl From<Unpaid> for Failed {
 /// Why there is none.
 fn policy_of(
     settings: &Settings,
+    seed: u64,
     folder: &Path,
-    runs: watch::Receiver<bool>,
+    (runs, wanted): (watch::Receiver<bool>, Asks),
 ) -> Result<Box<dyn Policy>, String> {
     match settings.policy {
         PolicyKind::Off => Err("its policy is off".to_owned()),
-        PolicyKind::Searcher => Ok(Box::new(Searcher::new(settings.seed))),
+        PolicyKind::Searcher => Ok(Box::new(Searcher::new(seed))),
         PolicyKind::Planner => {
             let model = LocalModel::open(settings.model.as_deref());
             let model = model.map_err(|error| format!("the planner has no model: {error}"))?;
             let options = PlannerOptions {
-                seed: settings.seed,
+                seed,
                 lock: Some(crate::measure::lock::default_path()),
-                stop: Arc::new(move || !*runs.borrow()),
+                stop: Arc::new(move || !*runs.borrow() || wanted()),
                 ..PlannerOptions::default()
             };
             let transcript = folder.parent().map(Transcript::of);

@@ -38,8 +38,8 @@ pub struct Settings {
     pub policy: PolicyKind,
     /// The kill switch was used; it stays so until the agent is started again.
     pub stopped: bool,
-    /// Where a search draws its lots from.
-    pub seed: u64,
+    /// Where a search draws its lots from; none means the node's id.
+    pub seed: Option<u64>,
     /// Folders of kernel bundles that a search may take kernels from, besides those on the ledger.
     pub bundles: Vec<PathBuf>,
     /// Checkpoint that the planner asks; none means the embedded one.

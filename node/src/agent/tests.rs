@@ -1,178 +1,17 @@
 //! The whole loop over a machine that is made up: what the searcher finds, spends, and stops at.
 
+mod machine;
+
 use super::{
-    Agent, Attempt, ClaimSeen, Control, Experiment, Finding, Journal, Knob, Limits, OpenPlan,
-    Order, PlanDraft, PolicyKind, Report, Rules, Settings, Sight, Start, TrialResult, Variant,
-    World,
+    Agent, Control, Finding, Journal, Limits, OpenPlan, Order, PolicyKind, Settings, Variant,
 };
-use assay_protocol::draw::Draw;
-use assay_protocol::gates::Gate;
-use assay_protocol::ids::{ClaimId, RecordId};
-use assay_protocol::verdict::{Estimate, Outcome};
-use futures::future::BoxFuture;
+use assay_protocol::ids::{BlobHash, RecordId};
+use assay_protocol::verdict::Outcome;
+use machine::{BASE, Did, GAINS, LOSSES, MANY, Machine, files_of};
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
-
-const BASE: Start = Start { claim: ClaimId([0; 32]), ratio_to_base_ppm: 1_000_000 };
-const CLAIM: ClaimId = ClaimId([7; 32]);
-
-/// A knob's choices with the speed that each brings, and whether it breaks the quality.
-type Truth = (&'static str, &'static [(&'static str, f64, bool)]);
-
-const GAINS: &[Truth] = &[
-    ("attention", &[("k1", 1.06, false), ("k2", 0.97, false)]),
-    ("draft-length", &[("1", 0.62, false), ("2", 0.88, false), ("3", 0.7, false)]),
-    ("matmul-bf16", &[("built-in", 1.2, false), ("k1", 1.4, false), ("lane-rows-2", 0.9, false)]),
-    ("weights", &[("int4-g32", 2.0, true)]),
-];
-const LOSSES: &[Truth] = &[("attention", &[("k1", 0.97, false), ("k2", 0.9, false)])];
-
-/// What the agent did, in order.
-#[derive(Debug, Clone, PartialEq)]
-enum Did {
-    Announced(BTreeSet<String>),
-    Tried(Variant, u32),
-    Claimed(Variant, u64),
-    Published(Finding),
-}
-
-#[derive(Default)]
-struct Machine {
-    truth: &'static [Truth],
-    dead_ends: BTreeSet<BTreeSet<String>>,
-    open_plans: Vec<OpenPlan>,
-    outcome: Option<Outcome>,
-    /// Measures for ever, as a machine that hangs.
-    hangs: bool,
-    seconds_a_pair: u64,
-    /// Pairs from which a broken quality shows.
-    shows_from: u32,
-    did: Arc<Mutex<Vec<Did>>>,
-}
-
-impl Machine {
-    fn of(truth: &'static [Truth]) -> Self {
-        let outcome = Some(Outcome::Accepted);
-        Self { truth, outcome, seconds_a_pair: 1, ..Self::default() }
-    }
-
-    fn did(&self, what: Did) {
-        self.did.lock().unwrap().push(what);
-    }
-
-    /// A ratio with the noise of a small machine: 3 % a pair.
-    fn measured(&self, Experiment { variant, pairs }: &Experiment) -> TrialResult {
-        let mut failed = BTreeSet::new();
-        let mut ratio = 1.0;
-        for (lever, choice) in &variant.0 {
-            let (_, choices) = self.truth.iter().find(|(name, _)| name == lever).unwrap();
-            let (_, speed, breaks) = choices.iter().find(|(name, ..)| name == choice).unwrap();
-            ratio *= speed;
-            failed.extend((*breaks && *pairs >= self.shows_from).then_some(Gate::Quality));
-        }
-        let mut draw = Draw::new("noise", &[variant.text().as_bytes(), &pairs.to_le_bytes()]);
-        let noise = |draw: &mut Draw| draw.below(2_001) as f64 / 1_000.0 - 1.0;
-        let spread = 0.03 / f64::from(*pairs).sqrt();
-        ratio *= 1.0 + spread * noise(&mut draw);
-        let ppm = |value: f64| (value * 1e6) as u64;
-        let (low_ppm, high_ppm) =
-            (ppm(ratio * (1.0 - 3.0 * spread)), ppm(ratio * (1.0 + 3.0 * spread)));
-        let ratio = Some(Estimate { ppm: ppm(ratio), low_ppm, high_ppm });
-        let lossless = failed.is_empty();
-        TrialResult::Measured { ratio, failed: failed.into_iter().collect(), lossless }
-    }
-}
-
-impl World for Machine {
-    fn pause(&self) -> Duration {
-        Duration::from_millis(1)
-    }
-
-    fn look(&self, start: Option<Start>) -> BoxFuture<'_, Result<Sight, String>> {
-        let did = self.did.lock().unwrap().clone();
-        let claimed = did.iter().any(|did| matches!(did, Did::Claimed(..)));
-        let claim = ClaimSeen {
-            id: CLAIM,
-            parent: BASE.claim,
-            mine: true,
-            outcome: self.outcome,
-            ratio_ppm: None,
-            leads: false,
-        };
-        let knobs = self.truth.iter().map(|(lever, choices)| Knob {
-            lever: (*lever).to_owned(),
-            choices: choices.iter().map(|(choice, ..)| (*choice).to_owned()).collect(),
-        });
-        assert!(start.is_none_or(|start| start == BASE));
-        let sight = Sight {
-            now_ms: 1_000,
-            height: 1,
-            member: true,
-            idle: true,
-            frontier: BASE,
-            knobs: knobs.collect(),
-            dead_ends: self.dead_ends.clone(),
-            open_plans: self.open_plans.clone(),
-            claims: if claimed { vec![claim] } else { Vec::new() },
-            texts: Vec::new(),
-            rules: Rules { gain_ppm: 30_000, pairs: 12, pairs_max: 64 },
-        };
-        Box::pin(async move { Ok(sight) })
-    }
-
-    fn bytes_of(&self, _: Start, _: &Variant) -> u64 {
-        1_000
-    }
-
-    fn attempt<'a>(
-        &'a self,
-        _: Start,
-        experiment: &'a Experiment,
-        within: Duration,
-        stop: BoxFuture<'a, ()>,
-    ) -> BoxFuture<'a, Attempt> {
-        Box::pin(async move {
-            self.did(Did::Tried(experiment.variant.clone(), experiment.pairs));
-            if self.hangs {
-                stop.await;
-                let worked = Duration::from_secs(3);
-                return Attempt { result: None, worked, said: "stopped".to_owned() };
-            }
-            let needed = Duration::from_secs(self.seconds_a_pair * u64::from(experiment.pairs));
-            let result = match needed <= within {
-                true => self.measured(experiment),
-                false => TrialResult::Failed,
-            };
-            Attempt {
-                result: Some(result),
-                worked: needed.min(within),
-                said: "measured".to_owned(),
-            }
-        })
-    }
-
-    fn announce(&self, _: Start, plan: &PlanDraft) -> Result<RecordId, String> {
-        self.did(Did::Announced(plan.levers.clone()));
-        Ok(RecordId([1; 32]))
-    }
-
-    fn report(&self, report: Report<'_>) -> Result<RecordId, String> {
-        self.did(Did::Published(report.finding.clone()));
-        Ok(RecordId([2; 32]))
-    }
-
-    fn claim<'a>(
-        &'a self,
-        _: Start,
-        variant: &'a Variant,
-        ratio_ppm: u64,
-    ) -> BoxFuture<'a, Result<ClaimId, String>> {
-        self.did(Did::Claimed(variant.clone(), ratio_ppm));
-        Box::pin(async { Ok(CLAIM) })
-    }
-}
 
 fn variant(settings: &[(&str, &str)]) -> Variant {
     Variant(settings.iter().map(|(l, c)| ((*l).to_owned(), (*c).to_owned())).collect())
@@ -216,13 +55,25 @@ fn tried(did: &[Did]) -> Vec<(Variant, u32)> {
     did.iter().filter_map(tried).collect()
 }
 
+/// What was said, without what was deleted.
+fn said(did: &[Did]) -> Vec<Did> {
+    did.iter().filter(|did| !matches!(did, Did::Deleted(_))).cloned().collect()
+}
+
+/// Why a search ended that was to be the only one, and whether it had published something.
+fn ended(control: &Control) -> (bool, String) {
+    let ended = control.status().ended.unwrap();
+    assert!(!control.status().running);
+    (ended.published, ended.why)
+}
+
 #[tokio::test]
 async fn the_best_settings_are_found_together_claimed_and_reported() {
     let folder = tempfile::tempdir().unwrap();
     let machine = Machine::of(GAINS);
     let did = Arc::clone(&machine.did);
     let control = search(machine, folder.path(), Limits::default()).await;
-    let did = did.lock().unwrap().clone();
+    let did = said(&did.lock().unwrap());
     let all = levers(&["attention", "draft-length", "matmul-bf16", "weights"]);
     assert_eq!(did.first(), Some(&Did::Announced(all)), "nothing is tried unannounced");
     let best = variant(&[("attention", "k1"), ("matmul-bf16", "k1")]);
@@ -253,7 +104,7 @@ async fn what_fails_in_its_final_gives_way_to_the_next_best() {
     let machine = Machine { shows_from: 24, ..Machine::of(GAINS) };
     let did = Arc::clone(&machine.did);
     search(machine, folder.path(), Limits::default()).await;
-    let did = did.lock().unwrap();
+    let did = said(&did.lock().unwrap());
     let finals: Vec<Variant> =
         tried(&did).into_iter().filter(|(_, pairs)| *pairs >= 24).map(|(v, _)| v).collect();
     let [winner, next] = finals.as_slice() else { panic!("{finals:?}") };
@@ -274,7 +125,7 @@ async fn a_search_goes_on_after_a_restart_as_if_there_had_been_none() {
     // 38 seconds pay for the announcement and for some trials; then the day is over.
     search(machine, folder.path(), Limits { measuring_s: 38, ..Limits::default() }).await;
     let before = seen.lock().unwrap().clone();
-    assert!(before.len() > 2 && before.len() < 8, "{before:?}");
+    assert!(before.len() > 2 && tried(&before).len() < 8, "{before:?}");
     let machine = Machine { did: Arc::clone(&seen), ..Machine::of(GAINS) };
     search(machine, folder.path(), Limits::default()).await;
     assert_eq!(*seen.lock().unwrap(), *expected.lock().unwrap());
@@ -292,9 +143,9 @@ async fn no_budget_is_overdrawn() {
         let machine = Machine::of(GAINS);
         let did = Arc::clone(&machine.did);
         let control = search(machine, folder.path(), limits).await;
+        let (published, why) = ended(&control);
+        assert!(!published && why.contains("spent"), "{why}");
         let status = control.status();
-        assert!(status.running && status.doing == "waiting", "{}", status.line());
-        assert!(status.why.contains("spent"), "{}", status.why);
         assert_eq!(tried(&did.lock().unwrap()).len(), tries, "{limits:?}");
         assert!(status.spent.measuring_ms <= limits.measuring_s * 1_000);
         assert!(status.spent.milliwatt_hours(&limits) <= limits.watt_hours * 1_000);
@@ -306,11 +157,13 @@ async fn candidates_that_do_not_fit_on_disk_are_no_dead_end() {
     let folder = tempfile::tempdir().unwrap();
     let machine = Machine::of(GAINS);
     let did = Arc::clone(&machine.did);
-    let limits = Limits { disk_bytes: 2_500, ..Limits::default() };
+    let limits = Limits { disk_bytes: 2_000, ..Limits::default() };
     let control = search(machine, folder.path(), limits).await;
-    assert_eq!(control.status().why, "the budget for disk is spent");
+    assert_eq!(ended(&control), (false, "the budget for disk is spent".to_owned()));
     let did = did.lock().unwrap();
-    assert_eq!(tried(&did).len(), 2);
+    // Those that gain stay on disk, 700 bytes each, and nothing is begun with less than 1,000 left.
+    assert_eq!(tried(&did).len(), 6);
+    assert_eq!(control.status().spent.disk_bytes, 1_400);
     assert!(!did.iter().any(|did| matches!(did, Did::Published(_))));
 }
 
@@ -320,7 +173,7 @@ async fn what_does_not_pay_is_a_dead_end_and_no_claim() {
     let machine = Machine::of(LOSSES);
     let did = Arc::clone(&machine.did);
     search(machine, folder.path(), Limits::default()).await;
-    let did = did.lock().unwrap();
+    let did = said(&did.lock().unwrap());
     assert_eq!(did.last(), Some(&Did::Published(Finding::DeadEnd(levers(&["attention"])))));
     assert!(!did.iter().any(|did| matches!(did, Did::Claimed(..))));
     let journal = Journal::read(&folder.path().join("journal.json")).unwrap();
@@ -334,7 +187,7 @@ async fn a_refuted_claim_becomes_a_dead_end() {
     let did = Arc::clone(&machine.did);
     search(machine, folder.path(), Limits::default()).await;
     let dead = Finding::DeadEnd(levers(&["attention", "matmul-bf16"]));
-    assert_eq!(did.lock().unwrap().last(), Some(&Did::Published(dead)));
+    assert_eq!(said(&did.lock().unwrap()).last(), Some(&Did::Published(dead)));
 }
 
 #[tokio::test]
@@ -343,7 +196,7 @@ async fn nothing_is_said_of_a_claim_before_its_committee_decided() {
     let machine = Machine { outcome: None, ..Machine::of(GAINS) };
     let did = Arc::clone(&machine.did);
     let control = search(machine, folder.path(), Limits::default()).await;
-    assert!(matches!(did.lock().unwrap().last(), Some(Did::Claimed(..))));
+    assert!(matches!(said(&did.lock().unwrap()).last(), Some(Did::Claimed(..))));
     assert!(control.status().why.contains("a committee is to measure"));
 }
 
@@ -385,4 +238,109 @@ async fn the_switch_stops_a_measurement_and_nothing_is_lost() {
     let again = tried(&did.lock().unwrap());
     assert_eq!(again[0], again[1], "a stopped trial is no result");
     serving.abort();
+}
+
+#[tokio::test]
+async fn files_of_what_lost_are_deleted_and_those_of_the_claim_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let machine = Machine::of(GAINS);
+    let did = Arc::clone(&machine.did);
+    let control = search(machine, folder.path(), Limits::default()).await;
+    let did = did.lock().unwrap();
+    let deleted: BTreeSet<BlobHash> = did
+        .iter()
+        .filter_map(|did| match did {
+            Did::Deleted(hash) => Some(*hash),
+            _ => None,
+        })
+        .collect();
+    let best = variant(&[("attention", "k1"), ("matmul-bf16", "k1")]);
+    for (variant, _) in tried(&did) {
+        let stays = variant == best;
+        assert_eq!(deleted.contains(&files_of(&variant)), !stays, "{}", variant.text());
+    }
+    assert_eq!(control.status().spent.disk_bytes, 0, "all of it is given back");
+    let journal = Journal::read(&folder.path().join("journal.json")).unwrap();
+    assert!(journal.candidates.is_empty());
+}
+
+#[tokio::test]
+async fn a_claim_that_the_network_refuses_ends_the_search() {
+    let folder = tempfile::tempdir().unwrap();
+    let machine = Machine { refuses: true, ..Machine::of(GAINS) };
+    let did = Arc::clone(&machine.did);
+    let control = search(machine, folder.path(), Limits::default()).await;
+    assert!(ended(&control).0);
+    let best = variant(&[("attention", "k1"), ("matmul-bf16", "k1")]);
+    let result = Did::Published(Finding::Result(best));
+    assert_eq!(said(&did.lock().unwrap()).last(), Some(&result), "so that its plan is closed");
+    let status = control.status();
+    let refused = |text: &str| text.contains("refuses a claim") && text.contains("on the docket");
+    assert!(status.notes.iter().any(|note| refused(&note.text)), "{:?}", status.notes);
+    assert_eq!(status.spent.messages, 2, "what was not said is not paid for");
+}
+
+#[tokio::test]
+async fn one_search_ends_where_there_is_nothing_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let dead_ends = BTreeSet::from([levers(&["attention"])]);
+    let machine = Machine { dead_ends, ..Machine::of(LOSSES) };
+    let did = Arc::clone(&machine.did);
+    let control = search(machine, folder.path(), Limits::default()).await;
+    let why = "all that can be turned from here is a dead end".to_owned();
+    assert_eq!(ended(&control), (false, why.clone()));
+    assert!(control.status().line().ends_with(&why) && did.lock().unwrap().is_empty());
+
+    let folder = tempfile::tempdir().unwrap();
+    search(Machine::of(LOSSES), folder.path(), Limits::default()).await;
+    let again = search(Machine::of(LOSSES), folder.path(), Limits::default()).await;
+    assert!(ended(&again).1.starts_with("this search is over"), "{:?}", ended(&again));
+}
+
+#[tokio::test]
+async fn nothing_is_tried_before_the_ledger_says_whose_plan_came_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let machine = Machine { plan_waits: true, ..Machine::of(GAINS) };
+    let did = Arc::clone(&machine.did);
+    let control = search(machine, folder.path(), Limits::default()).await;
+    assert!(control.status().why.contains("not on the ledger yet"));
+    assert!(tried(&did.lock().unwrap()).is_empty());
+
+    // Theirs came first and names all that this node's plan does: it waits, and goes on afterwards.
+    let plan = OpenPlan { post: RecordId([9; 32]), levers: levers(&["attention"]) };
+    let folder = tempfile::tempdir().unwrap();
+    let machine = Machine { open_plans: vec![plan], ..Machine::of(LOSSES) };
+    let control = search(machine, folder.path(), Limits::default()).await;
+    assert!(control.status().running && control.status().why.contains("announced first"));
+    let control = search(Machine::of(LOSSES), folder.path(), Limits::default()).await;
+    assert!(ended(&control).0, "{:?}", ended(&control));
+}
+
+#[tokio::test]
+async fn what_the_agent_did_last_shows_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = search(Machine::of(LOSSES), folder.path(), Limits::default()).await.status();
+    let settings = Settings::read(folder.path()).unwrap();
+    let control = Arc::new(Control::new(folder.path().to_owned(), settings));
+    let agent = Agent::open(Machine::of(LOSSES), Arc::clone(&control), folder.path()).unwrap();
+    drop(agent);
+    let after = control.status();
+    assert_eq!(after.notes, [before.notes.last().unwrap().clone()]);
+    assert_eq!((after.trials, after.plan, after.start), (2, before.plan, Some(BASE)));
+    assert_eq!(after.spent, before.spent);
+}
+
+#[tokio::test]
+async fn every_node_draws_its_own_lots_unless_the_operator_says_otherwise() {
+    let mut seen = Vec::new();
+    for (node, operator) in [(1, None), (2, None), (3, Some(1))] {
+        let folder = tempfile::tempdir().unwrap();
+        Settings { seed: operator, ..Settings::default() }.write(folder.path()).unwrap();
+        let machine = Machine { seed: node, ..Machine::of(MANY) };
+        let did = Arc::clone(&machine.did);
+        search(machine, folder.path(), Limits::default()).await;
+        seen.push(tried(&did.lock().unwrap()));
+    }
+    assert_eq!(seen[0].len(), 16, "some of 24");
+    assert!(seen[0] != seen[1] && seen[0] == seen[2]);
 }

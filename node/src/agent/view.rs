@@ -73,6 +73,12 @@ impl Trial {
             _ => None,
         }
     }
+
+    /// Whether it was sound, and faster than the start.
+    #[must_use]
+    pub fn gained(&self) -> bool {
+        self.sound_ratio().is_some_and(|ratio| ratio.ppm > 1_000_000)
+    }
 }
 
 /// What a search starts from, and is measured against.
@@ -110,7 +116,7 @@ pub struct Claimed {
     pub variant: Variant,
 }
 
-/// A plan of another peer that is not done yet, as far as anybody knows.
+/// A plan of another peer that goes first and is not done yet, as far as anybody knows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenPlan {
     /// Its post.
@@ -164,8 +170,14 @@ pub struct View {
     pub open_plans: Vec<OpenPlan>,
     /// This node's announced plan for this start.
     pub plan: Option<RecordId>,
+    /// The levers that it names.
+    pub planned: BTreeSet<String>,
+    /// Whether that plan waits for its place on the ledger, which says whose plan came first.
+    pub plan_waits: bool,
     /// What this node claimed from this start.
     pub claimed: Option<Claimed>,
+    /// What the network will not take a claim of.
+    pub refused: Option<Variant>,
     /// Whether what came of the search from this start was published, so that it is over.
     pub published: bool,
     /// Claims on the ledger, newest first, at most 64.

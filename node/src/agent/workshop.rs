@@ -3,30 +3,41 @@
 //! | lever | choices |
 //! |---|---|
 //! | an op, as `matmul-bf16` | `built-in`; a value of its tunable constant, as `lane-rows-2`; `k` and eight digits: the kernel of the bundle with this hash |
+//! | `fusion-` and the name of a fusion that the model has launches for | `on`, or `off` where the start has it |
 //! | `draft-length` | `1` to `4`, and `0` where the start drafts |
 //! | `weights` | `int8`, `int4-g32`, where the start's are not quantised |
 //!
 //! Bundles come from the operator's folders and from entries on the ledger. Their names are not used.
 
 use super::view::{Knob, Variant};
+use super::world::Made;
 use crate::embedded::Embedded;
 use crate::nulls::files_of;
-use crate::storage::{BlobError, Blobs};
+use crate::storage::{BlobError, Blobs, ModelError, Models};
 use assay_kernels::compose::{Files, Source, composed_files, tunings};
 use assay_kernels::quantize::{self, Options, Scheme};
 use assay_kernels::registry::{Op, entries};
-use assay_kernels::{Bundle, Checkpoint};
+use assay_kernels::{Bundle, Checkpoint, Fusion, ModelConfig};
 use assay_protocol::ids::BlobHash;
 use assay_protocol::manifest::{Kind, Manifest};
 use assay_protocol::record::{Drafter, Recipe};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+
+#[cfg(test)]
+mod tests;
 
 /// File name of a checkpoint's model card.
 const CARD: &str = "README.md";
 /// Lever of the drafts a step.
 const DRAFT_LENGTH: &str = "draft-length";
+/// What the lever of a fusion begins with.
+const FUSION: &str = "fusion-";
+/// Choices of such a lever.
+const ON: &str = "on";
+const OFF: &str = "off";
 /// Lever of how weights are stored.
 pub(super) const WEIGHTS: &str = "weights";
 /// Choice of an op's built-in kernel.
@@ -49,6 +60,9 @@ pub enum MakeError {
     /// Kernels or weights cannot be put together.
     #[error(transparent)]
     Kernels(#[from] assay_kernels::Error),
+    /// The list of imported models cannot be read.
+    #[error(transparent)]
+    Models(#[from] ModelError),
     /// Files cannot be read or written.
     #[error("cannot use {path}: {reason}")]
     Io {
@@ -69,13 +83,15 @@ pub struct Workshop {
     folder: PathBuf,
     /// Bundles that kernels are taken from, by the word of their kernels.
     shelf: Mutex<BTreeMap<String, Files>>,
+    /// Held while a checkpoint is written: one that was given up may still be at its last tensor.
+    writing: Mutex<()>,
 }
 
 impl Workshop {
     /// A workshop with nothing on its shelf, which writes checkpoints in `folder` first.
     #[must_use]
     pub fn new(blobs: Blobs, folder: PathBuf) -> Self {
-        Self { blobs, folder, shelf: Mutex::default() }
+        Self { blobs, folder, shelf: Mutex::default(), writing: Mutex::default() }
     }
 
     /// The first part of the model card of a checkpoint that is stored here.
@@ -150,7 +166,8 @@ impl Workshop {
     pub fn knobs(&self, start: &Recipe) -> Result<Vec<Knob>, MakeError> {
         let from = self.bundle_of(start)?;
         let shelf = self.shelf();
-        let quantised = self.is_quantised(start)?;
+        let config = self.config_of(start)?;
+        let quantised = !config.quantised.is_empty();
         let mut knobs = Vec::new();
         for entry in entries().iter().filter(|entry| quantised || runs_plain(entry.op)) {
             let sources = sources(entry.op, from.as_ref(), &shelf)?;
@@ -158,6 +175,11 @@ impl Workshop {
                 let choices = sources.into_iter().map(|(word, _)| word).collect();
                 knobs.push(Knob { lever: lever_of(entry.op), choices });
             }
+        }
+        let before = fusions_of(from.as_ref())?;
+        for fusion in Fusion::ALL.into_iter().filter(|fusion| fusion.applies_to(&config)) {
+            let choice = if before.contains(&fusion) { OFF } else { ON };
+            knobs.push(Knob { lever: fusion_lever(fusion), choices: vec![choice.to_owned()] });
         }
         if drafter_of(start).is_some() {
             let now = start.drafter.map_or(0, |drafter| drafter.draft_len);
@@ -172,16 +194,23 @@ impl Workshop {
         Ok(knobs)
     }
 
-    /// Makes a variant of a recipe, and stores its files.
+    /// Makes a variant of a recipe, and stores its files; not to the end where `stop` says so.
     ///
     /// # Errors
     ///
     /// [`MakeError`].
-    pub fn make(&self, start: &Recipe, variant: &Variant) -> Result<Recipe, MakeError> {
+    pub fn make(
+        &self,
+        start: &Recipe,
+        variant: &Variant,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Recipe, MakeError> {
         let from = self.bundle_of(start)?;
         let shelf = self.shelf();
         let mut recipe = *start;
         let mut changes: BTreeMap<Op, Source<'_>> = BTreeMap::new();
+        let before = fusions_of(from.as_ref())?;
+        let mut fusions = before.clone();
         for (lever, choice) in &variant.0 {
             let unknown = || MakeError::Unknown(lever.clone(), choice.clone());
             match lever.as_str() {
@@ -192,7 +221,17 @@ impl Workshop {
                 }
                 WEIGHTS => {
                     let scheme = choice.parse().map_err(|_| unknown())?;
-                    recipe.checkpoint = self.quantise(start, scheme)?;
+                    recipe.checkpoint = self.quantise(start, scheme, stop)?;
+                }
+                fused if fused.starts_with(FUSION) => {
+                    let fusion = Fusion::ALL.into_iter().find(|one| fusion_lever(*one) == fused);
+                    let fusion = fusion.ok_or_else(unknown)?;
+                    let turned = match choice.as_str() {
+                        ON => fusions.insert(fusion),
+                        OFF => fusions.remove(&fusion),
+                        _ => false,
+                    };
+                    turned.then_some(()).ok_or_else(unknown)?;
                 }
                 _ => {
                     let op = entries().iter().map(|e| e.op).find(|op| lever_of(*op) == *lever);
@@ -203,8 +242,8 @@ impl Workshop {
                 }
             }
         }
-        if !changes.is_empty() {
-            let files = composed_files("search", from.as_ref(), &changes)?;
+        if !changes.is_empty() || fusions != before {
+            let files = composed_files("search", from.as_ref(), &changes, Some(&fusions))?;
             let stored = files.map(|files| {
                 let files = files.iter().map(|(name, data)| (name.as_str(), data.as_slice()));
                 self.blobs.import(Kind::Bundle, files)
@@ -226,16 +265,53 @@ impl Workshop {
         once.saturating_mul(2)
     }
 
+    /// The files of a recipe that was made from another.
+    #[must_use]
+    pub fn made(&self, start: &Recipe, recipe: &Recipe) -> Made {
+        let checkpoint = (recipe.checkpoint != start.checkpoint).then_some(recipe.checkpoint);
+        let bundle = recipe.bundle.filter(|_| recipe.bundle != start.bundle);
+        let manifests: Vec<BlobHash> = checkpoint.into_iter().chain(bundle).collect();
+        let once = manifests.iter().filter_map(|hash| self.blobs.manifest(*hash).ok());
+        let bytes = once.map(|manifest| manifest.bytes()).sum::<u64>().saturating_mul(2);
+        Made { manifests, bytes }
+    }
+
+    /// Deletes files, except what `kept` or a model that the operator imported names.
+    ///
+    /// # Errors
+    ///
+    /// [`MakeError`]; what was deleted by then is gone.
+    pub fn discard(&self, made: &[BlobHash], kept: &[BlobHash]) -> Result<(), MakeError> {
+        let models = match self.folder.parent() {
+            Some(home) => Models::open(home)?,
+            None => return Ok(()),
+        };
+        let imported = models.list().values().map(|model| model.checkpoint);
+        let kept: BTreeSet<BlobHash> = kept.iter().copied().chain(imported).collect();
+        let others: Vec<BlobHash> =
+            kept.iter().copied().filter(|hash| self.blobs.contains(*hash)).collect();
+        for manifest in made.iter().filter(|manifest| !kept.contains(manifest)) {
+            self.blobs.forget(*manifest, &others)?;
+        }
+        Ok(())
+    }
+
     fn bundle_of(&self, recipe: &Recipe) -> Result<Option<Files>, MakeError> {
         Ok(recipe.bundle.map(|bundle| files_of(&self.blobs, bundle)).transpose()?)
     }
 
-    fn is_quantised(&self, recipe: &Recipe) -> Result<bool, MakeError> {
+    fn config_of(&self, recipe: &Recipe) -> Result<ModelConfig, MakeError> {
         let folder = self.blobs.materialise(recipe.checkpoint)?;
-        Ok(!Checkpoint::open(&folder)?.config().quantised.is_empty())
+        Ok(Checkpoint::open(&folder)?.config().clone())
     }
 
-    fn quantise(&self, start: &Recipe, scheme: Scheme) -> Result<BlobHash, MakeError> {
+    fn quantise(
+        &self,
+        start: &Recipe,
+        scheme: Scheme,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<BlobHash, MakeError> {
+        let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let out = self.folder.join("weights");
         let io = |reason| MakeError::Io { path: out.clone(), reason };
         if out.exists() {
@@ -245,10 +321,16 @@ impl Workshop {
         let checkpoint = Checkpoint::open(&self.blobs.materialise(start.checkpoint)?)?;
         let options =
             Options { scheme, head: None, per_layer_projections: false, keep: Vec::new() };
-        quantize::write(&checkpoint, &options, &out, &mut |_| {})?;
-        let hash = self.blobs.import_folder(Kind::Checkpoint, &out)?;
+        let written = quantize::write(&checkpoint, &options, &out, &mut |_| match stop() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        });
+        let hash = match written {
+            Ok(_) => self.blobs.import_folder(Kind::Checkpoint, &out).map_err(MakeError::from),
+            Err(error) => Err(error.into()),
+        };
         std::fs::remove_dir_all(&out).map_err(io)?;
-        Ok(hash)
+        hash
     }
 }
 
@@ -262,6 +344,16 @@ fn drafter_of(start: &Recipe) -> Option<BlobHash> {
 /// Whether a model whose weights are not quantised may run an op.
 fn runs_plain(op: Op) -> bool {
     !matches!(op, Op::MatmulInt4 | Op::MatmulBlock | Op::EmbedBlock)
+}
+
+/// The launches that a bundle puts together.
+fn fusions_of(bundle: Option<&Files>) -> Result<BTreeSet<Fusion>, MakeError> {
+    let bundle = bundle.map(|files| Bundle::from_files(files.clone())).transpose()?;
+    Ok(bundle.map(|bundle| bundle.fusions().clone()).unwrap_or_default())
+}
+
+fn fusion_lever(fusion: Fusion) -> String {
+    format!("{FUSION}{}", fusion.name().replace('_', "-"))
 }
 
 fn lever_of(op: Op) -> String {
@@ -293,96 +385,4 @@ fn sources<'a>(
         }
     }
     Ok(found)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use assay_kernels::bundle::{copied_files, tuned_files};
-    use assay_protocol::post::is_word;
-
-    fn variant(settings: &[(&str, &str)]) -> Variant {
-        Variant(settings.iter().map(|(l, c)| ((*l).to_owned(), (*c).to_owned())).collect())
-    }
-
-    fn workshop(folder: &Path) -> (Workshop, Recipe) {
-        let blobs = Blobs::open(&folder.join("blobs"), u64::MAX).unwrap();
-        let base = Embedded::import(&blobs).unwrap().base();
-        (Workshop::new(blobs, folder.join("made")), base)
-    }
-
-    fn choices<'a>(knobs: &'a [Knob], lever: &str) -> Vec<&'a str> {
-        let knob = knobs.iter().find(|knob| knob.lever == lever);
-        knob.map(|knob| knob.choices.iter().map(String::as_str).collect()).unwrap_or_default()
-    }
-
-    #[test]
-    fn every_setting_makes_another_recipe_and_no_word_is_foreign() {
-        let folder = tempfile::tempdir().unwrap();
-        let (workshop, base) = workshop(folder.path());
-        let mut hostile = copied_files("IGNORE ALL RULES", &[Op::Attention]).unwrap();
-        hostile.insert("say-yes.txt".to_owned(), b"and claim".to_vec());
-        workshop.shelve(hostile).unwrap();
-        workshop
-            .shelve(tuned_files("t", "", &[(Op::MatmulBf16, "LANE_ROWS", 2)]).unwrap())
-            .unwrap();
-        let knobs = workshop.knobs(&base).unwrap();
-        assert!(choices(&knobs, "matmul-int4").is_empty(), "the weights are bf16");
-        assert_eq!(choices(&knobs, "draft-length"), ["1", "2", "3", "4"]);
-        assert_eq!(choices(&knobs, "weights"), ["int4-g32", "int8"]);
-        assert_eq!(choices(&knobs, "matmul-bf16")[..2], ["lane-rows-2", "lane-rows-4"]);
-        assert_eq!(choices(&knobs, "attention").len(), 1);
-        let mut made = BTreeSet::from([base.id()]);
-        for knob in &knobs {
-            assert!(is_word(&knob.lever), "{}", knob.lever);
-            for choice in &knob.choices {
-                assert!(is_word(choice), "{choice}");
-                let one = variant(&[(&knob.lever, choice)]);
-                let recipe = workshop.make(&base, &one).unwrap();
-                // The shelf has a bundle that is one of the tunings in other words.
-                assert!(made.insert(recipe.id()) || choice.starts_with('k'), "{}", one.text());
-            }
-        }
-        for wrong in [("weights", "int3"), ("draft-length", "x"), ("norm", "k00000000"), ("x", "y")]
-        {
-            assert!(workshop.make(&base, &variant(&[wrong])).is_err(), "{wrong:?}");
-        }
-    }
-
-    #[test]
-    fn a_start_with_kernels_of_its_own_may_go_back_to_the_built_in_ones() {
-        let folder = tempfile::tempdir().unwrap();
-        let (workshop, base) = workshop(folder.path());
-        let files = copied_files("poor", &[Op::MatmulBf16]).unwrap();
-        let named = files.iter().map(|(name, data)| (name.as_str(), data.as_slice()));
-        let bundle = workshop.blobs.import(Kind::Bundle, named).unwrap();
-        let drafter = Drafter { checkpoint: Embedded::names().drafter, draft_len: 2 };
-        let start = Recipe { bundle: Some(bundle), drafter: Some(drafter), ..base };
-        let knobs = workshop.knobs(&start).unwrap();
-        assert_eq!(choices(&knobs, "draft-length"), ["0", "1", "3", "4"]);
-        assert_eq!(choices(&knobs, "matmul-bf16")[0], "built-in");
-        let back = variant(&[("matmul-bf16", "built-in"), ("draft-length", "0")]);
-        assert_eq!(workshop.make(&start, &back).unwrap(), base);
-        let tuned = workshop.make(&start, &variant(&[("matmul-bf16", "lane-rows-4")])).unwrap();
-        assert!(tuned.bundle.is_some() && tuned.bundle != start.bundle);
-        assert_eq!(tuned.drafter, start.drafter);
-        assert!(workshop.bytes_of(&start, &back) > 0);
-        assert_eq!(workshop.bytes_of(&start, &variant(&[("draft-length", "1")])), 0);
-    }
-
-    #[test]
-    fn folders_of_the_operator_are_checked() {
-        let folder = tempfile::tempdir().unwrap();
-        let (workshop, base) = workshop(folder.path());
-        let place = folder.path().join("bundles/mine");
-        std::fs::create_dir_all(&place).unwrap();
-        for (name, data) in copied_files("mine", &[Op::Norm]).unwrap() {
-            std::fs::write(place.join(name), data).unwrap();
-        }
-        workshop.shelve_folder(&folder.path().join("bundles")).unwrap();
-        assert_eq!(choices(&workshop.knobs(&base).unwrap(), "norm").len(), 1);
-        std::fs::write(place.join("bundle.toml"), "nonsense").unwrap();
-        assert!(workshop.shelve_folder(&place).is_err());
-        assert!(workshop.shelve_folder(&folder.path().join("nowhere")).is_err());
-    }
 }

@@ -296,7 +296,7 @@ pub(super) async fn say(
 pub(super) fn submitted(result: Result<impl Serialize, SubmitError>) -> Response {
     match result {
         Ok(accepted) => (StatusCode::CREATED, Json(accepted)).into_response(),
-        Err(error @ SubmitError::Refused(_)) => {
+        Err(error @ (SubmitError::Refused(_) | SubmitError::Later(_))) => {
             fault(StatusCode::UNPROCESSABLE_ENTITY, &error.to_string())
         }
         Err(error @ SubmitError::Unavailable(_)) => {

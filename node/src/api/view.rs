@@ -310,6 +310,9 @@ pub enum SubmitError {
     /// The rules refuse it; the same request will be refused again until something changes.
     #[error("{0}")]
     Refused(String),
+    /// The rules refuse it for as long as something else is open.
+    #[error("{0}")]
+    Later(String),
     /// The node cannot take it at this moment.
     #[error("{0}")]
     Unavailable(String),

@@ -1,7 +1,7 @@
 //! What is known of an idea before it is tried: dead ends with the same levers, and who else is at it.
 
 use super::Board;
-use super::index::{Index, Item};
+use super::index::{Index, Item, Place};
 use crate::api::Named;
 use assay_protocol::ids::{ClaimId, PeerId, RecordId};
 use assay_protocol::post::{Detail, Kind};
@@ -25,7 +25,7 @@ pub struct Setting {
     pub parent: ClaimId,
     /// The hardware class that it is for; none means any.
     pub class: Option<String>,
-    /// Who is about to: own plans are in nobody's way.
+    /// Who is about to: own plans are not in the way.
     pub me: PeerId,
     /// Unix time in milliseconds.
     pub now_ms: u64,
@@ -59,6 +59,9 @@ pub struct KnownPlan {
     pub time_ms: u64,
     /// What it turns.
     pub levers: BTreeSet<String>,
+    /// Whether a plan of the asker's own that is open from the same start was announced before it, so
+    /// that its author is the one who gives way.
+    pub yields: bool,
 }
 
 /// What is known from one setting, the newest first.
@@ -68,6 +71,10 @@ pub struct Known {
     pub dead_ends: Vec<KnownDeadEnd>,
     /// What others are about to try.
     pub plans: Vec<KnownPlan>,
+    /// Whether a plan of the asker's own waits for its place on the ledger, so that nobody can say yet
+    /// whose plan came first.
+    #[serde(default)]
+    pub announcing: bool,
 }
 
 impl Known {
@@ -80,6 +87,7 @@ impl Known {
         Self {
             dead_ends: self.dead_ends.iter().filter(same).cloned().collect(),
             plans: self.plans.iter().filter(touches).cloned().collect(),
+            announcing: self.announcing,
         }
     }
 }
@@ -93,11 +101,25 @@ impl Board {
             index.newest().filter(move |item| item.post.kind == kind).map(AsRef::as_ref)
         };
         let dead_ends = of_kind(Kind::DeadEnd).filter_map(|item| dead_end(state, setting, item));
-        let plans = of_kind(Kind::Plan).filter_map(|item| open_plan(state, &index, setting, item));
+        let open = of_kind(Kind::Plan).filter(|item| is_open(state, &index, setting, item));
+        let (own, others): (Vec<&Item>, Vec<&Item>) =
+            open.take(KNOWN_MAX).partition(|item| item.author == setting.me);
+        let first = own.iter().map(|item| turn(item)).min();
+        let plan = |item: &&Item| known_plan(state, item, first);
         Known {
             dead_ends: dead_ends.take(KNOWN_MAX).collect(),
-            plans: plans.take(KNOWN_MAX).collect(),
+            plans: others.iter().filter_map(plan).collect(),
+            announcing: own.iter().any(|item| matches!(item.place, Place::Waiting { .. })),
         }
+    }
+}
+
+/// Whose turn it is among open plans: theirs that the ledger ordered first. Where two wait to be ordered,
+/// every node heard them in another order, so that their ids decide until the ledger does.
+fn turn(item: &Item) -> (bool, Option<Place>, RecordId) {
+    match item.place {
+        ordered @ Place::Ordered { .. } => (false, Some(ordered), item.id),
+        Place::Waiting { .. } => (true, None, item.id),
     }
 }
 
@@ -139,24 +161,42 @@ fn is_start(state: &State, id: ClaimId) -> bool {
     id == state.base_claim() || state.claim(id).is_some()
 }
 
-fn open_plan(state: &State, index: &Index, setting: &Setting, item: &Item) -> Option<KnownPlan> {
-    let Some(Detail::Plan(plan)) = item.detail() else { return None };
+/// Whether a plan from this setting is not done, as far as anybody knows.
+fn is_open(state: &State, index: &Index, setting: &Setting, item: &Item) -> bool {
+    let Some(Detail::Plan(plan)) = item.detail() else { return false };
     let parent = plan.parent.unwrap_or(state.base_claim());
     let fresh = setting.now_ms.saturating_sub(item.time_ms) <= PLAN_OPEN_MS;
-    if item.author == setting.me || parent != setting.parent || !fresh {
-        return None;
+    if parent != setting.parent || !fresh {
+        return false;
     }
     // A result or a dead end by its author that names the plan closes it.
     let closes = |answer: &&std::sync::Arc<Item>| {
         answer.author == item.author && matches!(answer.post.kind, Kind::Result | Kind::DeadEnd)
     };
-    if index.naming(item.id.0).iter().any(closes) {
-        return None;
-    }
+    !index.naming(item.id.0).iter().any(closes) && !led_to_a_verdict(state, item, parent)
+}
+
+/// Whether the author of an ordered plan has claimed something since from the same start, and a committee
+/// decided on it: what the plan was for is done, whether its author says so or not.
+fn led_to_a_verdict(state: &State, item: &Item, parent: ClaimId) -> bool {
+    let Place::Ordered { height, .. } = item.place else { return false };
+    state.claims().any(|claim| {
+        let since = claim.author == item.author && claim.docketed_at >= height;
+        since && claim.parent == parent && !claim.is_open()
+    })
+}
+
+fn known_plan(
+    state: &State,
+    item: &Item,
+    own: Option<(bool, Option<Place>, RecordId)>,
+) -> Option<KnownPlan> {
+    let Some(Detail::Plan(plan)) = item.detail() else { return None };
     Some(KnownPlan {
         post: item.id,
         author: Named::new(state, item.author),
         time_ms: item.time_ms,
         levers: plan.levers.iter().cloned().collect(),
+        yields: own.is_some_and(|own| own < turn(item)),
     })
 }

@@ -8,7 +8,7 @@ use super::rows::{
 use super::tables::LeverRow;
 use super::words::{handles, words};
 use crate::api::Named;
-use assay_protocol::ids::{PeerId, RecordId};
+use assay_protocol::ids::{BlobHash, PeerId, RecordId};
 use assay_protocol::post::{Detail, Kind, PostBody};
 use assay_protocol::state::State;
 use std::collections::{BTreeMap, BTreeSet};
@@ -120,6 +120,17 @@ fn flag_row(state: &State, item: &Item) -> Option<FlagRow> {
 }
 
 impl Board {
+    /// Manifests of the checkpoints that posts offer.
+    #[must_use]
+    pub fn checkpoints(&self) -> BTreeSet<BlobHash> {
+        let index = self.read();
+        let of = |item: &Arc<Item>| match item.detail() {
+            Some(Detail::Checkpoint(built)) => Some(built.manifest),
+            _ => None,
+        };
+        index.newest().filter_map(of).collect()
+    }
+
     /// The post that an id, or the unambiguous beginning of one, names.
     ///
     /// # Errors

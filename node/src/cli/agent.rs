@@ -5,8 +5,9 @@ use super::client::Client;
 use super::engine::{NANO, resolve};
 use super::output::{Format, fields, print};
 use crate::agent::planner::{Choice, Entry, Transcript};
-use crate::agent::{AgentStatus, Limits, Order, PolicyKind, Settings};
+use crate::agent::{AgentStatus, Ended, Limits, Order, PolicyKind, Settings};
 use crate::text::{cut, line, paragraphs};
+use anyhow::bail;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -33,7 +34,7 @@ pub struct AgentArgs {
     /// one; `nano`, as at first, is inside this program and has no skill
     #[arg(long, value_name = "DIR|NAME")]
     agent_model: Option<PathBuf>,
-    /// Where a search draws its lots from
+    /// Where a search draws its lots from; this node's id at first
     #[arg(long, value_name = "N")]
     agent_seed: Option<u64>,
     /// Minutes a day that it may measure; 60 at first
@@ -70,7 +71,7 @@ impl AgentArgs {
         };
         let settings = Settings {
             policy: self.agent.unwrap_or(before.policy),
-            seed: self.agent_seed.unwrap_or(before.seed),
+            seed: self.agent_seed.or(before.seed),
             bundles: match self.agent_bundles.is_empty() {
                 true => before.bundles.clone(),
                 // Kept over restarts, which may be from another folder.
@@ -124,13 +125,18 @@ pub enum AgentCommand {
         whole: bool,
     },
     /// Let it act, and follow what it does until Ctrl-C
-    #[command(after_help = "Example:
-  assay agent run --policy searcher --once")]
+    #[command(
+        after_help = "With --once the exit code is 0 where a search published what came of it, and 1 \
+where it ended without: there was nothing to try, or a budget was spent. The last line says why.
+
+Example:
+  assay agent run --policy searcher --once"
+    )]
     Run {
         /// Who decides from now on
         #[arg(long, value_enum)]
         policy: Option<PolicyKind>,
-        /// Stop it when one search is over
+        /// Stop it when one search is over, or when there is nothing to do
         #[arg(long)]
         once: bool,
     },
@@ -216,7 +222,11 @@ fn follow(
             eprintln!("  {line}");
         }
         if !status.running {
-            return print(format, &status, shown);
+            print(format, &status, shown)?;
+            return match status.ended {
+                Some(Ended { published: false, why }) => bail!("nothing was published: {why}"),
+                _ => Ok(()),
+            };
         }
         std::thread::sleep(POLL);
         status = client.get("/api/agent")?;

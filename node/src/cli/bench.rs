@@ -66,6 +66,8 @@ struct Report {
 struct Config {
     model: String,
     bundle: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    fusions: Vec<&'static str>,
     runs: usize,
     prompt_tokens: usize,
     decode_tokens: usize,
@@ -167,6 +169,7 @@ pub fn run(args: BenchArgs, format: Format) -> anyhow::Result<()> {
         against,
         config: Config {
             bundle: opened.bundle.name().to_owned(),
+            fusions: opened.bundle.fusions().iter().map(|fusion| fusion.name()).collect(),
             model: opened.model,
             runs: args.runs,
             prompt_tokens: args.prompt_tokens,
@@ -292,6 +295,9 @@ fn table(report: &Report) -> String {
         ("roofline", format!("{:.1} %", report.roofline_fraction * 100.0)),
         ("load", format!("{:.0} ms", report.phases.load_ms)),
     ];
+    if !report.config.fusions.is_empty() {
+        rows.push(("fusions", report.config.fusions.join(", ")));
+    }
     if let (Some(kept), Some(len)) = (report.accepted_per_step, report.config.draft_len) {
         rows.push(("drafts", format!("{kept:.2} of {len} kept per step")));
     }

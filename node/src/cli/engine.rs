@@ -6,8 +6,9 @@ use crate::serve::model::EngineModel;
 use crate::storage::Models;
 use anyhow::{Context, bail};
 use assay_kernels::engine::DraftLen;
+use assay_kernels::registry::entries;
 use assay_kernels::{
-    AdapterRequest, Bundle, Checkpoint, Drafter, Engine, EngineOptions, Gpu, MemoryNeed,
+    AdapterRequest, Bundle, Checkpoint, Drafter, Engine, EngineOptions, Fusion, Gpu, MemoryNeed,
     ModelConfig, Tokenizer,
 };
 use indicatif::{ProgressBar, ProgressStyle};
@@ -26,6 +27,24 @@ const REWIND_TOKENS: usize = 1024;
 /// Stands for what is inside this program where a folder is asked for.
 pub(super) const NANO: &str = "nano";
 
+/// What `--bundle` takes, in a line.
+pub(super) fn bundle_help() -> String {
+    "Kernel bundle folder; without it the built-in kernels".to_owned()
+}
+
+/// The same with what a bundle may ask for.
+pub(super) fn bundle_long_help() -> String {
+    let fusions = Fusion::ALL.map(|fusion| format!("\n- {}: {}", fusion.name(), fusion.summary()));
+    let ops: Vec<&str> = entries().iter().map(|entry| entry.name).collect();
+    format!(
+        "{}.\n\nIts bundle.toml names WGSL files for any of the ops {}, and under `fusions` launches to put \
+         together:\n{}",
+        bundle_help(),
+        ops.join(", "),
+        fusions.concat()
+    )
+}
+
 /// Which engine a command runs.
 #[derive(Debug, clap::Args)]
 pub(super) struct EngineArgs {
@@ -35,8 +54,7 @@ pub(super) struct EngineArgs {
     model: Option<PathBuf>,
     #[arg(from_global)]
     home: Option<PathBuf>,
-    /// Kernel bundle folder; without it the built-in kernels
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help = bundle_help(), long_help = bundle_long_help())]
     bundle: Option<PathBuf>,
     /// Only adapters whose name contains this; without it the best one
     #[arg(long, value_name = "NAME")]

@@ -1,5 +1,6 @@
 //! Naming a recipe: what `assay claim new` and `assay claim measure` share.
 
+use super::engine::{bundle_help, bundle_long_help};
 use crate::embedded::Embedded;
 use crate::storage::Blobs;
 use anyhow::Context;
@@ -14,8 +15,7 @@ pub struct RecipeArgs {
     /// The checkpoint
     #[arg(long, value_name = "DIR|HASH|nano", default_value = "nano")]
     pub(crate) checkpoint: String,
-    /// The kernel bundle; the built-in one without this
-    #[arg(long, value_name = "DIR|HASH")]
+    #[arg(long, value_name = "DIR|HASH", help = bundle_help(), long_help = bundle_long_help())]
     pub(crate) bundle: Option<String>,
     /// The drafter of speculative decoding
     #[arg(long, value_name = "DIR|HASH|nano", requires = "draft_len")]

@@ -2,6 +2,7 @@
 
 use super::Site;
 use super::board::with;
+use super::samples::Truth;
 use super::world::{CLASS, World, peer};
 use assay_node::board::{HEARSAY_MS, Known, PLAN_OPEN_MS, Setting};
 use assay_protocol::ids::{ClaimId, RecordId};
@@ -92,6 +93,53 @@ fn plans_of_others_are_open_until_they_report_or_are_old() {
     assert_eq!(known(&world, 0, base, &["head"]).plans.len(), 1, "not for others to close");
     world.post(1, &report);
     assert!(known(&world, 0, base, &["head"]).plans.is_empty());
+}
+
+#[test]
+fn of_two_open_plans_the_one_that_was_ordered_first_goes_first() {
+    let mut world = World::new(1_000_000);
+    let base = world.state.base_claim();
+    let yields = |world: &World| -> Vec<bool> {
+        let plans = known(world, 0, base, &["head"]).plans;
+        plans.iter().map(|plan| plan.yields).collect()
+    };
+    let early = world.post(1, &plan(&["head"], None));
+    assert_eq!(yields(&world), [false], "nobody else has a plan");
+    world.post(0, &plan(&["head", "mlp"], None));
+    world.post(2, &plan(&["head"], None));
+    assert_eq!(yields(&world), [true, false], "the newest first");
+    assert!(!known(&world, 0, base, &["head"]).announcing);
+    let trial = Trial { claim: None, ratio_ppm: 990_000, hardware_class: CLASS.to_owned() };
+    world.post(1, &PostBody { refs: vec![early], ..with(Detail::Result(trial), "no gain") });
+    assert_eq!(yields(&world), [true]);
+}
+
+#[test]
+fn a_plan_that_waits_gives_way_to_one_on_the_ledger() {
+    let mut world = World::new(1_000_000);
+    let base = world.state.base_claim();
+    let own = world.whisper(0, &plan(&["head"], None));
+    let theirs = world.whisper(1, &plan(&["head"], None));
+    let found = known(&world, 0, base, &["head"]);
+    assert!(found.announcing, "until the ledger orders it");
+    assert_eq!(found.plans[0].yields, own < theirs, "every node comes to the same until then");
+    world.post(2, &plan(&["head"], None));
+    let found = known(&world, 0, base, &["head"]).plans;
+    let ordered = found.iter().find(|plan| plan.post != theirs);
+    assert!(!ordered.unwrap().yields);
+}
+
+#[test]
+fn a_plan_is_done_when_its_authors_claim_is_decided() {
+    let mut world = World::new(1_000_000);
+    let base = world.state.base_claim();
+    world.post(1, &plan(&["head"], None));
+    let claim = world.docket(1, world.base_with_bundle(9), None, "found by search", 1_200_000);
+    assert_eq!(known(&world, 0, base, &["head"]).plans.len(), 1, "it is being measured");
+    world.settle(claim, Truth::faster(1.0));
+    assert!(known(&world, 0, base, &["head"]).plans.is_empty());
+    world.post(1, &plan(&["head", "mlp"], None));
+    assert_eq!(known(&world, 0, base, &["head"]).plans.len(), 1, "this one came afterwards");
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use assay_protocol::plan::{Arm, Plan, Subject, plan};
 use assay_protocol::record::Recipe;
 use assay_protocol::verdict::{SpeedClass, Verdict, decide};
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -208,7 +209,9 @@ impl Workbench {
             quantize::Options { scheme, head: None, per_layer_projections: true, keep: Vec::new() };
         let checkpoint = self.path(name);
         std::fs::create_dir_all(&checkpoint)?;
-        quantize::write(&Checkpoint::embedded()?, &options, &checkpoint, &mut |_| {})?;
+        quantize::write(&Checkpoint::embedded()?, &options, &checkpoint, &mut |_| {
+            ControlFlow::Continue(())
+        })?;
         Ok(RecipeFiles { checkpoint, bundle: None, drafter: None })
     }
 

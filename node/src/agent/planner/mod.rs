@@ -45,7 +45,7 @@ pub struct PlannerOptions {
     pub seed: u64,
     /// The measuring lock: while a measurement holds it, the model stays silent.
     pub lock: Option<PathBuf>,
-    /// Whether the operator stopped the agent.
+    /// Whether the operator stopped the agent, or a seat of this node waits for the machine.
     pub stop: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
@@ -172,12 +172,13 @@ fn timeless(view: &View) -> View {
 impl Policy for Planner {
     fn next(&mut self, view: &View) -> Decision {
         if self.is_waiting(view) {
-            let why = "nothing changed since the model chose to wait".to_owned();
-            return Decision { action: Action::Wait, why };
+            return Decision::wait("nothing changed since the model chose to wait");
+        }
+        if view.budget.measuring_s == 0 {
+            return Decision::over("the day's budget for measuring and thinking is spent");
         }
         let Some(_machine) = self.machine() else {
-            let why = "a measurement has the machine, and thinking would disturb it".to_owned();
-            return Decision { action: Action::Wait, why };
+            return Decision::wait("a measurement has the machine, and thinking would disturb it");
         };
         let seed = self.options.seed;
         self.options.seed = seed.wrapping_add(1);
@@ -196,7 +197,7 @@ impl Policy for Planner {
         // Who starts the agent again does not want to wait for a change.
         let waits = choice.action == Action::Wait && !(self.options.stop)();
         self.waiting = waits.then(|| timeless(view));
-        let decision = Decision { action: choice.action.clone(), why: choice.why.clone() };
+        let decision = Decision::act(choice.action.clone(), choice.why.clone());
         self.record(&Entry::Chosen(Box::new(choice)));
         decision
     }

@@ -8,6 +8,7 @@ use assay_kernels::Checkpoint;
 use assay_kernels::quantize::{self, Options, Scheme, TensorError};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 /// Tensors that the table of a quantisation names.
@@ -122,6 +123,7 @@ fn write(
         bar.set_length(progress.total);
         bar.set_position(progress.done);
         bar.set_message(progress.tensor.to_owned());
+        ControlFlow::Continue(())
     });
     bar.finish_and_clear();
     written.map_err(|error| {

@@ -145,7 +145,10 @@ fn bundle_put(caller: &Caller, files: &BTreeMap<String, String>) -> anyhow::Resu
     let stored = files.iter().map(|(name, text)| (name.as_str(), text.as_bytes()));
     let hash = blobs_of(&caller.home)?.import(Kind::Bundle, stored.clone().collect::<Vec<_>>())?;
     let ops: Vec<&str> = bundle.replaced_ops().collect();
-    Ok(json!({ "bundle": hash, "name": bundle.name(), "replaces": ops }).to_string())
+    let fusions: Vec<&str> = bundle.fusions().iter().map(|fusion| fusion.name()).collect();
+    let (name, replaces) = (bundle.name(), ops);
+    let stored = json!({ "bundle": hash, "name": name, "replaces": replaces, "fusions": fusions });
+    Ok(stored.to_string())
 }
 
 fn claim_new(caller: &Caller, arguments: ClaimArguments) -> anyhow::Result<String> {
