@@ -206,6 +206,35 @@ fn files_that_are_no_ledger_fail_the_audit() {
 }
 
 #[test]
+fn an_auditor_is_told_what_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = network(folder.path(), "net");
+    let genesis = NetworkFile::read(Path::new(&file)).unwrap().genesis;
+    let path = folder.path().join("ledger.assay").to_str().unwrap().to_owned();
+    std::fs::write(&path, export_header(genesis.network(), 0)).unwrap();
+    let audit = |more: &[&str]| {
+        let whole = [&["audit", &path, "--genesis", &file, "--format", "json"], more].concat();
+        let output = assay(&whole);
+        (output.status.code(), serde_json::from_slice::<serde_json::Value>(&output.stdout))
+    };
+    assert_eq!(audit(&[]).0, Some(0));
+    assert_eq!(audit(&["--since", "3"]).0, Some(2));
+    let (code, report) = audit(&["--since", "3", "--trust", &"11".repeat(32)]);
+    let report = report.unwrap();
+    assert_eq!((code, report["first_fault"]["code"].as_str()), (Some(1), Some("K01")));
+    assert_eq!(report["trusted"]["not_rechecked"].as_array().unwrap().len(), 4);
+    for option in ["--entry", "--reproduce"] {
+        refuses(&["audit", &path, "--genesis", &file, option, "abcdef"], "begins with abcdef");
+    }
+    let proof = folder.path().join("proof.json").to_str().unwrap().to_owned();
+    std::fs::write(&proof, "{}").unwrap();
+    let output = assay(&["audit", "--proof-file", &proof, "--genesis", &file, "--format", "json"]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), report["ok"].as_bool()), (Some(1), Some(false)));
+    assert_eq!(report["first_fault"]["code"], "F01");
+}
+
+#[test]
 fn members_are_explained_from_an_export_without_a_node() {
     let folder = tempfile::tempdir().unwrap();
     let file = network(folder.path(), "net");

@@ -317,6 +317,14 @@ pub enum BlockError {
     /// More records than a block may have.
     #[error("block has {0} records")]
     TooManyRecords(usize),
+    /// A record that cannot be read, or whose signature does not verify.
+    #[error("record {index}: {reason}")]
+    Form {
+        /// Its place in the block.
+        index: usize,
+        /// What is wrong with it.
+        reason: Reject,
+    },
     /// A record that does not apply.
     #[error("record {index}: {reason}")]
     Record {

@@ -153,6 +153,24 @@ pub fn apply_item(state: &mut State, item: &v1::LedgerItem) -> Result<(), ItemEr
     Ok(())
 }
 
+/// Applies one item of a ledger up to a block that is believed in: hashes bind it, signatures are not
+/// checked. `last` is for that block itself.
+///
+/// # Errors
+///
+/// As [`apply_item`].
+pub(crate) fn apply_trusted_item(
+    state: &mut State,
+    item: &v1::LedgerItem,
+    last: bool,
+) -> Result<(), ItemError> {
+    let block = item.block.as_ref().ok_or(ItemError::Missing("block"))?;
+    block.header.as_ref().ok_or(ItemError::Missing("header"))?;
+    item.certificate.as_ref().ok_or(ItemError::Missing("certificate"))?;
+    state.apply_trusted(block, last)?;
+    Ok(())
+}
+
 /// Has the body of a post stored before the post is sent on or ordered.
 fn keep_post(record: &Record, effects: &mut Vec<Effect>) {
     if matches!(record.body, Body::Post(_)) {

@@ -49,6 +49,19 @@ pub fn open_signed(network: NetworkId, signed: v1::SignedRecord) -> Result<Recor
     Ok(Record { id, author, body, signed, attachment: Vec::new() })
 }
 
+/// Reads a record of a block on which one stands that is believed in: its signature is not checked.
+///
+/// # Errors
+///
+/// [`Reject`], as [`open`].
+pub(crate) fn open_trusted(network: NetworkId, signed: v1::SignedRecord) -> Result<Record, Reject> {
+    let (author, _) = envelope(&signed)?;
+    let record = decode_canonical(&signed.payload, limits::RECORD_BYTES_MAX)?;
+    let body = read_body(network, record)?;
+    let id = record_id(network, author, &signed.payload);
+    Ok(Record { id, author, body, signed, attachment: Vec::new() })
+}
+
 /// Reads a record inside a proof. Proofs themselves are refused there before they are read, so
 /// that none nests.
 pub(crate) fn open_statement(
@@ -67,16 +80,22 @@ pub(crate) fn open_statement(
 
 /// The author and content of a record whose signature verifies.
 fn verified(network: NetworkId, signed: &v1::SignedRecord) -> Result<(PeerId, v1::Record), Reject> {
+    let (author, signature) = envelope(signed)?;
+    VerifyingKey::from_bytes(&author.0)
+        .and_then(|key| key.verify_strict(&signing_bytes(network, &signed.payload), &signature))
+        .map_err(|_| Reject::Signature(author))?;
+    Ok((author, decode_canonical(&signed.payload, limits::RECORD_BYTES_MAX)?))
+}
+
+/// The author and the signature of a record, neither of which is believed yet.
+fn envelope(signed: &v1::SignedRecord) -> Result<(PeerId, Signature), Reject> {
     if !signed.attachment.is_empty() {
         return Err(field("attachment", "not here: what it holds is stored apart".to_owned()));
     }
     let author = PeerId(bytes32("author", &signed.author)?);
     let signature = Signature::from_slice(&signed.signature)
         .map_err(|_| field("signature", format!("{} bytes", signed.signature.len())))?;
-    VerifyingKey::from_bytes(&author.0)
-        .and_then(|key| key.verify_strict(&signing_bytes(network, &signed.payload), &signature))
-        .map_err(|_| Reject::Signature(author))?;
-    Ok((author, decode_canonical(&signed.payload, limits::RECORD_BYTES_MAX)?))
+    Ok((author, signature))
 }
 
 /// Signs what this peer says.

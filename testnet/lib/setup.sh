@@ -256,6 +256,32 @@ target_dir() {
         sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'
 }
 
+# --- Python -------------------------------------------------------------------
+
+audit_python_works() {
+    "$1" -c 'import sys, blake3, cryptography; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1
+}
+
+# Prints a Python that can run testnet/audit-py: this machine's, or one in a virtual environment
+# under the target folder, made where there is none. Prints nothing where it cannot be had.
+audit_python() {
+    local venv python
+    venv="$(target_dir)/audit-venv"
+    for python in python3 "$venv/bin/python"; do
+        if audit_python_works "$python"; then
+            echo "$python"
+            return
+        fi
+    done
+    have python3 || return 0
+    say "making a Python environment for the second auditor"
+    local log pip=("$venv/bin/python" -m pip install --quiet --timeout 15 --retries 1 'blake3>=1.0' 'cryptography>=42')
+    # A package index that does not answer must not hold up the suite.
+    if have timeout; then pip=(timeout 90 "${pip[@]}"); fi
+    log=$({ python3 -m venv "$venv" && "${pip[@]}"; } 2>&1) || printf '%s\n' "$log" | tail -n 3 >&2
+    if audit_python_works "$venv/bin/python"; then echo "$venv/bin/python"; fi
+}
+
 set_up() {
     ensure_rust
     ensure_system_parts

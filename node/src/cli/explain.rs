@@ -81,7 +81,7 @@ pub(crate) fn path_of(id: &str) -> anyhow::Result<String> {
 }
 
 /// The derivation as text.
-fn derivation(explanation: &Explanation) -> String {
+pub(super) fn derivation(explanation: &Explanation) -> String {
     let mut out = vec![format!("{} {}", explanation.kind, explanation.id)];
     let pairs = |value: &serde_json::Value| -> Vec<String> {
         let fields = value.as_object().into_iter().flatten();

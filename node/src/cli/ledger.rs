@@ -157,6 +157,7 @@ impl Replay {
             let Some(item) = self.take(length.saturating_add(4)) else { return Ok(()) };
             self.auditor
                 .feed(&item[4..])
+                .map(|_| ())
                 .map_err(|fault| format!("{}: {}", fault.place, fault.message))?;
         }
         Ok(())

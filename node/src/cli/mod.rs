@@ -183,7 +183,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<bool> {
         Command::Ruling(command) => ruling::run(&home()?, command, format)?,
         Command::Proposal(command) => proposal::run(&home()?, command, format)?,
         Command::Ledger(command) => ledger::run(&home()?, command, format)?,
-        Command::Audit(args) => return audit::run(&args, format),
+        Command::Audit(args) => return audit::run(home, &args, format),
         Command::Explain(args) => explain::run(home, &args, format)?,
         Command::Generate(args) => generate::run(args, format)?,
         Command::Chat(args) => chat::run(&home()?, args, format)?,

@@ -13,6 +13,7 @@ mod life;
 mod limits;
 mod membership;
 mod posts;
+mod proof;
 mod proposals;
 mod relay;
 mod rulings;

@@ -227,6 +227,7 @@ impl State {
         claim.decided_by = Some(decided_by);
         claim.settled_at = Some(height);
         self.entries.push(id);
+        self.note_confirmed(id);
         let ratio = self.claim(id).and_then(|claim| self.standing_of(claim));
         if let Some(claim) = self.claims.get_mut(&id).map(Arc::make_mut) {
             claim.ratio_to_base_ppm = ratio.map(|(_, point)| point.ratio_ppm);

@@ -2,7 +2,7 @@
 
 use super::State;
 use crate::error::Reject;
-use crate::ids::{BlobHash, ClaimId, PeerId, RecordId, hash_parts};
+use crate::ids::{BlobHash, ClaimId, PeerId, RecordId};
 use crate::membership::Disclosure;
 use crate::record::Record;
 use serde::Serialize;
@@ -79,10 +79,7 @@ impl State {
             text: told.text.clone(),
             evidence: told.evidence,
         };
-        self.history = hash_parts(
-            "assay history v1",
-            &[&self.history, b"disclosure", &record.id.0, &height.to_le_bytes()],
-        );
+        self.note(&[b"disclosure", &record.id.0, &height.to_le_bytes()]);
         self.disclosures.insert(record.id, Arc::new(disclosed));
         Ok(())
     }

@@ -107,7 +107,8 @@ impl State {
     /// the entry. Merely not finding the gain again refutes nothing, since a round misses a true
     /// small gain now and then; each interval errs with probability α, and so does the refutation
     /// of a true entry at most twice that often.
-    pub(super) fn finding(claim: &ClaimState, verdict: &Verdict) -> Finding {
+    #[must_use]
+    pub fn finding(claim: &ClaimState, verdict: &Verdict) -> Finding {
         if !verdict.outcome.has_speed() {
             return Finding::Undecided;
         }

@@ -8,7 +8,7 @@
 use super::posts::in_excess;
 use super::{ClaimState, State};
 use crate::gates::Evidence;
-use crate::ids::{PeerId, RecordId, hash_parts};
+use crate::ids::{PeerId, RecordId};
 use crate::post::{Bound, Quantity};
 use crate::record::Record;
 use serde::Serialize;
@@ -99,9 +99,6 @@ impl State {
             limits.remove(&oldest);
         }
         limits.insert(id, Arc::new(LimitState { id, author, height, bound: bound.clone() }));
-        self.history = hash_parts(
-            "assay history v1",
-            &[&self.history, b"limit", &id.0, &height.to_le_bytes()],
-        );
+        self.note(&[b"limit", &id.0, &height.to_le_bytes()]);
     }
 }

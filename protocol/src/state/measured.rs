@@ -11,7 +11,7 @@ use super::rulings::ruling_digest;
 use super::{ClaimState, Finding, Purpose, State};
 use crate::error::Reject;
 use crate::gates::{self, Evidence, Gate};
-use crate::ids::{ClaimId, PeerId, RecordId, RoundId, hash_parts};
+use crate::ids::{ClaimId, PeerId, RecordId, RoundId};
 use crate::ruling::{Charge, Decision, Measured, Offence};
 use crate::sighting::{Divergence, Excess, Sighting};
 use crate::verdict::{Outcome, SpeedClass};
@@ -126,6 +126,6 @@ impl State {
     /// Binds what was decided about a charge into the history.
     pub(super) fn remember_ruling(&mut self, id: RecordId) {
         let Some(digest) = self.ruling(id).map(ruling_digest) else { return };
-        self.history = hash_parts("assay history v1", &[&self.history, b"ruling", &digest]);
+        self.note(&[b"ruling", &digest]);
     }
 }

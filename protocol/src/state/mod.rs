@@ -5,6 +5,7 @@ mod claim;
 mod classes;
 mod disclosure;
 mod doubt;
+mod events;
 mod limits;
 mod measured;
 mod membership;
@@ -26,6 +27,8 @@ pub use claim::ClaimState;
 pub use classes::{Classes, PENDING_ROUNDS_MAX};
 pub use disclosure::{DISCLOSURES_PER_CLAIM_MAX, Disclosed};
 pub use doubt::{CHALLENGER_STANDING_MIN, Debunked, ROUNDS_MAX};
+pub use events::Events;
+pub(crate) use events::next_history;
 pub use limits::{LIMITS_PER_AUTHOR_MAX, LimitState};
 pub use membership::{Admission, MemberState, Membership, PendingVouch};
 pub use nulls::NullLot;
@@ -56,6 +59,9 @@ use crate::plan::{Plan, Subject, plan};
 use crate::record::Recipe;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+/// Domain of the state root.
+pub(crate) const STATE_DOMAIN: &str = "assay state v1";
 
 /// Everything that the ledger decided so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +97,8 @@ pub struct State {
     pub(crate) settled: Vec<RoundId>,
     /// Entries in the order in which they were settled.
     pub(crate) entries: Vec<ClaimId>,
+    /// The places among these of the entries whose number an independent committee supplied.
+    pub(crate) confirmed: BTreeSet<usize>,
     /// Claims whose quality is attested and whose class is short of seats.
     pub(crate) pending: Vec<ClaimId>,
     /// What is known of hardware classes.
@@ -101,6 +109,8 @@ pub struct State {
     pub(crate) turns: Turns,
     /// Hash chain over everything settled, so that the state root need not walk it.
     pub(crate) history: [u8; 32],
+    /// The last block's part of that chain.
+    pub(crate) events: Events,
 }
 
 impl State {
@@ -127,11 +137,13 @@ impl State {
             docket: Vec::new(),
             settled: Vec::new(),
             entries: Vec::new(),
+            confirmed: BTreeSet::new(),
             pending: Vec::new(),
             classes: Classes::default(),
             shares: Shares::default(),
             turns: Turns::default(),
             history: hash_parts("assay history v1", &[]),
+            events: Events::default(),
             genesis: Arc::new(genesis),
         }
     }
@@ -264,46 +276,58 @@ impl State {
     /// Hash of the validator set of the next height.
     #[must_use]
     pub fn validators_hash(&self) -> [u8; 32] {
-        let mut bytes = Vec::new();
-        for (peer, power) in self.validators() {
-            bytes.extend_from_slice(&peer.0);
-            bytes.extend_from_slice(&power.to_le_bytes());
-        }
-        hash_parts("assay validators v1", &[&bytes])
+        validator_set_hash(&self.validators())
     }
 
     /// Hash of everything that decides what may come next, except the head itself, which the
     /// header carries.
     #[must_use]
     pub fn root(&self) -> [u8; 32] {
+        let parts = self.root_parts();
+        let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+        hash_parts(STATE_DOMAIN, &parts)
+    }
+
+    /// What [`State::root`] is the hash of. The history is the last part.
+    #[must_use]
+    pub fn root_parts(&self) -> Vec<Vec<u8>> {
         let open: Vec<u8> = self.docket().flat_map(claim_digest).collect();
         let pending: Vec<u8> = self.pending.iter().flat_map(|claim| claim.0).collect();
         // Serialising plain structs with string keys cannot fail.
         let shares = serde_json::to_vec(&self.shares).unwrap_or_default();
-        hash_parts(
-            "assay state v1",
-            &[
-                &self.height.to_le_bytes(),
-                &self.time_ms.to_le_bytes(),
-                &self.beacon.0,
-                &self.membership_digest(),
-                &open,
-                &pending,
-                &self.classes.digest(),
-                &self.posts.digest(),
-                &self.rulings.digest(),
-                &self.proposals.digest(),
-                &shares,
-                &self.turns.digest(),
-                &self.history,
-            ],
-        )
+        vec![
+            self.height.to_le_bytes().to_vec(),
+            self.time_ms.to_le_bytes().to_vec(),
+            self.beacon.to_vec(),
+            self.membership_digest().to_vec(),
+            open,
+            pending,
+            self.classes.digest().to_vec(),
+            self.posts.digest().to_vec(),
+            self.rulings.digest().to_vec(),
+            self.proposals.digest().to_vec(),
+            shares,
+            self.turns.digest().to_vec(),
+            self.history.to_vec(),
+        ]
+    }
+
+    /// The last block's part of the hash chain over everything settled.
+    #[must_use]
+    pub fn events(&self) -> &Events {
+        &self.events
     }
 
     /// Binds a claim's present state into the history.
     fn remember(&mut self, event: &'static str, id: ClaimId) {
         let Some(digest) = self.claim(id).map(claim_digest) else { return };
-        self.history = hash_parts("assay history v1", &[&self.history, event.as_bytes(), &digest]);
+        self.note(&[event.as_bytes(), &digest]);
+    }
+
+    /// Binds an event into the history.
+    fn note(&mut self, event: &[&[u8]]) {
+        self.history = next_history(self.history, event);
+        self.events.list.push(event.iter().map(|part| part.to_vec()).collect());
     }
 
     /// Seats and quorum of a round; before its committee is drawn, the fewest it can have.
@@ -351,13 +375,32 @@ impl State {
     }
 }
 
-/// Hash of a claim's whole state, over its one JSON spelling. The gates' sentences for people are left
-/// empty: they say nothing that the samples do not, and mending one must not fork the ledger.
+/// Hash of a claim's whole state.
 fn claim_digest(claim: &ClaimState) -> [u8; 32] {
+    spelling_digest(&spelling(claim))
+}
+
+/// The claim's one JSON spelling. The gates' sentences for people are left empty: they say nothing that
+/// the samples do not, and mending one must not fork the ledger.
+pub(crate) fn spelling(claim: &ClaimState) -> Vec<u8> {
     let mut claim = claim.clone();
     let verdicts = claim.rounds.iter_mut().filter_map(|round| round.verdict.as_mut());
     verdicts.flat_map(|verdict| &mut verdict.gates).for_each(|gate| gate.detail.clear());
     // Serialising plain structs with string keys cannot fail.
-    let text = serde_json::to_vec(&claim).unwrap_or_default();
-    hash_parts("assay claim state v1", &[&text])
+    serde_json::to_vec(&claim).unwrap_or_default()
+}
+
+/// Hash of a claim's whole state, from its spelling.
+pub(crate) fn spelling_digest(text: &[u8]) -> [u8; 32] {
+    hash_parts("assay claim state v1", &[text])
+}
+
+/// Hash of a validator set.
+pub(crate) fn validator_set_hash(validators: &BTreeMap<PeerId, u64>) -> [u8; 32] {
+    let mut bytes = Vec::new();
+    for (peer, power) in validators {
+        bytes.extend_from_slice(&peer.0);
+        bytes.extend_from_slice(&power.to_le_bytes());
+    }
+    hash_parts("assay validators v1", &[&bytes])
 }

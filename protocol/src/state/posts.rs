@@ -229,8 +229,7 @@ impl State {
         let forecast = forecast.clone();
         let spec = SpecState { id, author, height, forecast, is_cited: false, credited: None };
         specs.insert(id, Arc::new(spec));
-        self.history =
-            hash_parts("assay history v1", &[&self.history, b"spec", &id.0, &height.to_le_bytes()]);
+        self.note(&[b"spec", &id.0, &height.to_le_bytes()]);
     }
 
     fn change_spec(&mut self, id: RecordId, change: impl FnOnce(&mut SpecState)) {
@@ -254,7 +253,7 @@ impl State {
             return;
         }
         let ids: Vec<u8> = cites.iter().flat_map(|id| id.0).collect();
-        self.history = hash_parts("assay history v1", &[&self.history, b"cites", &claim.0, &ids]);
+        self.note(&[b"cites", &claim.0, &ids]);
         Arc::make_mut(&mut self.posts.citations).insert(claim, cites.into());
         for id in cites {
             self.change_spec(*id, |spec| spec.is_cited = true);
@@ -291,7 +290,7 @@ impl State {
             return;
         };
         self.change_spec(spec, |spec| spec.credited = Some(id));
-        self.history = hash_parts("assay history v1", &[&self.history, b"credit", &spec.0, &id.0]);
+        self.note(&[b"credit", &spec.0, &id.0]);
         let occasion = Occasion { height: self.height, claim: Some(id), round: None };
         self.book(author, Rule::CitedSpec, occasion);
     }

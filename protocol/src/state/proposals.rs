@@ -411,7 +411,7 @@ impl State {
     /// Binds a proposal's present state into the history.
     fn remember_proposal(&mut self, id: RecordId) {
         let Some(digest) = self.proposal(id).map(proposal_digest) else { return };
-        self.history = hash_parts("assay history v1", &[&self.history, b"proposal", &digest]);
+        self.note(&[b"proposal", &digest]);
     }
 }
 

@@ -61,9 +61,10 @@ impl State {
     /// committee confirmed, and that nobody refuted since, can lead.
     #[must_use]
     pub fn frontier(&self, track: Track, class: &str) -> Vec<(ClaimId, Point)> {
-        let entries = self.entries().filter(|claim| {
-            claim.hardware_class == class && claim.stands() && claim.is_confirmed()
-        });
+        let confirmed = self.confirmed.iter().filter_map(|place| self.entries.get(*place));
+        let entries = confirmed
+            .filter_map(|id| self.claim(*id))
+            .filter(|claim| claim.hardware_class == class && claim.stands());
         let points = entries.filter_map(|claim| match self.standing_of(claim) {
             Some((found, point)) if found == track => Some((claim.id, point)),
             _ => None,
@@ -140,11 +141,20 @@ impl State {
         }
     }
 
+    /// Remembers that an entry's number is an independent committee's, if it is: few are, and the front is
+    /// made of these.
+    pub(super) fn note_confirmed(&mut self, id: ClaimId) {
+        if self.claim(id).is_some_and(ClaimState::is_confirmed) {
+            self.confirmed.extend(self.entries.iter().rposition(|entry| *entry == id));
+        }
+    }
+
     /// Takes an entry's number from a confirming round, and what is built on it along.
     pub(super) fn promote(&mut self, id: ClaimId, number: u32) {
         if let Some(claim) = self.claims.get_mut(&id).map(Arc::make_mut) {
             claim.decided_by = Some(number);
         }
+        self.note_confirmed(id);
         let mut order: Vec<(u64, ClaimId)> =
             self.entries().map(|claim| (claim.docketed_at, claim.id)).collect();
         // A child is docketed after its parent became an entry, so that one pass suffices.

@@ -6,7 +6,7 @@
 
 use super::posts::{due, in_excess};
 use super::{ClaimState, State};
-use crate::ids::{BlobHash, ClaimId, PeerId, RecordId, hash_parts};
+use crate::ids::{BlobHash, ClaimId, PeerId, RecordId};
 use crate::post::{Kind, Link, Post};
 use crate::record::{Recipe, Record};
 use crate::standing::{Occasion, Rule};
@@ -130,8 +130,7 @@ impl State {
         let kind = post.kind;
         let link = LinkState { id, author, height, kind, link, is_cited: false, credited: None };
         links.insert(id, Arc::new(link));
-        self.history =
-            hash_parts("assay history v1", &[&self.history, b"link", &id.0, &height.to_le_bytes()]);
+        self.note(&[b"link", &id.0, &height.to_le_bytes()]);
     }
 
     pub(super) fn change_link(&mut self, id: RecordId, change: impl FnOnce(&mut LinkState)) {
@@ -172,8 +171,7 @@ impl State {
         let occasion = Occasion { height: self.height, claim: Some(id), round: None };
         for (link, author) in earning {
             self.change_link(link, |link| link.credited = Some(id));
-            self.history =
-                hash_parts("assay history v1", &[&self.history, b"credit", &link.0, &id.0]);
+            self.note(&[b"credit", &link.0, &id.0]);
             self.book(author, Rule::Relayed, occasion);
         }
         self.book(shipper, Rule::Relayed, occasion);

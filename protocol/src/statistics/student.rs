@@ -11,7 +11,7 @@ pub fn student_t_cdf(t: f64, df: f64) -> f64 {
 
 /// The t with P(T > t) = `alpha` for 0 < alpha ≤ 0.5: what a one-sided test compares with.
 ///
-/// Bisection on the upper tail, which is monotone; 200 halvings end at the nearest double.
+/// Bisection on the upper tail, which is monotone; it ends at neighbouring doubles, or after 200 halvings.
 /// Infinite when `df` is not positive or `alpha` not in range, so that nothing passes by accident.
 #[must_use]
 pub fn student_t_quantile(alpha: f64, df: f64) -> f64 {
@@ -27,6 +27,10 @@ pub fn student_t_quantile(alpha: f64, df: f64) -> f64 {
     let mut low = 0.0;
     for _ in 0..200 {
         let middle = 0.5 * (low + high);
+        // Both ends were looked at, so that halving on would change nothing.
+        if middle <= low || middle >= high {
+            break;
+        }
         if tail(middle) > alpha {
             low = middle;
         } else {

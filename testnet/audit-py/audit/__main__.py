@@ -24,7 +24,12 @@ NOT_CHECKED = (
 
 
 def _report(auditor: Auditor, fault: Fault | None, seconds: float) -> dict[str, object]:
-    first = fault and {"where": fault.place, "rule": fault.rule, "message": fault.message}
+    first = fault and {
+        "where": fault.place,
+        "rule": fault.rule,
+        "code": fault.code,
+        "message": fault.message,
+    }
     return {
         "ok": fault is None,
         "height": auditor.checked.blocks,
@@ -45,7 +50,8 @@ def _table(report: dict[str, object], checked: dict[str, int], fault: Fault | No
     if fault is None:
         lines.append("Everything else checks.")
     else:
-        lines.append(f"FAULT at {fault.place}\n  rule     {fault.rule}\n  message  {fault.message}")
+        rule = f"{fault.code} {fault.rule}"
+        lines.append(f"FAULT at {fault.place}\n  rule     {rule}\n  message  {fault.message}")
     return "\n".join(lines)
 
 

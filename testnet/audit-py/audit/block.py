@@ -10,7 +10,7 @@ from .codec import DecodeError, Message, decode
 from .curve import verify, verify_output
 from .doubt import apply_challenge
 from .hashing import Merkle, tagged
-from .measurement import Reject
+from .measurement import BadSignature, NoMember, Reject
 from .membership import (
     apply_disclosure,
     apply_join,
@@ -43,6 +43,7 @@ from .records import (
     open_signed,
     vote_bytes,
 )
+from .rules import CODES
 from .rulings import apply_appeal, apply_ballot
 from .state import State
 
@@ -56,6 +57,11 @@ class Fault(Exception):
     place: str
     rule: str
     message: str
+
+    @property
+    def code(self) -> str:
+        """The rule's code."""
+        return CODES[self.rule]
 
 
 @dataclass
@@ -155,9 +161,15 @@ class Auditor:
         for index, signed in enumerate(records):
             try:
                 record = open_signed(self.state.network, signed)
+            except Reject as reject:
+                rule = "record signature" if isinstance(reject, BadSignature) else "record form"
+                raise self._fault(rule, f"record {index}: {reject}") from reject
+            try:
                 apply_record(self.state, record, header.number("height"))
             except Reject as reject:
-                raise self._fault("record", f"record {index}: {reject}") from reject
+                kind = decode("Record", signed.data("payload")).present()[0].replace("_", " ")
+                rule = "record author" if isinstance(reject, NoMember) else kind
+                raise self._fault(rule, f"record {index}: {reject}") from reject
             self.state.index.push(record.id)
 
     def _finish(self, block: Message, header: Message) -> None:
@@ -174,7 +186,7 @@ class Auditor:
             ("body root", "body_root", body.root()),
             ("state root", "state_root", state.root()),
             ("index root", "index_root", state.index.root()),
-            ("header", "next_validators", state.validators_hash()),
+            ("validators", "next_validators", state.validators_hash()),
         ):
             found = header.data(field)
             if len(found) != 32:
@@ -207,7 +219,7 @@ def apply_record(state: State, record: Record, height: int) -> None:
     """Applies one record of the block at a height."""
     body, author = record.body, record.author
     if state.active(author) is None and not isinstance(body, Join):
-        raise Reject(f"{author.hex()} is not a member of this network")
+        raise NoMember(f"{author.hex()} is not a member of this network")
     match body:
         case Claim():
             apply_claim(state, record, body, height)

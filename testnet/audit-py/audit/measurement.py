@@ -19,6 +19,14 @@ class Reject(Exception):
     """A record that does not apply."""
 
 
+class BadSignature(Reject):
+    """A record with a signature that does not verify."""
+
+
+class NoMember(Reject):
+    """A record of somebody who may say nothing."""
+
+
 def require(holds: bool, reason: str) -> None:
     """Rejects the record unless something holds."""
     if not holds:

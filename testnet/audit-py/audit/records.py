@@ -9,7 +9,7 @@ from .codec import DecodeError, Message, decode
 from .curve import verify
 from .genesis import Drafter, Recipe, is_control, is_name
 from .hashing import le32, le64, tagged
-from .measurement import Measurement, Reject, present, read, require
+from .measurement import BadSignature, Measurement, Reject, present, read, require
 from .proposals import PARAMETERS
 
 RECORD_BYTES_MAX = 64 * 1024
@@ -468,7 +468,8 @@ def _double_vote(network: bytes, proof: Message) -> Proof:
     for (kind, has_valid, valid, has_block, block), signature in ballots:
         require(kind != 3 or has_block, "a proposal names a block")
         message = vote_bytes(network, slot, kind, block, valid if has_valid else None)
-        require(verify(validator, message, signature), "signature of a ballot does not verify")
+        if not verify(validator, message, signature):
+            raise BadSignature("signature of a ballot does not verify")
     return Proof(validator)
 
 
@@ -528,7 +529,8 @@ def _verified(network: bytes, signed: Message) -> tuple[bytes, Message]:
     signature = signed.data("signature")
     require(len(signature) == 64, f"signature of {len(signature)} bytes")
     message = b"assay/record/v1\0" + network + payload
-    require(verify(author, message, signature), "signature does not verify on this network")
+    if not verify(author, message, signature):
+        raise BadSignature("signature does not verify on this network")
     require(len(payload) <= RECORD_BYTES_MAX, f"{len(payload)} bytes of payload")
     try:
         return author, decode("Record", payload)

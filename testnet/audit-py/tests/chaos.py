@@ -13,7 +13,7 @@ from audit.codec import Message
 from audit.measurement import Reject
 from audit.model import ClaimState
 
-from .corruptions import Forger
+from .forger import Forger
 from .world import CLASS, Peer, World
 
 Said = tuple[Peer, str, dict[str, Any]]

@@ -22,11 +22,12 @@ from audit.export import audit
 from audit.state import State
 
 from .chaos import Chaos
-from .corruptions import corruptions, sample
+from .corruptions import corruptions
+from .forger import sample
 from .scenarios import SCENARIOS
 
-Verdict = tuple[str, str] | str
-"""Where a fault is and the rule it breaks, or what was counted in a ledger that checks, and its head."""
+Verdict = tuple[str, str, str] | str
+"""Where a fault is, the rule it breaks and its code, or what was counted in a ledger that checks, and its head."""
 
 
 def ours(file: bytes, network: str) -> Verdict:
@@ -34,7 +35,7 @@ def ours(file: bytes, network: str) -> Verdict:
     auditor = Auditor(State(genesis.read(network)))
     fault = audit(io.BytesIO(file), auditor)
     if fault:
-        return fault.place, fault.rule
+        return fault.place, fault.rule, fault.code
     return json.dumps(asdict(auditor.checked)) + auditor.state.head.hex()
 
 
@@ -51,7 +52,7 @@ def theirs(assay: str, file: bytes, network: str) -> Verdict:
     report = json.loads(done.stdout)
     fault = report["first_fault"]
     if fault:
-        return fault["where"], fault["rule"]
+        return fault["where"], fault["rule"], fault["code"]
     return json.dumps(report["checked"]) + str(report["head"])
 
 

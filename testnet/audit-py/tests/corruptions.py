@@ -7,90 +7,17 @@ an auditor's own arithmetic can refuse.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
-from audit.codec import SCHEMA, Message, decode
-from audit.hashing import Merkle, tagged
-from audit.records import open_signed, vote_bytes
+from audit.codec import SCHEMA, decode
+from audit.hashing import tagged
+from audit.records import vote_bytes
 
+from .forger import Corruption, Forger, unpack
+from .misplaced import misplaced
 from .world import Peer, World, encode
 
 HEADER = "header of the export"
-
-
-@dataclass
-class Corruption:
-    """A damaged ledger: `items` up to and including the damaged one, or a whole file."""
-
-    name: str
-    rule: str
-    place: str
-    items: list[bytes] | None = None
-    file: bytes | None = None
-
-
-def unpack(name: str, data: bytes) -> dict[str, Any]:
-    """A message as a dictionary that `encode` takes."""
-    message, values = decode(name, data), dict[str, Any]()
-    for field in SCHEMA[name].values():
-        if field.kind == "message" and field.repeated:
-            values[field.name] = [part.raw for part in message.messages(field.name)]
-        elif field.kind == "message":
-            part = message.message(field.name)
-            values[field.name] = None if part is None else part.raw
-        elif field.kind == "bytes" and field.repeated:
-            values[field.name] = message.elements(field.name)
-        elif field.packed:
-            values[field.name] = message.numbers(field.name)
-        elif field.kind in ("bytes", "string"):
-            text = message.data(field.name) if field.kind == "bytes" else message.text(field.name)
-            values[field.name] = text
-        else:
-            number = message.optional_number(field.name)
-            values[field.name] = number if field.optional else number or 0
-    return values
-
-
-def sample() -> World:
-    """A claim that was measured twice, with everything that a claim leaves behind."""
-    world = World.of(6)
-    world.claim(world.peers[0], 1.3)
-    world.run(12)
-    return world
-
-
-class Forger:
-    """Takes items apart and puts them together again, signed by everybody."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.signers = world.state.validators()
-
-    def parts(self, height: int) -> tuple[dict[str, Any], list[Message]]:
-        """Header and records of an item."""
-        item = decode("LedgerItem", self.world.items[height - 1])
-        block = item.message("block")
-        header = block.message("header") if block else None
-        assert block is not None and header is not None
-        return unpack("Header", header.raw), block.messages("records")
-
-    def height_of(self, kind: str) -> int:
-        """The first item with a record of a kind."""
-        for height in range(1, len(self.world.items) + 1):
-            for signed in self.parts(height)[1]:
-                if kind in decode("Record", signed.data("payload")).present():
-                    return height
-        raise AssertionError(kind)
-
-    def forge(self, header: dict[str, Any], records: list[Message]) -> bytes:
-        """An item with these parts and a whole certificate; the body root fits."""
-        body = Merkle()
-        for signed in records:
-            body.push(signed.raw)
-        if len(header["body_root"]) == 32:
-            header = {**header, "body_root": body.root()}
-        return self.world.certify(header, records, self.signers)
 
 
 def _framing(world: World) -> Iterator[Corruption]:
@@ -201,7 +128,7 @@ def _headers(forger: Forger) -> Iterator[Corruption]:
         ("short state root", "format", {"state_root": bytes(31)}),
         ("index root", "index root", {"index_root": bytes(32)}),
         ("short body root", "format", {"body_root": bytes(31)}),
-        ("validators", "header", {"next_validators": bytes(32)}),
+        ("validators", "validators", {"next_validators": bytes(32)}),
         ("another time", "state root", {"time_ms": header["time_ms"] + 1}),
     ]
     for name, rule, change in changes:
@@ -249,39 +176,54 @@ def _records(forger: Forger) -> Iterator[Corruption]:
         first = unpack("Pair", values["pairs"][0])
         return {**values, "pairs": [{**first, "x_ns": first["x_ns"] + 1}, *values["pairs"][1:]]}
 
-    cases: list[tuple[str, str, Change]] = [
-        ("claim", "unknown parent", lambda v: {**v, "parent": bytes(32)}),
-        ("claim", "short seal", lambda v: {**v, "result_seal": bytes(31)}),
-        ("claim", "control character", lambda v: {**v, "summary": "a\x07b"}),
-        ("claim", "bad class", lambda v: {**v, "hardware_class": "no class"}),
-        ("claim", "no recipe", lambda v: {**v, "recipe": None}),
-        ("claim", "base recipe", lambda v: {**v, "recipe": {"checkpoint": b"\1" * 32}}),
+    cases: list[tuple[str, str, str, Change]] = [
+        ("claim", "unknown parent", "claim", lambda v: {**v, "parent": bytes(32)}),
+        ("claim", "short seal", "record form", lambda v: {**v, "result_seal": bytes(31)}),
+        ("claim", "control character", "record form", lambda v: {**v, "summary": "a\x07b"}),
+        ("claim", "bad class", "record form", lambda v: {**v, "hardware_class": "no class"}),
+        ("claim", "no recipe", "record form", lambda v: {**v, "recipe": None}),
+        ("claim", "base recipe", "claim", lambda v: {**v, "recipe": {"checkpoint": b"\1" * 32}}),
         (
             "claim",
             "draft length",
+            "record form",
             lambda v: {**v, "recipe": {"checkpoint": b"\5" * 32, "draft_len": 3}},
         ),
-        ("seal", "unknown claim", lambda v: {**v, "claim": bytes(32)}),
-        ("seal", "unknown round", lambda v: {**v, "round": 2}),
-        ("seal", "round zero", lambda v: {**v, "round": 0}),
-        ("reveal", "another salt", lambda v: {**v, "salt": b"\4" * 32}),
-        ("reveal", "an altered sample", sample_of(faster)),
-        ("reveal", "a pair dropped", sample_of(lambda v: {**v, "pairs": v["pairs"][1:]})),
-        ("reveal", "no environment", sample_of(lambda v: {**v, "environment": None})),
-        ("claim", "cites no spec", lambda v: {**v, "cites": [b"\6" * 32]}),
-        ("opening", "another result", lambda v: {**v, "ratio_ppm": v["ratio_ppm"] + 1}),
-        ("opening", "called null", lambda v: {**v, "null": True}),
-        ("opening", "unknown claim", lambda v: {**v, "claim": bytes(32)}),
+        ("seal", "unknown claim", "seal", lambda v: {**v, "claim": bytes(32)}),
+        ("seal", "unknown round", "seal", lambda v: {**v, "round": 2}),
+        ("seal", "round zero", "record form", lambda v: {**v, "round": 0}),
+        ("reveal", "another salt", "reveal", lambda v: {**v, "salt": b"\4" * 32}),
+        ("reveal", "an altered sample", "reveal", sample_of(faster)),
+        (
+            "reveal",
+            "a pair dropped",
+            "record form",
+            sample_of(lambda v: {**v, "pairs": v["pairs"][1:]}),
+        ),
+        (
+            "reveal",
+            "no environment",
+            "record form",
+            sample_of(lambda v: {**v, "environment": None}),
+        ),
+        ("claim", "cites no spec", "claim", lambda v: {**v, "cites": [b"\6" * 32]}),
+        ("opening", "another result", "opening", lambda v: {**v, "ratio_ppm": v["ratio_ppm"] + 1}),
+        ("opening", "called null", "opening", lambda v: {**v, "null": True}),
+        ("opening", "unknown claim", "opening", lambda v: {**v, "claim": bytes(32)}),
     ]
-    for kind, name, change in cases:
+    for kind, name, rule, change in cases:
         place, items = replaced(kind, change)
-        yield Corruption(f"{kind}: {name}", "record", place, items)
+        yield Corruption(f"{kind}: {name}", rule, place, items)
     seated = world.states[forger.height_of("seal") - 1]
     _, round = next(seated.open_rounds())
     stranger = next(p for p in world.peers if p.key not in round.active_seats())
-    for kind, author in (("seal", stranger), ("opening", world.peers[5]), ("claim", Peer(99))):
+    for kind, rule, author in (
+        ("seal", "seal", stranger),
+        ("opening", "opening", world.peers[5]),
+        ("claim", "record author", Peer(99)),
+    ):
         place, items = replaced(kind, dict, author)
-        yield Corruption(f"{kind}: by somebody else", "record", place, items)
+        yield Corruption(f"{kind}: by somebody else", rule, place, items)
     yield from _altered(forger)
 
 
@@ -300,21 +242,21 @@ def _altered(forger: Forger) -> Iterator[Corruption]:
     author = world.find(first["author"])
     elsewhere = author.secret.sign(b"assay/record/v1\0" + bytes(32) + first["payload"])
     other = next(peer for peer in world.peers if peer is not author)
-    unknown = b"\xf2\x01\x00"
+    unknown = b"\xba\x02\x00"
     signed = author.secret.sign(b"assay/record/v1\0" + world.state.network + unknown)
     cases = {
-        "a flipped signature": envelope(signature=flipped),
-        "a short signature": envelope(signature=flipped[:63]),
-        "a short author": envelope(author=first["author"][:31]),
-        "another author": envelope(author=other.key),
-        "another network": envelope(signature=elsewhere),
-        "an attachment": envelope(attachment=b"body"),
-        "an unknown kind": envelope(payload=unknown, signature=signed),
-        "an empty payload": envelope(payload=b""),
-        "said twice": forger.forge(header, [*records, records[0]]),
+        "a flipped signature": ("record signature", envelope(signature=flipped)),
+        "a short signature": ("record form", envelope(signature=flipped[:63])),
+        "a short author": ("record form", envelope(author=first["author"][:31])),
+        "another author": ("record signature", envelope(author=other.key)),
+        "another network": ("record signature", envelope(signature=elsewhere)),
+        "an attachment": ("record form", envelope(attachment=b"body")),
+        "an unknown kind": ("record form", envelope(payload=unknown, signature=signed)),
+        "an empty payload": ("record signature", envelope(payload=b"")),
+        "said twice": ("seal", forger.forge(header, [*records, records[0]])),
     }
-    for name, item in cases.items():
-        yield Corruption(f"record: {name}", "record", place, [*before, item])
+    for name, (rule, item) in cases.items():
+        yield Corruption(f"record: {name}", rule, place, [*before, item])
     fewer = forger.forge(header, records[1:])
     yield Corruption("record: left out", "state root", place, [*before, fewer])
     kept = world.certify(header, records[1:], forger.signers)
@@ -326,83 +268,16 @@ def _altered(forger: Forger) -> Iterator[Corruption]:
     first_height = forger.height_of("reveal")
     sealed, reveals = forger.parts(first_height)
     early = [*before, forger.forge(header, reveals)]
-    yield Corruption("reveal: before its time", "record", place, early)
+    yield Corruption("reveal: before its time", "reveal", place, early)
     empty = [*world.items[: first_height - 1], forger.forge(sealed, [])]
     yield Corruption(
         "block: orders nothing", "block size", f"entry at height {first_height}", empty
     )
 
 
-def _members(forger: Forger) -> Iterator[Corruption]:
-    """Records about membership and doubt that do not apply, in a block of their own."""
-    world, newcomer = forger.world, Peer(21)
-    height = len(world.items)
-    header, _ = forger.parts(height)
-    place, before = f"entry at height {height}", world.items[:-1]
-    claim = world.state.entries[0]
-    word = {"peer": newcomer.key, "operator": "new", "name": "new", "epoch": 0}
-    member, author = world.peers[5], world.peers[0]
-    said = {"kind": 1, "body": bytes([1]) * 32, "body_bytes": 9}
-    forecast = {"ratio_ppm": 1_200_000, "hardware_class": "test-class"}
-    link = {"manifest": bytes([1]) * 32}
-    neither = {"hardware_class": "test-class"}
-    one = {**neither, "ratio_to_base_ppm": 1_200_000}
-    both = {**one, "decode_speed_mtps": 127_000}
-    seals = [
-        world.sign(member, "seal", {"claim": claim, "round": 1, "commitment": bytes([n]) * 32})
-        for n in (1, 2)
-    ]
-    seals.sort(key=lambda signed: open_signed(world.state.network, signed).id, reverse=True)
-    ballot = {"kind": 1, "block": bytes([1]) * 32, "signature": bytes(64)}
-    twice = {"validator": member.key, "height": 1, "second": ballot}
-    backwards = {"first": seals[0].raw, "second": seals[1].raw}
-    same = {"first": seals[0].raw, "second": seals[0].raw}
-    cases: list[tuple[str, Peer, str, dict[str, Any]]] = [
-        ("vouch of another epoch", member, "vouch", {**word, "epoch": 7}),
-        ("vouch for a member", member, "vouch", {**word, "peer": author.key}),
-        ("vouch with a taken name", member, "vouch", {**word, "name": "peer-1"}),
-        ("vouch with an outer space", member, "vouch", {**word, "name": " new"}),
-        ("join without a vouch", newcomer, "join", {"vouch": bytes(32), "vrf": newcomer.vrf}),
-        ("leave of another stay", member, "leave", {"joined_at": 5}),
-        ("challenge by the author", author, "challenge", {"claim": claim}),
-        ("challenge of nothing", member, "challenge", {"claim": bytes(32)}),
-        ("post of a later epoch", member, "post", {**said, "epoch": 7}),
-        ("post of no kind", member, "post", {**said, "kind": 13}),
-        ("post with a forecast that is no spec", member, "post", {**said, "forecast": forecast}),
-        ("limit without a bound", member, "post", {**said, "kind": 12}),
-        ("limit of both figures", member, "post", {**said, "kind": 12, "bound": both}),
-        ("limit of no figure", member, "post", {**said, "kind": 12, "bound": neither}),
-        ("post with a bound that is no limit", member, "post", {**said, "bound": one}),
-        ("post of nothing", member, "post", {**said, "body_bytes": 0}),
-        ("message with a link", member, "post", {**said, "link": link}),
-        ("attempt of nothing", member, "post", {**said, "kind": 6, "link": link}),
-        (
-            "checkpoint that follows something",
-            member,
-            "post",
-            {**said, "kind": 5, "link": {**link, "previous": bytes(32)}},
-        ),
-        ("link of no manifest", member, "post", {**said, "kind": 5, "link": {"manifest": b"x"}}),
-        ("disclosure without words", member, "disclosure", {"text": " \n"}),
-        ("disclosure of nothing", member, "disclosure", {"claim": bytes(32), "text": "how"}),
-        ("equivocation in the wrong order", author, "equivocation", backwards),
-        ("equivocation of one record", author, "equivocation", same),
-        (
-            "double vote unsigned",
-            author,
-            "double_vote",
-            {**twice, "first": {**ballot, "block": b""}},
-        ),
-        ("double vote for one block", author, "double_vote", {**twice, "first": ballot}),
-    ]
-    for name, peer, kind, values in cases:
-        item = forger.forge(header, [world.sign(peer, kind, values)])
-        yield Corruption(name, "record", place, [*before, item])
-
-
 def corruptions(world: World) -> Iterator[Corruption]:
     """All of them."""
     forger = Forger(world)
     yield from _framing(world)
-    for family in (_certificates, _encodings, _headers, _records, _members):
+    for family in (_certificates, _encodings, _headers, _records, misplaced):
         yield from family(forger)

@@ -13,7 +13,7 @@ from audit.records import open_signed, vote_bytes
 from audit.spelling import spell
 from audit.state import State, claim_digest
 
-from .corruptions import sample
+from .forger import sample
 from .world import World
 
 PAGE = Path(__file__).parents[3] / "protocol" / "LEDGER_EXAMPLE.md"

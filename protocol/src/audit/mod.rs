@@ -3,11 +3,24 @@
 //! It needs no node. Every signature, hash, certificate, random output, draw, seal and verdict is
 //! checked again by replaying the blocks through [`crate::state::State`], which accepts nothing
 //! that it did not recompute.
+//!
+//! - `rule` names the rules that a ledger can break.
+//! - `trail` notes everything that decided one claim.
+//! - `proof` is what of one claim can be shown to somebody who has the genesis and no ledger.
+
+mod proof;
+mod rule;
+mod trail;
+
+pub use proof::{PROOF_BYTES_MAX, PROOF_TRUSTS, Proof, Proven, Prover};
+pub use rule::Rule;
+pub use trail::{Event, Trail};
 
 use crate::genesis::Genesis;
-use crate::ids::{BlockHash, NetworkId};
-use crate::peer::{ItemError, apply_item};
+use crate::ids::{BlockHash, ClaimId, NetworkId, RecordId};
+use crate::peer::{apply_item, apply_trusted_item};
 use crate::state::{Finding, Purpose, State};
+use crate::wire;
 use assay_proto::{DecodeError, decode_canonical, limits, v1};
 use prost::Message;
 use serde::Serialize;
@@ -54,23 +67,50 @@ pub struct Fault {
     /// Which entry.
     #[serde(rename = "where")]
     pub place: String,
-    /// The rule it breaks.
+    /// The name of the rule it breaks, see [`Rule::name`].
     pub rule: String,
+    /// That rule's code, see [`Rule::code`].
+    pub code: String,
     /// What was found.
     pub message: String,
 }
 
-/// Replays ledger items one by one, in memory that does not grow with their number.
+/// A block that the auditor is told to believe in, with all that it stands on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Checkpoint {
+    /// Its height.
+    pub height: u64,
+    /// Its hash.
+    pub hash: BlockHash,
+}
+
+/// What is not checked again up to a trusted block. Every byte is still bound to it by hashes.
+pub const NOT_RECHECKED: [&str; 4] = [
+    "signatures of records",
+    "signatures in commit certificates",
+    "verifiable random outputs",
+    "state roots before the trusted block's own",
+];
+
+/// Replays ledger items one by one.
 pub struct Auditor {
     state: State,
     checked: Checked,
+    trusted: Option<Checkpoint>,
 }
 
 impl Auditor {
     /// An audit from a genesis.
     #[must_use]
     pub fn new(genesis: Genesis) -> Self {
-        Self { state: State::new(genesis), checked: Checked::default() }
+        Self { state: State::new(genesis), checked: Checked::default(), trusted: None }
+    }
+
+    /// An audit from a genesis that believes in one block: up to it, [`NOT_RECHECKED`]. Where the ledger
+    /// has another block at that height, or none, that is a fault.
+    #[must_use]
+    pub fn trusting(genesis: Genesis, checkpoint: Checkpoint) -> Self {
+        Self { trusted: Some(checkpoint), ..Self::new(genesis) }
     }
 
     /// The state after everything checked so far.
@@ -91,11 +131,7 @@ impl Auditor {
     ///
     /// The [`Fault`] found.
     pub fn open(&self, header: &[u8]) -> Result<u64, Fault> {
-        let fault = |message: String| Fault {
-            place: "header of the export".to_owned(),
-            rule: "format".to_owned(),
-            message,
-        };
+        let fault = |message: String| Rule::Format.broken("header of the export", message);
         let parts = header
             .split_at_checked(16)
             .and_then(|(magic, rest)| rest.split_at_checked(32).map(|(id, n)| (magic, id, n)));
@@ -117,23 +153,50 @@ impl Auditor {
         Ok(u64::from_le_bytes(count))
     }
 
-    /// Checks the next item.
+    /// Checks the next item and returns it.
     ///
     /// # Errors
     ///
     /// The [`Fault`] found; the audit cannot go on after it.
-    pub fn feed(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        let place = format!("entry at height {}", self.state.height() + 1);
-        let fault = |rule: &str, message: String| Fault {
-            place: place.clone(),
-            rule: rule.to_owned(),
-            message,
-        };
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<v1::LedgerItem, Fault> {
+        let height = self.state.height().saturating_add(1);
+        let place = || format!("entry at height {height}");
         let item: v1::LedgerItem = decode_canonical(bytes, limits::LEDGER_ITEM_BYTES_MAX)
-            .map_err(|e: DecodeError| fault("format", e.to_string()))?;
-        apply_item(&mut self.state, &item).map_err(|e| fault(rule_of(&e), e.to_string()))?;
-        self.count(&item);
-        Ok(())
+            .map_err(|e: DecodeError| Rule::Format.broken(place(), e.to_string()))?;
+        let trusted = self.trusted.filter(|checkpoint| height <= checkpoint.height);
+        let applied = match trusted {
+            None => apply_item(&mut self.state, &item),
+            Some(Checkpoint { height: last, .. }) => {
+                apply_trusted_item(&mut self.state, &item, height == last)
+            }
+        };
+        applied.map_err(|e| Rule::of(&e, &item).broken(place(), e.to_string()))?;
+        if let Some(checkpoint) = trusted.filter(|checkpoint| checkpoint.height == height)
+            && self.state.head() != checkpoint.hash
+        {
+            let (found, expected) = (self.state.head(), checkpoint.hash);
+            let message = format!("the block here is {found}, the one trusted is {expected}");
+            return Err(Rule::Checkpoint.broken(place(), message));
+        }
+        self.count(&item, trusted.is_none());
+        Ok(item)
+    }
+
+    /// Ends the audit.
+    ///
+    /// # Errors
+    ///
+    /// The [`Fault`] that the ledger ends before the block that was to be trusted.
+    pub fn close(&self) -> Result<(), Fault> {
+        let height = self.state.height();
+        match self.trusted {
+            Some(Checkpoint { height: trusted, .. }) if height < trusted => {
+                let message = format!("the block trusted is at height {trusted}, beyond the end");
+                Err(Rule::Checkpoint
+                    .broken(format!("end of the ledger at height {height}"), message))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The head after everything checked so far.
@@ -142,14 +205,16 @@ impl Auditor {
         self.state.head()
     }
 
-    fn count(&mut self, item: &v1::LedgerItem) {
+    fn count(&mut self, item: &v1::LedgerItem, whole: bool) {
         let records = item.block.as_ref().map_or(&[][..], |block| &block.records);
         let signatures = item.certificate.as_ref().map_or(0, |c| c.signatures.len());
         let checked = &mut self.checked;
         checked.blocks += 1;
-        checked.random_outputs += 1;
-        checked.records += records.len() as u64;
-        checked.certificate_signatures += signatures as u64;
+        if whole {
+            checked.random_outputs += 1;
+            checked.records += records.len() as u64;
+            checked.certificate_signatures += signatures as u64;
+        }
         for (claim, round) in
             self.state.settled_rounds().iter().filter_map(|id| self.state.round(*id))
         {
@@ -166,30 +231,6 @@ impl Auditor {
             checked.committees += u64::from(!round.committee.seats.is_empty());
             checked.seals += round.reveals.len() as u64;
         }
-    }
-}
-
-/// The name of the rule that an error stands for.
-fn rule_of(error: &ItemError) -> &'static str {
-    use crate::error::BlockError;
-    match error {
-        ItemError::Missing(_) => "format",
-        ItemError::Certificate(_) => "commit certificate",
-        ItemError::Block(block) => match block {
-            BlockError::Decode(_) | BlockError::FieldLength { .. } | BlockError::NoHeader => {
-                "format"
-            }
-            BlockError::Field { field: "parent" | "height", .. } => "hash chain",
-            BlockError::Field { field: "state_root", .. } => "state root",
-            BlockError::Field { field: "index_root", .. } => "index root",
-            BlockError::Field { field: "body_root", .. } => "body root",
-            BlockError::Field { .. } => "header",
-            BlockError::Time { .. } => "time",
-            BlockError::Proposer(_) => "proposer",
-            BlockError::Randomness(_) => "random output",
-            BlockError::Empty | BlockError::TooManyRecords(_) => "block size",
-            BlockError::Record { .. } => "record",
-        },
     }
 }
 
@@ -212,4 +253,18 @@ pub fn export_item(item: &v1::LedgerItem) -> Vec<u8> {
     out.extend_from_slice(&length.to_le_bytes());
     out.extend_from_slice(&bytes);
     out
+}
+
+/// The claims of a block whose ids begin with `digits`, whether or not they apply.
+pub fn claims_beginning<'a>(
+    network: NetworkId,
+    item: &'a v1::LedgerItem,
+    digits: &'a str,
+) -> impl Iterator<Item = ClaimId> + 'a {
+    let records = item.block.iter().flat_map(|block| &block.records);
+    records
+        .filter(|signed| rule::kind_of(signed) == rule::CLAIM)
+        .filter_map(move |signed| wire::id_of(network, signed))
+        .map(|RecordId(id)| ClaimId(id))
+        .filter(move |id| id.to_string().starts_with(digits))
 }

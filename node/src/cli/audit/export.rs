@@ -1,0 +1,108 @@
+//! Reading an exported ledger item by item, in memory that does not grow with it.
+
+use assay_proto::limits::LEDGER_ITEM_BYTES_MAX;
+use assay_proto::{decode_canonical, v1};
+use assay_protocol::audit::{Auditor, EXPORT_HEADER_BYTES, Fault, Rule, claims_beginning};
+use assay_protocol::ids::{ClaimId, NetworkId};
+use assay_protocol::state::State;
+use std::collections::BTreeSet;
+use std::io::Read;
+
+/// The framing of an export after its header.
+struct Items<'a, R> {
+    reader: &'a mut R,
+    next: u64,
+    count: u64,
+}
+
+impl<R: Read> Items<'_, R> {
+    /// The next item's bytes; `None` after the last. The outer error is the disk's.
+    fn next(&mut self) -> std::io::Result<Result<Option<Vec<u8>>, Fault>> {
+        if self.next == self.count {
+            let mut rest = Vec::new();
+            self.reader.take(1).read_to_end(&mut rest)?;
+            let message =
+                format!("more bytes follow the {} entries that the header announces", self.count);
+            return Ok(match rest.is_empty() {
+                true => Ok(None),
+                false => Err(Rule::Format.broken("end of the export", message)),
+            });
+        }
+        self.next += 1;
+        let (height, count) = (self.next, self.count);
+        let cut_off = |what: &str| {
+            let message = format!("{what}; the header announces {count} entries");
+            Ok(Err(Rule::Format.broken(format!("entry at height {height}"), message)))
+        };
+        let mut length = Vec::new();
+        self.reader.take(4).read_to_end(&mut length)?;
+        let Ok(length) = <[u8; 4]>::try_from(length) else {
+            return cut_off("the file ends before this entry");
+        };
+        let length = u64::from(u32::from_le_bytes(length));
+        if length > LEDGER_ITEM_BYTES_MAX as u64 {
+            return cut_off(&format!("an entry of {length} bytes is not allowed"));
+        }
+        let mut item = Vec::new();
+        self.reader.take(length).read_to_end(&mut item)?;
+        if item.len() as u64 != length {
+            return cut_off("the file ends within this entry");
+        }
+        Ok(Ok(Some(item)))
+    }
+}
+
+/// Audits a whole export, and shows `each` item with the state after it to whoever wants to know. The
+/// outer error is the disk's, the inner one the ledger's.
+pub(super) fn audit(
+    auditor: &mut Auditor,
+    reader: &mut impl Read,
+    mut each: impl FnMut(&v1::LedgerItem, &State),
+) -> std::io::Result<Result<(), Fault>> {
+    let mut header = Vec::new();
+    reader.take(EXPORT_HEADER_BYTES as u64).read_to_end(&mut header)?;
+    let count = match auditor.open(&header) {
+        Ok(count) => count,
+        Err(fault) => return Ok(Err(fault)),
+    };
+    let mut items = Items { reader, next: 0, count };
+    loop {
+        let bytes = match items.next()? {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Ok(auditor.close()),
+            Err(fault) => return Ok(Err(fault)),
+        };
+        match auditor.feed(&bytes) {
+            Ok(item) => each(&item, auditor.state()),
+            Err(fault) => return Ok(Err(fault)),
+        }
+    }
+}
+
+/// The claim whose id begins with some digits. Nothing of the export is checked: the audit does.
+///
+/// # Errors
+///
+/// When the file cannot be read, or none or several begin so.
+pub(super) fn find_claim(
+    reader: &mut impl Read,
+    network: NetworkId,
+    digits: &str,
+) -> anyhow::Result<ClaimId> {
+    let digits = digits.to_ascii_lowercase();
+    let mut header = Vec::new();
+    reader.take(EXPORT_HEADER_BYTES as u64).read_to_end(&mut header)?;
+    let mut items = Items { reader, next: 0, count: u64::MAX };
+    let mut found = BTreeSet::new();
+    while let Ok(Some(bytes)) = items.next()? {
+        if let Ok(item) = decode_canonical::<v1::LedgerItem>(&bytes, LEDGER_ITEM_BYTES_MAX) {
+            found.extend(claims_beginning(network, &item, &digits));
+        }
+    }
+    let mut found = found.into_iter();
+    match (found.next(), found.next()) {
+        (Some(claim), None) => Ok(claim),
+        (None, _) => anyhow::bail!("no claim on this ledger begins with {digits}"),
+        _ => anyhow::bail!("several claims on this ledger begin with {digits}; give more digits"),
+    }
+}
