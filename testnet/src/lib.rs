@@ -10,11 +10,13 @@
 //! | [`sim`] | what the rules let pass and miss, over many simulated claims |
 //! | [`scenario`] | the relay, the debunking, the ruling and the outside agent |
 //! | [`search`] | a node's agent finds, claims and gets ledgered what a poor baseline leaves |
+//! | [`ledger`] | a ledger of many entries to measure auditors with |
 //! | [`up`] | `assay-testnet up`, from an empty folder to an audited ledger |
 
 pub mod attack;
 pub mod claims;
 pub mod layout;
+pub mod ledger;
 pub mod nodes;
 pub mod reversals;
 pub mod scenario;

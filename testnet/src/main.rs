@@ -2,6 +2,7 @@
 
 use assay_node::cli::output::{Format, print};
 use assay_testnet::attack::{self, AttackOptions};
+use assay_testnet::ledger::{self, LedgerOptions};
 use assay_testnet::reversals::{self, ReversalOptions};
 use assay_testnet::scenario::Scenario;
 use assay_testnet::search::{self, SearchOptions};
@@ -97,6 +98,26 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
     },
+    /// Write a ledger of many entries, made by the real rules without nodes, to measure auditors with
+    #[command(after_help = "Beside FILE stands its network file, with the ending .json.
+
+Examples:
+  assay-testnet ledger --entries 100000 --out big.assay
+  time assay audit big.assay --genesis big.json")]
+    Ledger {
+        /// Entries
+        #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+        entries: u64,
+        /// Where to write it
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// Where keys, gains and noise start
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        seed: u64,
+        /// How to print the result
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
     /// Simulate the rules over many claims from one seed
     #[command(subcommand)]
     Sim(Sim),
@@ -149,6 +170,9 @@ fn main() -> ExitCode {
         }
         Command::Search { minutes, seed, format, dir } => {
             search::run(&SearchOptions { minutes, seed, format, dir })
+        }
+        Command::Ledger { entries, out, seed, format } => {
+            ledger::run(&LedgerOptions { entries, out, seed, format })
         }
         Command::Sim(Sim::Dissent { claims, seed, format }) => {
             let report = dissent::run(dissent::config(claims), seed, |step| eprintln!("{step}"));
