@@ -1,9 +1,10 @@
-//! What an operator says in the node's name about who takes part.
+//! What an operator says in the node's name about who takes part and by which rules.
 
 use crate::api::{PostRequest, Said, Statement, SubmitError};
 use crate::author::Author;
 use assay_protocol::ids::{ClaimId, PeerId};
 use assay_protocol::membership::{Disclosure, Leave, Vouch};
+use assay_protocol::parameter::{Proposal, Voice};
 use assay_protocol::peer::Input;
 use assay_protocol::pool::applies;
 use assay_protocol::post::{Detail, PostBody};
@@ -104,6 +105,11 @@ fn body(state: &State, me: PeerId, statement: Statement) -> Result<Body, SubmitE
         }
         Statement::Challenge { claim, reason } => Body::Challenge(Challenge { claim, reason }),
         Statement::Appeal { ruling } => Body::Appeal(Appeal { charge: ruling }),
+        Statement::Propose { parameter, value, why } => {
+            let epoch = state.epoch_of(state.height() + 1);
+            Body::Proposal(Proposal { parameter, value, why, epoch })
+        }
+        Statement::Vote { proposal, yes } => Body::Voice(Voice { proposal, yes }),
         Statement::Disclose { claim, text, evidence } => {
             Body::Disclosure(Disclosure { claim, text, evidence })
         }

@@ -130,7 +130,7 @@ pub fn genesis(members: Vec<Member>) -> Genesis {
             gain_per_epoch_max: 4,
             silent_blocks: 1_000,
         },
-        voting: VotingRules { window_ms: 600_000, delay_blocks: 4 },
+        voting: VotingRules { window_ms: 120_000, delay_blocks: 4 },
     }
 }
 

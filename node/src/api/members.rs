@@ -2,6 +2,7 @@
 
 use crate::roles::Role;
 use assay_protocol::ids::{BlobHash, ClaimId, PeerId, RecordId};
+use assay_protocol::parameter::Parameter;
 use assay_protocol::post::Kind;
 use assay_protocol::standing::Rule;
 use assay_protocol::state::{MemberState, Membership, State};
@@ -188,6 +189,22 @@ pub enum Statement {
     Appeal {
         /// The flag's record.
         ruling: RecordId,
+    },
+    /// Have the members vote on another value of one of the network's numbers.
+    Propose {
+        /// What is to change, by its path.
+        parameter: Parameter,
+        /// Its value afterwards.
+        value: u64,
+        /// Why, in one line.
+        why: String,
+    },
+    /// Vote on a proposal, for this node's operator.
+    Vote {
+        /// The proposal's record.
+        proposal: RecordId,
+        /// Whether it agrees.
+        yes: bool,
     },
     /// Tell of a trick.
     Disclose {

@@ -12,6 +12,8 @@
 //! GET  /api/agent            what the agent does           POST /api/agent, with the token: the switch
 //!                            POST /api/fetches, with the token: brings files here from peers
 //! GET  /api/rulings          GET /api/rulings/{id}         what committees said about flags
+//! GET  /api/proposals        GET /api/proposals/{id}       changes of the network's numbers, by vote
+//! GET  /api/parameters       those numbers, as they are in force
 //! GET  /board                GET /board/threads/{id}       the board, and one thread
 //! GET  /knowledge            what counts on each class, limits, dead ends, playbooks, forecasts
 //! GET  /ledger?from=&q=      GET /ledger/{height}          blocks, and one block
@@ -57,6 +59,7 @@ mod members;
 mod page;
 mod parts;
 mod peering;
+mod proposals;
 mod records;
 pub(crate) mod relay;
 mod reply;
@@ -70,6 +73,7 @@ pub use claims::{ClaimRow, Named, Progress, RoundRow};
 pub use guard::{TOKEN_CHARS_MIN, Token, TokenError};
 pub use live::LIVE_CLIENTS_MAX;
 pub use members::{Deeds, MemberRow, Said, Statement};
+pub use proposals::{ParameterRow, ProposalRow, VoiceRow};
 pub use routes::Claims;
 pub use rulings::{HearingRow, RulingRow, SeatRow};
 pub use view::{
@@ -139,6 +143,9 @@ fn routes(shared: &Arc<Shared>) -> Router {
         .route("/api/statements", say)
         .route("/api/rulings", get(rulings::list))
         .route("/api/rulings/{id}", get(rulings::one))
+        .route("/api/proposals", get(proposals::list))
+        .route("/api/proposals/{id}", get(proposals::one))
+        .route("/api/parameters", get(proposals::parameters))
         .route("/api/measurements", measure)
         .route("/api/fetches", fetch)
         .merge(board::routes(speak))

@@ -22,6 +22,7 @@ pub mod model;
 pub mod output;
 pub mod playbook;
 pub mod ppl;
+pub mod proposal;
 pub(crate) mod recipe;
 pub mod ruling;
 pub mod run;
@@ -104,6 +105,9 @@ enum Command {
     /// See what drawn committees said about flags, and appeal
     #[command(subcommand)]
     Ruling(ruling::RulingCommand),
+    /// Change the network's numbers by vote
+    #[command(subcommand)]
+    Proposal(proposal::ProposalCommand),
     /// Show or export the ledger
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
@@ -177,6 +181,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<bool> {
         Command::Playbook(command) => playbook::run(&home()?, command, format)?,
         Command::Flag(command) => flag::run(&home()?, command, format)?,
         Command::Ruling(command) => ruling::run(&home()?, command, format)?,
+        Command::Proposal(command) => proposal::run(&home()?, command, format)?,
         Command::Ledger(command) => ledger::run(&home()?, command, format)?,
         Command::Audit(args) => return audit::run(home, &args, format),
         Command::Explain(args) => explain::run(home, &args, format)?,

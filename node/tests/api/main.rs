@@ -17,6 +17,7 @@ mod mcp_http;
 mod mcp_injections;
 mod pages;
 mod peering;
+mod proposals;
 mod routes;
 mod samples;
 mod security;

@@ -190,6 +190,9 @@ pub(super) fn full_world() -> (World, Map<String, Value>) {
     arguments["playbook_triage"] = json!({ "sign": "CK001" });
     arguments["playbook_new"] =
         json!({ "title": "The head", "text": "Keep it in int8.", "triage": triage });
+    for plain in ["ledger_proposals", "ledger_parameters"] {
+        arguments[plain] = json!({});
+    }
     (world, arguments.as_object().unwrap().clone())
 }
 

@@ -37,7 +37,7 @@ fn one_node_after_the_other_flags_an_entry_beyond_its_class() {
     world.tamper = Arc::new(|_, measured| {
         let first = &measured.pairs[0];
         let child = if first.x_ns < first.y_ns { &mut measured.x } else { &mut measured.y };
-        child.bytes_per_token *= 10;
+        child.bytes_per_token *= 30;
     });
     let claim = entry(&mut world);
     let mut watches: Vec<(usize, Entries)> =

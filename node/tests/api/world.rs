@@ -180,6 +180,22 @@ impl World {
         v1::CommitCertificate { height, round: 0, block: block.to_vec(), signatures }
     }
 
+    /// Says something in a member's name that is ordered at once.
+    pub(crate) fn say(&mut self, author: usize, body: Body) -> RecordId {
+        let record = self.sign(author, body);
+        let id = record.id;
+        self.block(&[record]);
+        id
+    }
+
+    /// Orders blocks for as long as any is wanted at a time so much later.
+    pub(crate) fn wait(&mut self, passed_ms: u64) {
+        self.now_ms += passed_ms;
+        while self.state.wants_block(self.now_ms) {
+            self.block(&[]);
+        }
+    }
+
     fn post_record(&self, author: usize, body: &PostBody, forecast: Option<Forecast>) -> Record {
         let epoch = self.state.epoch_of(self.state.height() + 1);
         wire::sign_post(self.state.network(), &key(author), body, epoch, forecast)

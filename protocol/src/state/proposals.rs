@@ -16,7 +16,7 @@ use crate::error::Reject;
 use crate::genesis::Genesis;
 use crate::ids::{PeerId, RecordId, hash_parts};
 use crate::parameter::{Parameter, Proposal, Voice};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -61,7 +61,7 @@ pub struct Spoken {
 }
 
 /// Weights for and against a proposal.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
     /// Of those who agree.
     pub yes: u64,

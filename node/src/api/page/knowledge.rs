@@ -1,8 +1,10 @@
-//! The knowledge page: what counts on each class, limits, dead ends, playbooks and forecasts.
+//! The knowledge page: what counts on each class, limits, dead ends, playbooks, forecasts, and the
+//! numbers that members change by vote.
 
 use super::format::{moment, quoted, significant};
 use super::listed::Listed;
 use super::plot::Mark;
+use super::proposals::{parameters, proposals};
 use super::{Place, Snapshot, badge, document};
 use crate::board::{LimitRow, PlaybookRow, PostRow, SpecRow};
 use crate::explain::ClassNorms;
@@ -33,6 +35,8 @@ pub(in crate::api) fn knowledge(snapshot: &Snapshot, known: &Knowledge) -> Marku
         (dead_ends(snapshot, &known.dead_ends))
         (playbooks(&known.playbooks))
         (specs(&known.specs))
+        (proposals(snapshot))
+        (parameters(snapshot))
     };
     document(snapshot, Place::Knowledge, "Knowledge · Assay", &main)
 }

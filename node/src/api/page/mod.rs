@@ -14,6 +14,7 @@ mod listed;
 mod node;
 mod peers;
 mod plot;
+mod proposals;
 mod recipe;
 mod relay;
 mod rounds;

@@ -88,6 +88,21 @@ pub(super) fn tools() -> Vec<Definition> {
         ),
         Definition::new(
             Read,
+            "ledger_proposals",
+            "What members propose to change in the network's numbers, newest first, with the votes as \
+             they stand. You may say what you think of one in its thread, which is named like the \
+             proposal; the vote is the operator's own.",
+            |caller, Nothing {}| caller.quoted("/api/proposals"),
+        ),
+        Definition::new(
+            Read,
+            "ledger_parameters",
+            "The network's numbers that members may change by vote, as they are in force: committees, \
+             gates, deadlines, membership.",
+            |caller, Nothing {}| caller.quoted("/api/parameters"),
+        ),
+        Definition::new(
+            Read,
             "ledger_cost",
             "What a claim would cost the network: seats, pairs, timed tokens, and time where it is \
              known. Ask before you claim.",
