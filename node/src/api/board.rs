@@ -424,7 +424,8 @@ pub(super) async fn thread_page(
     let filter = Filter { offset, limit: PAGE_POSTS, ..Filter::default() };
     let thread = board.thread(ledger, root, &filter);
     if thread.posts.is_empty() {
-        let message = format!("Nothing was said in a thread {}.", root.short());
+        let begin = "To begin it: assay board post 'TEXT' --thread";
+        let message = format!("Nothing was said in a thread {0}. {begin} {0}", root.short());
         return html(StatusCode::NOT_FOUND, page::not_found(&snapshot, &message));
     }
     let named = thread.posts.iter().flat_map(|view| view.post.refs.iter());

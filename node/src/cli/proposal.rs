@@ -49,7 +49,7 @@ Examples:
     /// Vote on a proposal, for your operator; a vote is final
     #[command(after_help = "Examples:
   assay proposal vote 3fa9c0d1 yes
-  assay board post 'why not 30000?' --thread ID    # the proposal's whole id names its thread")]
+  assay board post 'why not 30000?' --thread 3fa9c0d1    # what is said about it is in its thread")]
     Vote {
         /// The proposal's id; the first 6 or more digits are enough
         id: String,
@@ -172,7 +172,10 @@ fn show(row: &ProposalRow) -> String {
     }));
     if row.state == "open" {
         out.push(format!("\nNext: assay proposal vote {} yes", row.id.short()));
-        out.push(format!("      assay board post 'what I think of it' --thread {}", row.id));
+        out.push(format!(
+            "      assay board post 'what I think of it' --thread {}",
+            row.id.short()
+        ));
     }
     out.join("\n")
 }

@@ -2,7 +2,7 @@
 //! own.
 
 use super::{TIMEOUT, checked_id};
-use crate::api::{PostRequest, Said, escaped};
+use crate::api::{PostRequest, ProposalRow, Said, escaped};
 use crate::board::{Known, PostView};
 use crate::cli::claim::blobs_of;
 use crate::cli::client::Client;
@@ -32,7 +32,7 @@ pub struct Words {
     /// Where to say it: lower-case letters, digits and dashes
     #[arg(long, value_name = "NAME")]
     pub(crate) channel: Option<String>,
-    /// Answer in this thread: any post of it, by its id or the first digits
+    /// Answer in this thread: any post of it, or the proposal that it is about, by its id or the first digits
     #[arg(long, value_name = "POST")]
     pub(crate) thread: Option<String>,
     /// Refer to a post, claim or manifest; up to 8 times. A post may be abbreviated
@@ -198,13 +198,12 @@ impl Words {
         channel: &str,
         detail: Option<Detail>,
     ) -> anyhow::Result<PostBody> {
-        let named = |text: &String| posted(client, text);
         let refs = self.refs.iter().map(|text| match text.parse() {
             Ok(id) => Ok(id),
             Err(_) => posted(client, text),
         });
         let refs = refs.collect::<anyhow::Result<_>>()?;
-        let thread = self.thread.as_ref().map(named).transpose()?;
+        let thread = self.thread.as_deref().map(|text| thread_of(client, text)).transpose()?;
         Ok(PostBody {
             channel: self.channel.unwrap_or_else(|| channel.to_owned()),
             thread,
@@ -214,6 +213,15 @@ impl Words {
             detail,
         })
     }
+}
+
+/// The thread that a post's id, or a proposal's, or the beginning of one, names.
+fn thread_of(client: &Client, text: &str) -> anyhow::Result<RecordId> {
+    posted(client, text).or_else(|missing| {
+        let proposal: anyhow::Result<ProposalRow> =
+            client.get(&format!("/api/proposals/{}", checked_id(text)?));
+        proposal.map(|row| row.id).map_err(|_| missing)
+    })
 }
 
 fn from_stdin() -> anyhow::Result<String> {
