@@ -68,6 +68,7 @@ struct TableArguments {
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(inline)]
 struct TriageArguments {
     /// What is seen: a code of the model check, or words of an error; at most 120 bytes.
     sign: String,
@@ -78,19 +79,22 @@ struct TriageArguments {
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(inline)]
 struct LeverArguments {
     /// What is turned, in one word.
     lever: String,
     /// What it does.
     note: String,
-    /// The claim that shows it, 64 hexadecimal digits.
-    claim: Option<String>,
+    /// The claim that shows it, 64 hexadecimal digits; none shows it where this is empty.
+    #[serde(default)]
+    claim: String,
 }
 
 impl TableArguments {
     fn table(self) -> anyhow::Result<Option<Table>> {
         let lever = |row: LeverArguments| {
-            let claim = row.claim.map(|id| id.parse().ok().context("claim: 64 hexadecimal digits"));
+            let claim = Some(row.claim).filter(|id| !id.is_empty());
+            let claim = claim.map(|id| id.parse().ok().context("claim: 64 hexadecimal digits"));
             Ok(Lever { lever: row.lever, note: row.note, claim: claim.transpose()? })
         };
         let triage = |row: TriageArguments| {
