@@ -9,7 +9,7 @@ use crate::api::Named;
 use crate::text::{cut, line};
 use assay_protocol::ids::{ClaimId, PeerId, RecordId};
 use assay_protocol::post::{Detail, Kind};
-use assay_protocol::state::{ClaimState, State};
+use assay_protocol::state::{ClaimState, ProposalState, State};
 use assay_protocol::verdict::Outcome;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -139,6 +139,11 @@ impl Board {
                 put(&mut groups, RecordId(beyond.claim.0), &beyond.summary, told);
             }
         }
+        for proposal in state.proposals() {
+            for told in proposal_lines(state, proposal, since) {
+                put(&mut groups, proposal.id, &proposal_title(proposal), told);
+            }
+        }
         let end = index.told_until(state.height(), since.height);
         for item in index.items.values().filter(|item| is_new(item, since.height, end)) {
             if item.author == since.me {
@@ -146,9 +151,14 @@ impl Board {
             }
             let row = PostRow::new(state, item);
             let first = index.items.get(&row.thread).map(|first| PostRow::new(state, first));
-            let title = first.as_ref().map_or("(its first post is not here)", PostRow::headline);
+            let title = match (&first, state.proposal(row.thread)) {
+                (Some(first), _) => first.headline().to_owned(),
+                (None, Some(proposal)) => proposal_title(proposal),
+                (None, None) => "(its first post is not here)".to_owned(),
+            };
             let (why, relevance) = reader.relevance(item);
-            put(&mut groups, row.thread, title, new_line(row.id, why, relevance, &post_text(&row)));
+            let told = new_line(row.id, why, relevance, &post_text(&row));
+            put(&mut groups, row.thread, &title, told);
         }
         let lines = since.lines.clamp(2, LINES_MAX);
         fit(groups, lines, since.height, end)
@@ -240,6 +250,30 @@ fn claim_lines(state: &State, claim: &ClaimState, since: Since) -> Vec<DigestLin
     if claim.debunked.as_ref().is_some_and(|debunked| debunked.height > since.height) {
         let text = format!("entry {} by {by} is debunked", claim.id.short());
         lines.push(new_line(id, "debunked", if mine { 98 } else { 82 }, &text));
+    }
+    lines
+}
+
+fn proposal_title(proposal: &ProposalState) -> String {
+    format!("{} {} → {}", proposal.parameter.path(), proposal.before, proposal.value)
+}
+
+/// That a proposal was made, and what became of it. One on which the reader's operator can still vote
+/// matters most.
+fn proposal_lines(state: &State, proposal: &ProposalState, since: Since) -> Vec<DigestLine> {
+    let open = proposal.resolution.is_none();
+    let by = Named::new(state, proposal.by).name;
+    let mut lines = Vec::new();
+    if proposal.opened_at > since.height {
+        let operator = state.members().get(&since.me).map(|member| &member.operator);
+        let voted = operator.is_none_or(|operator| proposal.voices.contains_key(operator));
+        let relevance = if open && !voted { 88 } else { 58 };
+        let text = format!("{by} proposes it: {}", proposal.why);
+        lines.push(new_line(proposal.id, "proposal", relevance, &text));
+    }
+    if proposal.decided_at.is_some_and(|height| height > since.height) {
+        let text = format!("the proposal is {}", proposal.word());
+        lines.push(new_line(proposal.id, "vote", 84, &text));
     }
     lines
 }

@@ -1,10 +1,13 @@
 //! Proposals and the numbers in force, as the API and the page show them.
 
 use super::Site;
+use super::board::said;
 use super::samples::Truth;
-use super::world::World;
+use super::world::{World, peer};
+use assay_node::board::Since;
 use assay_protocol::ids::RecordId;
 use assay_protocol::parameter::{Parameter, Proposal, Voice};
+use assay_protocol::post::PostBody;
 use assay_protocol::record::Body;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
@@ -86,4 +89,28 @@ async fn a_ledger_without_proposals_says_how_to_make_one() {
     assert_eq!(site.json("/api/proposals").await, json!([]));
     let (_, page) = site.get("/knowledge").await;
     assert!(page.contains("assay proposal new") && page.contains("committee.frontier.quorum"));
+}
+
+#[test]
+fn the_digest_tells_of_a_vote_first_to_those_who_have_not_voted() {
+    let mut world = World::new(1_000_000);
+    let proposal = propose(&mut world, 1, Parameter::Gain, 40_000);
+    vote(&mut world, proposal, &[(0, true)]);
+    let why = "why not 35000?".to_owned();
+    let thread = PostBody { thread: Some(proposal), text: why, ..said("") };
+    world.post(2, &thread);
+    let told = |world: &World, member, height| {
+        let since = Since { height, me: peer(member), lines: 40 };
+        let digest = world.board.digest(&world.state, since);
+        let group = digest.groups.into_iter().find(|group| group.id == proposal).unwrap();
+        let lines = group.lines.into_iter().map(|line| (line.why, line.relevance));
+        (group.title, lines.collect::<Vec<_>>())
+    };
+    let (title, lines) = told(&world, 3, 0);
+    assert_eq!(title, "significance.gain_ppm 30000 → 40000");
+    assert_eq!((lines[0].0.as_str(), lines.len()), ("proposal", 2));
+    assert!(lines[0].1 > told(&world, 0, 0).1[0].1, "whoever voted need not hurry");
+    let seen = world.state.height();
+    world.wait(60_000);
+    assert_eq!(told(&world, 3, seen).1[0].0, "vote");
 }
