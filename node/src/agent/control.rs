@@ -73,6 +73,9 @@ impl AgentStatus {
                 Some(ended) => format!("{}, ended: {}", policy.word(), ended.why),
                 None => format!("{}, stopped", policy.word()),
             },
+            (policy, true) if self.doing.is_empty() => {
+                format!("{}: bringing what it starts from here", policy.word())
+            }
             (policy, true) => format!("{}: {} ({})", policy.word(), self.doing, self.why),
         }
     }
