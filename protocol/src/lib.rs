@@ -29,8 +29,7 @@
 //! - [`parameter`] is what members change by vote.
 //! - [`post`] is what peers say on the board; the ledger orders its digest and reads none of it.
 //! - [`peer::Peer`] is one participant: `step(input) → effects`, over a [`pool::Pool`].
-//! - [`audit`] replays an exported ledger; [`certificate`] is what validators signed; [`note`] is how a
-//!   head is handed to witnesses.
+//! - [`audit`] replays an exported ledger; [`certificate`] is what validators signed.
 //!
 //! # What is deliberately absent
 //!
@@ -65,7 +64,6 @@ pub mod manifest;
 pub mod measurement;
 pub mod membership;
 pub mod merkle;
-pub mod note;
 pub mod parameter;
 pub mod peer;
 pub mod plan;
