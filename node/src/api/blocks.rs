@@ -115,11 +115,22 @@ impl BlockRow {
     }
 }
 
+/// The block at a height. One that cannot be read is left out of what is shown, and named in the node's log.
+pub(super) fn readable(view: &dyn View, height: u64) -> Option<v1::LedgerItem> {
+    match view.block(height) {
+        Ok(item) => item,
+        Err(error) => {
+            tracing::warn!(height, %error, "block cannot be read");
+            None
+        }
+    }
+}
+
 /// At most `limit` blocks from height `from` down, newest first.
 pub(super) fn rows(view: &dyn View, state: &State, from: u64, limit: u64) -> Vec<BlockRow> {
     let newest = from.min(state.height());
     let heights = (newest.saturating_sub(limit) + 1..=newest).rev();
-    let items = heights.filter_map(|height| view.block(height).ok().flatten());
+    let items = heights.filter_map(|height| readable(view, height));
     items.filter_map(|item| BlockRow::new(state, &item)).collect()
 }
 
@@ -185,8 +196,7 @@ fn verifies(
 pub(super) fn validators(view: &dyn View, state: &State) -> Vec<ValidatorRow> {
     let newest = state.height();
     let heights = newest.saturating_sub(TALLIED_BLOCKS) + 1..=newest;
-    let items: Vec<v1::LedgerItem> =
-        heights.filter_map(|height| view.block(height).ok().flatten()).collect();
+    let items: Vec<v1::LedgerItem> = heights.filter_map(|height| readable(view, height)).collect();
     let mut rows: Vec<ValidatorRow> = state
         .validators()
         .into_iter()

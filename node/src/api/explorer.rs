@@ -1,6 +1,6 @@
 //! The ledger's blocks over HTTP: the list, one block, validators, and the search for either.
 
-use super::blocks::{self, BlockRow};
+use super::blocks::{self, BlockRow, readable};
 use super::page;
 use super::reply::{fault, html};
 use super::routes::{App, snapshot};
@@ -153,7 +153,8 @@ async fn find(shared: &Arc<Shared>, words: &str) -> Result<String, String> {
     let view = Arc::clone(&shared.view);
     // Reading and hashing thousands of blocks would hold up other requests.
     let found = tokio::task::spawn_blocking(move || search(view.as_ref(), &state, &prefix)).await;
-    found.ok().flatten().map(|height| format!("/ledger/{height}")).ok_or(nothing)
+    let found = found.map_err(|error| format!("the search did not end: {error}"))?;
+    found.map(|height| format!("/ledger/{height}")).ok_or(nothing)
 }
 
 /// The newest block whose hash, or one of whose records' ids, begins so.
@@ -161,7 +162,7 @@ fn search(view: &dyn View, state: &Ledger, prefix: &str) -> Option<u64> {
     let newest = state.height();
     let mut heights = (newest.saturating_sub(SEARCHED_BLOCKS) + 1..=newest).rev();
     heights.find(|height| {
-        let block = view.block(*height).ok().flatten().and_then(|item| item.block);
+        let block = readable(view, *height).and_then(|item| item.block);
         block.is_some_and(|block| {
             let hash = block.header.as_ref().map(|header| header_hash(header).to_string());
             let ids = block.records.iter().filter_map(|one| wire::id_of(state.network(), one));

@@ -113,6 +113,9 @@ pub(super) fn reproduce(snapshot: &Snapshot, entry: &Entry) -> Markup {
                     None => { "The prompts are drawn when the beacon is fixed." }
                 }
             }
+            pre { code {
+                "assay audit ledger.bin --genesis genesis.json --reproduce " (id.short()) " --home ./mine"
+            } }
             p {
                 "Everything on this page, samples included: "
                 a href={ "/api/claims/" (id) } { "JSON" } ". The network's rules and quality bounds ("
