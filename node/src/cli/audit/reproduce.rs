@@ -186,14 +186,15 @@ fn measure(
     }
 }
 
-/// Measures in a worker of this process, as `assay claim measure` has the node do.
+/// Measures in a worker of this process, as `assay claim measure` has the node do: by the numbers in force,
+/// which a vote may have changed since the genesis.
 fn measure_here(
     folder: &Path,
     adapter: Option<String>,
     state: &State,
     [parent, child]: [Recipe; 2],
 ) -> anyhow::Result<Verdict> {
-    let genesis = state.genesis();
+    let genesis = state.parameters();
     let blobs = Blobs::open(folder, u64::MAX)?;
     Embedded::import(&blobs)?;
     let nobody = PeerId::default();
