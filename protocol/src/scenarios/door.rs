@@ -142,7 +142,7 @@ fn what_is_said_in_one_round_means_nothing_in_another() {
     assert_eq!(apply(&state, seal(1)), Err(Reject::RoundOver(over)));
     let (_, round) = state.round(over).unwrap();
     let (seat, measurement) = round.reveals.iter().next().unwrap();
-    let late = Reveal { round: over, salt: [0; 32], measurement: measurement.clone() };
+    let late = Reveal { round: over, salt: [0; 32], measurement: measurement.as_ref().clone() };
     let number = (0..5).find(|i| fixtures::peer(*i) == *seat).unwrap();
     let late = wire::sign(network, &key(number), Body::Reveal(Box::new(late)));
     assert_eq!(crate::pool::applies(&state, &late), Err(Reject::RoundOver(over)));

@@ -63,7 +63,7 @@ impl State {
             }
         }
         self.resume_pending(height);
-        let open = |id: &ClaimId| self.claims.get(id).is_some_and(|claim| claim.is_open());
+        let open = |id: &ClaimId| self.claim(*id).is_some_and(ClaimState::is_open);
         self.docket = self.docket.iter().copied().filter(open).collect();
         for id in self.entered_at(height) {
             self.draw_audit(id, height);
@@ -214,7 +214,7 @@ impl State {
 
     /// Opens the next round of a claim, behind all that wait already.
     pub(super) fn open_round_of(&mut self, id: ClaimId, purpose: Purpose, height: u64) {
-        let Some(claim) = self.claims.get_mut(&id).map(Arc::make_mut) else { return };
+        let Some(claim) = self.claims.get_mut(id) else { return };
         let Some(last) = claim.latest().map(|round| round.number) else { return };
         claim.rounds.push(Round::opened(last.saturating_add(1), purpose, height));
         self.docket.retain(|waiting| *waiting != id);
@@ -223,13 +223,13 @@ impl State {
 
     /// Makes a claim an entry by the verdict of one of its rounds.
     fn enter(&mut self, id: ClaimId, decided_by: u32, height: u64) {
-        let Some(claim) = self.claims.get_mut(&id).map(Arc::make_mut) else { return };
+        let Some(claim) = self.claims.get_mut(id) else { return };
         claim.decided_by = Some(decided_by);
         claim.settled_at = Some(height);
         self.entries.push(id);
         self.note_confirmed(id);
         let ratio = self.claim(id).and_then(|claim| self.standing_of(claim));
-        if let Some(claim) = self.claims.get_mut(&id).map(Arc::make_mut) {
+        if let Some(claim) = self.claims.get_mut(id) {
             claim.ratio_to_base_ppm = ratio.map(|(_, point)| point.ratio_ppm);
         }
     }
@@ -257,8 +257,8 @@ impl State {
         claim: &ClaimState,
         round: &'a Round,
     ) -> Vec<(PeerId, Plan, &'a Measurement)> {
-        let planned = |(seat, measurement): (&PeerId, &'a Measurement)| {
-            self.plan(claim, round, *seat).map(|plan| (*seat, plan, measurement))
+        let planned = |(seat, measurement): (&PeerId, &'a Arc<Measurement>)| {
+            self.plan(claim, round, *seat).map(|plan| (*seat, plan, measurement.as_ref()))
         };
         round.reveals.iter().filter_map(planned).collect()
     }

@@ -11,7 +11,6 @@ use crate::standing::Rule;
 use crate::verdict::{Outcome, Verdict};
 use serde::Serialize;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 /// Rounds that a claim gets in its life; each stays on the ledger with its raw data.
 pub const ROUNDS_MAX: usize = 64;
@@ -169,7 +168,7 @@ impl State {
 
     /// Marks an entry, and everything that descends from it.
     fn debunk(&mut self, id: RoundId, height: u64) {
-        let Some(claim) = self.claims.get_mut(&id.claim).map(Arc::make_mut) else { return };
+        let Some(claim) = self.claims.get_mut(id.claim) else { return };
         claim.debunked = Some(Debunked { height, round: id.number });
         let mut order: Vec<(u64, ClaimId, ClaimId)> =
             self.claims().map(|claim| (claim.docketed_at, claim.id, claim.parent)).collect();
@@ -181,7 +180,7 @@ impl State {
                 continue;
             }
             marked.insert(child);
-            if let Some(claim) = self.claims.get_mut(&child).map(Arc::make_mut) {
+            if let Some(claim) = self.claims.get_mut(child) {
                 claim.descends_from_debunked.get_or_insert(id.claim);
             }
         }

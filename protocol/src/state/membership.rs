@@ -404,7 +404,7 @@ impl State {
     /// Takes back what a peer said in open claims, so that its seats count as silent.
     fn vacate_seats(&mut self, peer: PeerId, what: Vacate) {
         for id in &self.docket {
-            let Some(claim) = self.claims.get_mut(id).map(Arc::make_mut) else { continue };
+            let Some(claim) = self.claims.get_mut(*id) else { continue };
             let round = claim.rounds.last_mut().filter(|round| round.is_open());
             let round = round.filter(|round| what == Vacate::All || !round.has_revealed(peer));
             if let Some(round) = round {

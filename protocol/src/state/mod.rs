@@ -2,6 +2,7 @@
 
 mod advance;
 mod claim;
+mod claims;
 mod classes;
 mod disclosure;
 mod doubt;
@@ -48,6 +49,8 @@ pub use round::{Finding, Phase, Purpose, Round};
 pub use rulings::{APPEAL_BLOCKS, CHARGES_PER_EPOCH_MAX, RULINGS_OPEN_MAX};
 pub use silence::Turns;
 
+use claims::Claims;
+
 use crate::draw::Candidate;
 use crate::fair::Shares;
 use crate::genesis::{Genesis, Quorum};
@@ -89,7 +92,7 @@ pub struct State {
     pub(crate) proposals: proposals::Proposals,
     /// Bounds that entries may go beyond. The history covers them.
     pub(crate) limits: Arc<BTreeMap<RecordId, Arc<LimitState>>>,
-    pub(crate) claims: BTreeMap<ClaimId, Arc<ClaimState>>,
+    pub(crate) claims: Claims,
     pub(crate) recipes: BTreeMap<RecipeId, ClaimId>,
     /// Claims with an open round, in the order these were opened.
     pub(crate) docket: Vec<ClaimId>,
@@ -132,7 +135,7 @@ impl State {
             rulings: rulings::Rulings::default(),
             proposals: proposals::Proposals::default(),
             limits: Arc::default(),
-            claims: BTreeMap::new(),
+            claims: Claims::default(),
             recipes: BTreeMap::from([(genesis.challenge.base.id(), genesis.base_claim())]),
             docket: Vec::new(),
             settled: Vec::new(),
@@ -192,13 +195,13 @@ impl State {
 
     /// All claims by id.
     pub fn claims(&self) -> impl Iterator<Item = &ClaimState> {
-        self.claims.values().map(AsRef::as_ref)
+        self.claims.iter()
     }
 
     /// One claim.
     #[must_use]
     pub fn claim(&self, id: ClaimId) -> Option<&ClaimState> {
-        self.claims.get(&id).map(AsRef::as_ref)
+        self.claims.get(id)
     }
 
     /// The claims with an open round, in the order these were opened.
@@ -291,7 +294,8 @@ impl State {
     /// What [`State::root`] is the hash of. The history is the last part.
     #[must_use]
     pub fn root_parts(&self) -> Vec<Vec<u8>> {
-        let open: Vec<u8> = self.docket().flat_map(claim_digest).collect();
+        let open: Vec<u8> =
+            self.docket.iter().filter_map(|id| self.claims.digest(*id)).flatten().collect();
         let pending: Vec<u8> = self.pending.iter().flat_map(|claim| claim.0).collect();
         // Serialising plain structs with string keys cannot fail.
         let shares = serde_json::to_vec(&self.shares).unwrap_or_default();
@@ -320,7 +324,7 @@ impl State {
 
     /// Binds a claim's present state into the history.
     fn remember(&mut self, event: &'static str, id: ClaimId) {
-        let Some(digest) = self.claim(id).map(claim_digest) else { return };
+        let Some(digest) = self.claims.digest(id) else { return };
         self.note(&[event.as_bytes(), &digest]);
     }
 
@@ -373,11 +377,6 @@ impl State {
             .filter(|candidate| candidate.weight > 0)
             .collect()
     }
-}
-
-/// Hash of a claim's whole state.
-fn claim_digest(claim: &ClaimState) -> [u8; 32] {
-    spelling_digest(&spelling(claim))
 }
 
 /// The claim's one JSON spelling. The gates' sentences for people are left empty: they say nothing that

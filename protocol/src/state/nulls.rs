@@ -92,7 +92,7 @@ mod tests {
         (claim.settled_at, claim.decided_by) = (Some(9), Some(1));
         claim.rounds[0].beacon = Some(Beacon([beacon; 32]));
         claim.rounds[0].phase = Phase::Settled;
-        state.claims.insert(id, Arc::new(claim));
+        state.claims.insert(claim);
         state.entries.push(id);
         (state, id)
     }
@@ -145,7 +145,7 @@ mod tests {
         assert!(state.has_room_for_null(peer(1)));
         let open = |state: &mut State, phase: Phase| {
             state.docket = vec![entry];
-            let claim = state.claims.get_mut(&entry).map(Arc::make_mut).unwrap();
+            let claim = state.claims.get_mut(entry).unwrap();
             claim.rounds[0].phase = phase;
         };
         open(&mut state, Phase::Docketed);
@@ -155,7 +155,7 @@ mod tests {
         Arc::make_mut(&mut state.genesis).committee.measuring_max = 2;
         assert!(state.has_room_for_null(peer(1)));
         assert!(!state.has_room_for_null(peer(0)), "its operator has a claim open");
-        let claim = state.claims.get_mut(&entry).map(Arc::make_mut).unwrap();
+        let claim = state.claims.get_mut(entry).unwrap();
         claim.rounds[0].committee.seats = vec![peer(1)];
         assert!(!state.has_room_for_null(peer(1)), "it has something to measure");
     }

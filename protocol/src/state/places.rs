@@ -60,9 +60,9 @@ impl State {
             let claim = self.claim(id)?;
             return self.token_ns(claim, claim.shown()?, true);
         }
-        let on_base: Vec<&ClaimState> =
-            self.entries().filter(|claim| claim.parent == self.base_claim).collect();
-        on_base.into_iter().rev().find_map(|claim| self.token_ns(claim, claim.shown()?, false))
+        let latest_first = self.entries.iter().rev().filter_map(|id| self.claim(*id));
+        let mut on_base = latest_first.filter(|claim| claim.parent == self.base_claim);
+        on_base.find_map(|claim| self.token_ns(claim, claim.shown()?, false))
     }
 
     fn token_ns(&self, claim: &ClaimState, round: &Round, child: bool) -> Option<u64> {

@@ -25,13 +25,21 @@ pub struct Shadow {
     #[serde(serialize_with = "serialize_seal")]
     pub seal: Option<[u8; 32]>,
     /// Its measurement.
-    pub measurement: Option<Measurement>,
+    #[serde(serialize_with = "serialize_measurement")]
+    pub measurement: Option<Arc<Measurement>>,
     /// Whether that agreed with the seats'; none while or where nothing can be said.
     pub agreed: Option<bool>,
 }
 
 fn serialize_seal<S: Serializer>(seal: &Option<[u8; 32]>, s: S) -> Result<S::Ok, S::Error> {
     seal.map(hex::encode).serialize(s)
+}
+
+fn serialize_measurement<S: Serializer>(
+    measurement: &Option<Arc<Measurement>>,
+    s: S,
+) -> Result<S::Ok, S::Error> {
+    measurement.as_deref().serialize(s)
 }
 
 impl Round {
@@ -73,9 +81,9 @@ impl Round {
 
     pub(super) fn put_measurement(&mut self, peer: PeerId, measurement: Measurement) {
         match self.shadows.get_mut(&peer) {
-            Some(shadow) => shadow.measurement = Some(measurement),
+            Some(shadow) => shadow.measurement = Some(Arc::new(measurement)),
             None => {
-                self.reveals.insert(peer, measurement);
+                self.reveals.insert(peer, Arc::new(measurement));
             }
         }
     }

@@ -4,7 +4,6 @@ use super::{ClaimState, Purpose, ROUNDS_MAX, Round, State};
 use crate::frontier::{Point, Track, advances, front, product_ppm};
 use crate::ids::ClaimId;
 use crate::verdict::{Outcome, Verdict};
-use std::sync::Arc;
 
 /// Frontier rounds that a claim gets before its number stays unconfirmed.
 pub const FRONTIER_ROUNDS_MAX: usize = 2;
@@ -151,7 +150,7 @@ impl State {
 
     /// Takes an entry's number from a confirming round, and what is built on it along.
     pub(super) fn promote(&mut self, id: ClaimId, number: u32) {
-        if let Some(claim) = self.claims.get_mut(&id).map(Arc::make_mut) {
+        if let Some(claim) = self.claims.get_mut(id) {
             claim.decided_by = Some(number);
         }
         self.note_confirmed(id);
@@ -163,7 +162,7 @@ impl State {
             let ratio = self.claim(id).and_then(|claim| self.standing_of(claim));
             let ratio_ppm = ratio.map(|(_, point)| point.ratio_ppm);
             if self.claim(id).is_some_and(|claim| claim.ratio_to_base_ppm != ratio_ppm)
-                && let Some(claim) = self.claims.get_mut(&id).map(Arc::make_mut)
+                && let Some(claim) = self.claims.get_mut(id)
             {
                 claim.ratio_to_base_ppm = ratio_ppm;
             }

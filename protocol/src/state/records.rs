@@ -6,7 +6,6 @@ use crate::ids::{ClaimId, PeerId, RoundId};
 use crate::measurement::Measurement;
 use crate::record::{Body, Claim, Opening, Record, Reveal, Seal, opening_seal, reveal_seal};
 use crate::verdict::Outcome;
-use std::sync::Arc;
 
 impl State {
     /// Applies one record of the block at `height`.
@@ -69,7 +68,7 @@ impl State {
         self.check_citations(&claim.cites)?;
         let id = ClaimId(record.id.0);
         let state = ClaimState::docketed(id, record.author, claim.clone(), height);
-        self.claims.insert(id, Arc::new(state));
+        self.claims.insert(state);
         self.recipes.insert(recipe, id);
         self.docket.push(id);
         self.note_citations(id, &claim.cites);
@@ -147,7 +146,7 @@ impl State {
 
     fn apply_opening(&mut self, author: PeerId, opening: &Opening) -> Result<(), Reject> {
         let id = opening.claim;
-        let claim = self.claims.get_mut(&id).ok_or(Reject::UnknownClaim(id))?;
+        let claim = self.claim(id).ok_or(Reject::UnknownClaim(id))?;
         if claim.author != author {
             return Err(Reject::NotSeated(author));
         }
@@ -162,7 +161,9 @@ impl State {
         if seal != claim.result_seal {
             return Err(Reject::SealBroken(author));
         }
-        Arc::make_mut(claim).opening = Some(opening.clone());
+        if let Some(claim) = self.claims.get_mut(id) {
+            claim.opening = Some(opening.clone());
+        }
         if opening.null {
             self.spring_trap(id);
         }
@@ -193,7 +194,7 @@ impl State {
     }
 
     pub(super) fn change_round(&mut self, id: RoundId, change: impl FnOnce(&mut Round)) {
-        let claim = self.claims.get_mut(&id.claim).map(Arc::make_mut);
+        let claim = self.claims.get_mut(id.claim);
         if let Some(round) = claim.and_then(|claim| claim.round_mut(id.number)) {
             change(round);
         }

@@ -9,6 +9,7 @@ use crate::measurement::Measurement;
 use crate::verdict::{Outcome, Verdict};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Why a claim is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,7 +116,8 @@ pub struct Round {
     #[serde(serialize_with = "serialize_hashes")]
     pub seals: BTreeMap<PeerId, [u8; 32]>,
     /// Measurements by seat.
-    pub reveals: BTreeMap<PeerId, Measurement>,
+    #[serde(serialize_with = "serialize_measurements")]
+    pub reveals: BTreeMap<PeerId, Arc<Measurement>>,
     /// Newcomers that measure beside the seats, with what they said.
     pub shadows: BTreeMap<PeerId, Shadow>,
     /// The decision.
@@ -134,6 +136,13 @@ fn serialize_hashes<S: serde::Serializer>(
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     serializer.collect_map(hashes.iter().map(|(peer, hash)| (peer, hex::encode(hash))))
+}
+
+fn serialize_measurements<S: serde::Serializer>(
+    measurements: &BTreeMap<PeerId, Arc<Measurement>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(measurements.iter().map(|(peer, found)| (peer, found.as_ref())))
 }
 
 impl Round {

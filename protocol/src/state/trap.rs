@@ -45,7 +45,9 @@ impl State {
             .reveals
             .iter()
             .filter(|(_, measurement)| class.fits(&measurement.environment))
-            .filter_map(|(seat, measured)| Some((*seat, self.plan(claim, round, *seat)?, measured)))
+            .filter_map(|(seat, measured)| {
+                Some((*seat, self.plan(claim, round, *seat)?, measured.as_ref()))
+            })
             .collect();
         let rules = self.parameters_of(round);
         let threshold = libm::log1p(rules.significance.eta_ppm as f64 / PPM);
