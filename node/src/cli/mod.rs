@@ -8,6 +8,7 @@ pub mod chat;
 pub mod claim;
 pub mod client;
 pub mod committee;
+pub mod doctor;
 mod engine;
 pub mod explain;
 pub mod flag;
@@ -76,6 +77,8 @@ enum Command {
     Status,
     /// Print the running node's connections
     Peers,
+    /// Check that this machine and home folder are fit for a node
+    Doctor(doctor::DoctorArgs),
     /// List the members with their standing
     Members,
     /// Vouch for a newcomer; you answer for it
@@ -170,6 +173,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<bool> {
         }
         Command::Status => status::status(&home()?, format)?,
         Command::Peers => status::peers(&home()?, format)?,
+        Command::Doctor(args) => return doctor::run(&home()?, &args, format),
         Command::Members => member::members(&home()?, format)?,
         Command::Vouch(args) => member::vouch(&home()?, args, format)?,
         Command::Leave => member::leave(&home()?, format)?,

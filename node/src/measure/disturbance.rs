@@ -20,7 +20,7 @@ const BUSY_MILLI: u32 = 8_000;
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// The largest load average, times 1000, that a machine with `cores` processors may begin with.
-fn busy_milli(cores: usize) -> u32 {
+pub(super) fn busy_milli(cores: usize) -> u32 {
     u32::try_from(cores).unwrap_or(u32::MAX).max(1).saturating_mul(BUSY_MILLI)
 }
 

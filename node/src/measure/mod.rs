@@ -33,6 +33,12 @@ pub use job::{Job, JobError, RecipeFiles};
 pub use message::{Parted, Progress};
 pub use run::{Options, REPEATS_MAX, hardware_class, run};
 
+/// The load of this machine, and up to which it counts as quiet: averages of a minute times 1000.
+pub(crate) fn load_milli() -> (u32, u32) {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (environment::load_milli(), disturbance::busy_milli(cores))
+}
+
 /// Confines this thread, and all that it starts, to what `job` needs, and without one to what the
 /// adapter's driver needs; for good. Returns why something could not be done, which is nothing where all
 /// is in force.

@@ -151,3 +151,30 @@ fn measure_refuses_in_one_line() {
         assert!(said_once, "{said}");
     }
 }
+
+#[test]
+fn measure_nothing_and_see_what_ails() {
+    let bench = Bench::new();
+    let home = bench.path("home");
+    let level = |report: &Value, name: &str| {
+        let checks = report["checks"].as_array().unwrap();
+        let found = checks.iter().find(|check| check["name"] == name).unwrap();
+        assert_eq!(found["level"] == "ok", found["mend"].is_null(), "{found}");
+        found["level"].as_str().unwrap().to_owned()
+    };
+    let fresh = json(&["doctor", "--home", text(&home)]);
+    assert_eq!(fresh["ok"], true);
+    assert_ne!(level(&fresh, "adapter"), "fault");
+    assert_eq!((level(&fresh, "home").as_str(), level(&fresh, "node").as_str()), ("warning", "ok"));
+    json(&["init", "--home", text(&home)]);
+    std::fs::write(home.join("key"), "no key").unwrap();
+    let hurt =
+        assay(&["doctor", "--home", text(&home), "--adapter", "none such", "--format", "json"]);
+    assert_eq!(hurt.status.code(), Some(1));
+    let hurt: Value = serde_json::from_slice(&hurt.stdout).unwrap();
+    assert_eq!(hurt["ok"], false);
+    assert_eq!(
+        (level(&hurt, "home").as_str(), level(&hurt, "adapter").as_str()),
+        ("fault", "fault")
+    );
+}
