@@ -46,7 +46,8 @@ pub(super) struct Copies {
     sketched: VecDeque<ClaimId>,
     /// Claims whose turn this node waits for, and since when.
     ripe: BTreeMap<ClaimId, u64>,
-    looked: VecDeque<ClaimId>,
+    /// Claims that were looked at, with how many earlier ones had been accepted by then.
+    looked: VecDeque<(ClaimId, usize)>,
     /// What was found and not raised yet.
     found: VecDeque<(Charge, String)>,
 }
@@ -94,12 +95,13 @@ impl Copies {
         });
     }
 
-    /// The next claim that this node is to look at; it is not looked at again.
+    /// The next claim that this node is to look at; it is not looked at again until a claim from before it
+    /// is accepted, which may be later than its own acceptance.
     fn next(&mut self, state: &State) -> Option<ClaimId> {
         let (me, now_ms) = (self.author.me(), now_ms());
         let ripe: Vec<&ClaimState> = ripe_claims(state, me)
             .into_iter()
-            .filter(|claim| !self.looked.contains(&claim.id))
+            .filter(|claim| !self.looked.contains(&(claim.id, accepted_before(state, claim))))
             .collect();
         self.ripe = ripe
             .iter()
@@ -110,7 +112,7 @@ impl Copies {
             let waited_ms = now_ms.saturating_sub(since_ms);
             is_turn(state, RecordId(claim.id.0), claim.author, me, waited_ms)
         })?;
-        keep(&mut self.looked, due.id, LATEST * 2);
+        keep(&mut self.looked, (due.id, accepted_before(state, due)), LATEST * 2);
         Some(due.id)
     }
 
@@ -209,6 +211,14 @@ fn ripe_claims(state: &State, me: PeerId) -> Vec<&ClaimState> {
         .filter(|claim| claim.stands() && state.is_comparable(claim))
         .filter(|claim| operator(claim.author) != operator(me) && !told(claim))
         .collect()
+}
+
+/// How many of the accepted claims were docketed before one.
+fn accepted_before(state: &State, claim: &ClaimState) -> usize {
+    let before = |other: &&ClaimState| {
+        other.docketed_at <= claim.docketed_at && other.outcome() == Some(Outcome::Accepted)
+    };
+    state.entries().filter(before).filter(|other| other.id != claim.id).count()
 }
 
 /// The claims that this node holds one against, the latest first: those before it that were accepted, of

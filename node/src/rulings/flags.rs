@@ -42,8 +42,15 @@ fn turn_of(state: &State, subject: RecordId, accused: PeerId, me: PeerId) -> Opt
     u64::try_from(turn).ok()
 }
 
-/// Raises a flag; false where that was refused, for it may not be the next time.
+/// Raises a flag; false where that was refused or nobody could decide it, for it may not be the next time.
 pub(super) fn raise(author: &Author, charge: &Charge, why: &str) -> bool {
+    let (state, me) = (author.ledger.state(), author.me());
+    let accused = state.would_charge(me, charge);
+    if accused.is_ok_and(|accused| !state.has_judges(me, accused, charge)) {
+        // Another flagger may leave enough of them: who is copied, for example, judges in no case.
+        tracing::debug!(subject = %charge.subject.short(), "did not flag what too few could judge");
+        return false;
+    }
     let Charge { rule, subject, evidence, sighting } = *charge;
     let flag = Flag { rule: rule.word().to_owned(), subject, evidence, sighting };
     let body = PostBody {

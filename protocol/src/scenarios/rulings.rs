@@ -10,7 +10,7 @@ use crate::membership::Disclosure;
 use crate::peer::Input;
 use crate::post::{Detail, Flag, PostBody};
 use crate::record::Body;
-use crate::ruling::{Appeal, Ballot, Charge, Decision, Judgement, Ruling};
+use crate::ruling::{Appeal, Ballot, Charge, Decision, Judgement, Offence, Ruling};
 use crate::standing::Rule;
 use crate::state::{APPEAL_BLOCKS, CHARGES_PER_EPOCH_MAX};
 use crate::wire;
@@ -337,6 +337,35 @@ fn a_duplicate_names_an_older_claim_of_somebody_else_that_is_no_ancestor() {
         assert_eq!(ruling.hearings[0].lost, lost);
         assert_eq!(state.members()[&peer(3)].standing, before - lost);
     }
+}
+
+/// In a network of five, a duplicate's two authors and a third that flags it leave two to judge.
+#[test]
+fn a_charge_needs_enough_members_that_are_no_party() {
+    let mut world = world();
+    let first = world.claim(0, fixtures::child_recipe(1));
+    world.run(40);
+    let copy = world.claim(3, fixtures::child_recipe(3));
+    world.run(40);
+    let mut state = world.state().clone();
+    let members = state.validators().len();
+    let rules = |rule, subject, evidence| Charge { rule, subject, evidence, sighting: None };
+    let subject = RecordId(copy.0);
+    let duplicate = rules(Offence::Duplicate, subject, Some(BlobHash(first.0)));
+    let solicits = rules(Offence::OffChannel, subject, None);
+    for (quorum, by, charge, enough) in [
+        (members - 3, 5, &duplicate, true),
+        (members - 2, 5, &duplicate, false),
+        (members - 2, 0, &duplicate, true),
+        (members - 2, 5, &solicits, true),
+        (members - 1, 5, &solicits, false),
+    ] {
+        let rules = &mut std::sync::Arc::make_mut(&mut state.genesis).committee;
+        rules.quorum = u32::try_from(quorum).unwrap();
+        assert_eq!(state.has_judges(peer(by), peer(3), charge), enough, "{quorum} {by}");
+    }
+    let path = rules(Offence::Path, subject, None);
+    assert!(state.has_judges(peer(5), peer(3), &path), "a measurement finds its own seats");
 }
 
 /// Otherwise a friend's charge with the wrong claim would protect a copy for ever.

@@ -207,6 +207,18 @@ impl State {
         [by, accused].into_iter().chain(original.map(|claim| claim.author)).collect()
     }
 
+    /// Whether a charge leaves enough members to decide it, each of an operator of its own and none a party's.
+    /// Where a measurement decides, that finds its own seats.
+    #[must_use]
+    pub fn has_judges(&self, by: PeerId, accused: PeerId, charge: &Charge) -> bool {
+        if matches!(charge.rule, Offence::Path | Offence::Physics) {
+            return true;
+        }
+        let judges = self.judges(&self.parties(by, accused, charge), &[]);
+        let operators: BTreeSet<String> = judges.into_iter().map(|judge| judge.operator).collect();
+        operators.len() as u64 >= u64::from(self.parameters().committee.first().quorum)
+    }
+
     /// The members that may be drawn to judge, by rising id: none of the parties' operators, and those of
     /// `earlier` seats last.
     fn judges(&self, parties: &[PeerId], earlier: &[PeerId]) -> Vec<Candidate> {

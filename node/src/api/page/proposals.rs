@@ -96,7 +96,7 @@ pub(super) fn parameters(snapshot: &Snapshot) -> Markup {
                                     a.id href={ "/api/proposals/" (id) } { (id.short()) }
                                     " " span.sub { (row.genesis) " at the start" }
                                 }
-                                None => { span.muted { "the start" } }
+                                None => { span.muted.nowrap { "the start" } }
                             }
                         }
                         td { (row.about) }
