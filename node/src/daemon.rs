@@ -7,6 +7,7 @@ use crate::api::{
 };
 use crate::author::Author;
 use crate::board::Board;
+use crate::checkpoints::{Checkpoints, WitnessAddress};
 use crate::consensus::{self, HostConfig};
 use crate::driver::{Driver, PeerBook};
 use crate::embedded::Embedded;
@@ -65,6 +66,8 @@ pub struct RunOptions {
     pub null_claims: bool,
     /// What the operator decided about the agent.
     pub agent: Settings,
+    /// Who is asked to cosign checkpoints of the ledger.
+    pub witnesses: Vec<WitnessAddress>,
 }
 
 /// A node that runs until [`Node::stop`].
@@ -132,8 +135,19 @@ impl Node {
         let (null_claims, disk) = (nulls.is_some(), home.path().to_owned());
         let (agent, acting) =
             agent::start(home.path().join("agent"), options.agent, author.clone(), for_agent)?;
-        let view = NodeView { author, net: net.clone(), blobs, book, null_claims, agent, disk };
-        let view = Arc::new(view);
+        let (key, tree) = (home.key().clone(), Arc::clone(ledger.tree()));
+        let checkpoints = Checkpoints::new(network.genesis.network(), key, tree, options.witnesses);
+        let checkpoints = Arc::new(checkpoints);
+        let view = Arc::new(NodeView {
+            author,
+            net: net.clone(),
+            blobs,
+            book,
+            null_claims,
+            agent,
+            checkpoints: Arc::clone(&checkpoints),
+            disk,
+        });
 
         let url = format!("http://{}", listener.local_addr()?);
         let token = Token::new(&home.new_token()?)?;
@@ -155,6 +169,7 @@ impl Node {
             tasks.spawn(nulls.serve().map(Ok));
         }
         tasks.spawn(acting.map(Ok));
+        tasks.spawn(checkpoints.serve().map(Ok));
         tasks.spawn(async move { net_task.await.context("network") });
         home.write_address(&url)?;
         Ok(Self { url, view, ordering, net, tasks, stop, _lock: lock })
@@ -219,6 +234,7 @@ struct NodeView {
     book: Arc<PeerBook>,
     null_claims: bool,
     agent: Arc<Control>,
+    checkpoints: Arc<Checkpoints>,
     /// The home folder.
     disk: PathBuf,
 }
@@ -334,6 +350,10 @@ impl View for NodeView {
         });
         self.ledger().touch();
         status
+    }
+
+    fn checkpoints(&self) -> Arc<Checkpoints> {
+        Arc::clone(&self.checkpoints)
     }
 
     fn block(&self, height: u64) -> Result<Option<v1::LedgerItem>, String> {

@@ -13,6 +13,7 @@
 //! HOME/peers.json     addresses seen before
 //! HOME/board-seen     height up to which the digest was read; with a name behind it, by an agent
 //! HOME/agent/         what the operator decided about the agent, what it spent, where its search stands
+//! HOME/witness/       key and files of a witness, see [`crate::witness`]
 //! HOME/mcp-tokens.json names, permissions and hashes of the tokens for agents
 //! ```
 
@@ -70,6 +71,17 @@ pub enum HomeError {
         ours: NetworkId,
         /// The network that was asked for.
         theirs: NetworkId,
+    },
+    /// A checkpoint that a witness cosigned and cannot read any more.
+    #[error(
+        "{path} is damaged ({reason}); restore it from a backup that is not older, or retire this witness: \
+         one that forgot what it cosigned may cosign two stories"
+    )]
+    BadCheckpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
     },
     /// No network is known yet.
     #[error("{0} has not joined a network; give its file with --network FILE")]
@@ -302,7 +314,8 @@ pub fn running(path: &Path) -> Result<(String, String), HomeError> {
     Ok((read("address")?.trim().to_owned(), read("token")?.trim().to_owned()))
 }
 
-/// Writes a file under another name first, so that a reader sees the old or the new one.
+/// Writes a file under another name first, so that a reader sees the old or the new one. The new one is on
+/// disk when this returns.
 ///
 /// # Errors
 ///
@@ -316,7 +329,20 @@ pub fn write_whole(path: &Path, data: &[u8]) -> Result<(), HomeError> {
         file.sync_all()
     });
     written.map_err(io("write", &temporary))?;
-    std::fs::rename(&temporary, path).map_err(io("write", path))
+    std::fs::rename(&temporary, path).map_err(io("write", path))?;
+    sync_folder(path).map_err(io("write", path))
+}
+
+/// Makes a new name in a file's folder outlast a power cut.
+#[cfg(unix)]
+fn sync_folder(path: &Path) -> std::io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync_folder(_: &Path) -> std::io::Result<()> {
+    Ok(())
 }
 
 fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> HomeError {

@@ -1,6 +1,7 @@
 //! The one copy of the peer's state, shared by ordering, network, pages and the driver.
 
 use crate::board::Board;
+use crate::checkpoints::SharedTree;
 use crate::storage::{Store, StoreError};
 use assay_proto::v1;
 use assay_protocol::block::Proposer;
@@ -8,6 +9,7 @@ use assay_protocol::genesis::Genesis;
 use assay_protocol::ids::{BlobHash, PeerId};
 use assay_protocol::peer::{Effect, Heard, Input, ItemError, Peer, apply_item};
 use assay_protocol::state::State;
+use assay_protocol::tlog::LogTree;
 use assay_protocol::wire;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -44,6 +46,8 @@ pub struct Ledger {
     inner: Mutex<Inner>,
     store: Store,
     board: Arc<Board>,
+    /// The blocks as witnesses see them.
+    tree: SharedTree,
     effects_ready: Notify,
     changes: watch::Sender<u64>,
 }
@@ -94,9 +98,11 @@ impl Ledger {
         let mut state = State::new(genesis);
         let board = Board::default();
         let mut certificate = None;
+        let mut tree = LogTree::default();
         while let Some(item) = store.item(state.height() + 1)? {
             apply_item(&mut state, &item).map_err(|e| LedgerError::Replay(e.to_string()))?;
             board.take_block(state.network(), &item, |hash| stored_body(&store, hash));
+            tree.push(state.head());
             certificate = item.certificate;
         }
         let mut peer = Peer::new(me, state);
@@ -111,6 +117,7 @@ impl Ledger {
             inner: Mutex::new(inner),
             store,
             board: Arc::new(board),
+            tree: Arc::new(Mutex::new(tree)),
             effects_ready: Notify::new(),
             changes: watch::Sender::new(0),
         });
@@ -122,6 +129,12 @@ impl Ledger {
     #[must_use]
     pub fn board(&self) -> &Arc<Board> {
         &self.board
+    }
+
+    /// The tree over the blocks that are stored.
+    #[must_use]
+    pub fn tree(&self) -> &SharedTree {
+        &self.tree
     }
 
     /// Takes in the body of a post that was learnt from a block. The caller checked its hash.
@@ -210,6 +223,9 @@ impl Ledger {
             .step(Input::Block(Box::new(item.clone())), &mut effects)
             .map_err(|reason| LedgerError::Block { height, reason })?;
         inner.certificate = certificate;
+        // Still under the ledger's lock, so that leaves are appended in the order of their blocks.
+        let head = inner.peer.state().head();
+        self.tree.lock().unwrap_or_else(PoisonError::into_inner).push(head);
         let network = inner.peer.network();
         drop(inner);
         // The board is read at leisure, so that its lock is never waited for under the ledger's.

@@ -12,6 +12,7 @@
 //! | [`roles`] | what the node is good for, from what it measures about itself |
 //! | [`rulings`] | what a drawn seat finds about a flag, and the flags that a node raises by itself |
 //! | [`nulls`] | null claims, by hand and by lot |
+//! | [`checkpoints`], [`witness`] | signed heads for witnesses to cosign, and being a witness |
 //! | [`board`], [`text`] | what was said, found again by thread, name and word; and made safe to show |
 //! | [`api`] | the pages and the local JSON API |
 //! | [`agent`] | the loop that searches and claims by itself |
@@ -25,6 +26,7 @@ pub mod agent;
 pub mod api;
 pub mod author;
 pub mod board;
+pub mod checkpoints;
 pub mod cli;
 pub mod consensus;
 pub mod daemon;
@@ -48,3 +50,4 @@ pub mod serve;
 mod statement;
 pub mod storage;
 pub mod text;
+pub mod witness;

@@ -29,6 +29,7 @@
 //! - [`parameter`] is what members change by vote.
 //! - [`post`] is what peers say on the board; the ledger orders its digest and reads none of it.
 //! - [`peer::Peer`] is one participant: `step(input) → effects`, over a [`pool::Pool`].
+//! - [`tlog`] is the ledger as witnesses see it: checkpoints that they cosign.
 //! - [`audit`] replays an exported ledger; [`certificate`] is what validators signed.
 //!
 //! # What is deliberately absent
@@ -78,5 +79,6 @@ pub mod sighting;
 pub mod standing;
 pub mod state;
 pub mod statistics;
+pub mod tlog;
 pub mod verdict;
 pub mod wire;

@@ -67,7 +67,8 @@ async fn list(State(shared): App, asked: Asked) -> Response {
     let from = ask.from.unwrap_or(state.height());
     let rows = blocks::rows(view, state, from, PAGE_BLOCKS);
     let validators = blocks::validators(view, state);
-    html(StatusCode::OK, page::ledger(&snapshot, &rows, &validators))
+    let checkpoint = view.checkpoints().row().ok();
+    html(StatusCode::OK, page::ledger(&snapshot, &rows, &validators, checkpoint.as_ref()))
 }
 
 async fn one(State(shared): App, Path(height): Path<String>) -> Response {

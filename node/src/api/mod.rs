@@ -21,6 +21,9 @@
 //! GET  /peers                GET /peers/{id}               who takes part, and one of them
 //! GET  /node                 this machine
 //! GET  /api/ledger/blocks    GET /api/ledger/blocks/{height}, /api/ledger/validators
+//! GET  /api/checkpoint       the ledger's head as a signed note, with cosignatures
+//! GET  /api/checkpoint/consistency?from=&to=   the same with a proof, as a witness takes it
+//! GET  /api/witnesses        that checkpoint in parts, this node's key, and its witnesses
 //! GET  /api/lineage          GET /api/lineage/{id}         nodes of the graph; the steps to an entry
 //! GET  /api/score?class=     GET /api/leaderboard?class=&track=, /api/best?class=
 //! GET  /api/claims/{id}/{rounds, seats, gates, pairs}
@@ -47,6 +50,7 @@ mod agent;
 mod blocks;
 mod board;
 mod challenge;
+mod checkpoint;
 mod claims;
 mod contest;
 mod csv;
@@ -150,6 +154,7 @@ fn routes(shared: &Arc<Shared>) -> Router {
         .route("/api/fetches", fetch)
         .merge(board::routes(speak))
         .merge(agent::routes(order))
+        .merge(checkpoint::routes())
         .merge(contest::routes())
         .merge(explorer::routes())
         .merge(lineage::routes())

@@ -89,7 +89,7 @@ pub(super) async fn not_found(State(shared): App, uri: Uri) -> Response {
             "no such address; there are /api/status, /api/peers, /api/genesis, /api/claims, \
              /api/claims/ID, /api/cost, /api/explain/ID, /api/members, /api/classes, /api/board, \
              /api/rulings, /api/proposals, /api/parameters, /api/ledger, /api/ledger/blocks, \
-             /api/ledger/validators and /api/ledger/export; .csv behind the path of a list gives it as a table",
+             /api/ledger/validators, /api/checkpoint, /api/checkpoint/consistency, /api/witnesses and /api/ledger/export; .csv behind the path of a list gives it as a table",
         );
     }
     let page = page::not_found(&snapshot(&shared), "There is nothing at this address.");

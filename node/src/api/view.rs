@@ -3,6 +3,7 @@
 use super::members::{Said, Statement};
 use crate::agent::{AgentStatus, Order};
 use crate::board::Board;
+use crate::checkpoints::Checkpoints;
 use crate::roles::Duty;
 use assay_proto::v1;
 use assay_protocol::ids::{BlobHash, BlockHash, ClaimId, NetworkId, PeerId, RecordId};
@@ -87,6 +88,9 @@ pub trait View: Send + Sync + 'static {
     ///
     /// [`SubmitError`], whose message goes to the caller as it is.
     fn order_agent(&self, order: Order) -> Result<AgentStatus, SubmitError>;
+
+    /// Checkpoints of the ledger, and what witnesses said about them.
+    fn checkpoints(&self) -> Arc<Checkpoints>;
 
     /// The block at a height with its certificate; none beyond the head.
     ///

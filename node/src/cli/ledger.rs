@@ -2,8 +2,10 @@
 
 use super::client::Client;
 use super::output::{Format, fields, print};
-use crate::home::{Home, HomeError, NetworkFile};
+use crate::checkpoints::CheckpointRow;
+use crate::home::{Home, HomeError, NetworkFile, write_whole};
 use crate::storage::Store;
+use crate::text::{line, paragraphs};
 use anyhow::Context;
 use assay_protocol::audit::{Auditor, export_header, export_item};
 use assay_protocol::ids::BlockHash;
@@ -26,6 +28,15 @@ pub enum LedgerCommand {
         /// The file to write
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
+    },
+    /// Print the running node's newest checkpoint, signed and cosigned, that `assay audit` compares with
+    #[command(after_help = "Examples:
+  assay ledger checkpoint
+  assay ledger checkpoint --out head.note")]
+    Checkpoint {
+        /// Also write it to this file
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
     },
 }
 
@@ -52,6 +63,7 @@ pub fn run(home: &Path, command: LedgerCommand, format: Format) -> anyhow::Resul
             let shown = sink.summary(bytes);
             print(format, &shown, table)
         }
+        LedgerCommand::Checkpoint { out } => checkpoint(home, out.as_deref(), format),
         LedgerCommand::Export { out } => {
             let exported = export(home, &out)?;
             print(format, &exported, |exported| {
@@ -64,6 +76,26 @@ pub fn run(home: &Path, command: LedgerCommand, format: Format) -> anyhow::Resul
             })
         }
     }
+}
+
+fn checkpoint(home: &Path, out: Option<&Path>, format: Format) -> anyhow::Result<()> {
+    let row: CheckpointRow = Client::find(home, TIMEOUT)?.get("/api/witnesses")?;
+    if let Some(out) = out {
+        write_whole(out, row.note.as_bytes())?;
+    }
+    print(format, &row, |row| {
+        let witnesses = row.witnesses.iter().map(|witness| {
+            let state = match (&witness.conflict, &witness.trouble, witness.size) {
+                (Some(size), ..) => format!("SPLIT VIEW: it cosigned another ledger of {size} blocks"),
+                (None, Some(trouble), _) => line(trouble),
+                (None, None, Some(size)) => format!("cosigned {size} blocks"),
+                (None, None, None) => "not asked yet".to_owned(),
+            };
+            format!("witness  {}: {state}\n", line(&witness.name))
+        });
+        let witnesses: String = witnesses.collect();
+        format!("{}\n{witnesses}key      {}", paragraphs(&row.note), row.key)
+    })
 }
 
 fn table(exported: &Exported) -> String {

@@ -31,6 +31,7 @@ mod sampling;
 pub mod serve;
 pub mod spec;
 pub mod status;
+pub mod witness;
 pub mod worker;
 
 pub use audit::AuditReport;
@@ -114,6 +115,9 @@ enum Command {
     /// Show or export the ledger
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
+    /// Cosign the heads of ledgers, so that nobody can be shown another one
+    #[command(subcommand)]
+    Witness(witness::WitnessCommand),
     /// Check an exported ledger without any node
     Audit(audit::AuditArgs),
     /// Print where a number comes from
@@ -187,6 +191,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<bool> {
         Command::Ruling(command) => ruling::run(&home()?, command, format)?,
         Command::Proposal(command) => proposal::run(&home()?, command, format)?,
         Command::Ledger(command) => ledger::run(&home()?, command, format)?,
+        Command::Witness(command) => return witness::run(&home()?, command, format),
         Command::Audit(args) => return audit::run(home, &args, format),
         Command::Explain(args) => explain::run(home, &args, format)?,
         Command::Generate(args) => generate::run(args, format)?,
@@ -213,7 +218,7 @@ pub(crate) fn default_home() -> anyhow::Result<PathBuf> {
 /// Logs go to stderr; a running node says more by default than a command.
 fn set_up_logs(cli: &Cli) {
     let default = match cli.command {
-        Command::Run(_) => "warn,assay_node=info,libp2p_gossipsub=error,yamux=error",
+        Command::Run(_) | Command::Witness(_) => "warn,assay_node=info,libp2p_gossipsub=error,yamux=error",
         _ => "error",
     };
     let filter = cli.log.as_deref().unwrap_or(default);

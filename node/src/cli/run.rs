@@ -2,6 +2,7 @@
 
 use super::agent::AgentArgs;
 use super::output::Format;
+use crate::checkpoints::{WITNESSES_MAX, WitnessAddress};
 use crate::daemon::{Node, RunOptions};
 use crate::home::Home;
 use libp2p::Multiaddr;
@@ -13,7 +14,8 @@ use std::path::{Path, PathBuf};
 #[command(after_help = "Examples:
   assay run --network network.json          join a network and take part
   assay run                                 start again on the network joined before
-  assay run --listen /ip4/0.0.0.0/tcp/4160 --listen /ip4/0.0.0.0/udp/4160/quic-v1")]
+  assay run --listen /ip4/0.0.0.0/tcp/4160 --listen /ip4/0.0.0.0/udp/4160/quic-v1
+  assay run --witness http://127.0.0.1:7380=witness/3fa9c0d1+1c4c75b5+BAk…   have heads cosigned")]
 pub struct RunArgs {
     /// The network file to join; needed the first time only
     #[arg(long, value_name = "FILE")]
@@ -41,6 +43,9 @@ pub struct RunArgs {
     /// Make no null claims by lot: leave it to the others to see which seats really measure
     #[arg(long, env = "ASSAY_NO_NULL_CLAIMS", value_parser = clap::builder::FalseyValueParser::new())]
     no_null_claims: bool,
+    /// Have checkpoints of the ledger cosigned by this witness; repeat for several
+    #[arg(long = "witness", value_name = "URL=KEY")]
+    witnesses: Vec<WitnessAddress>,
     #[command(flatten)]
     agent: AgentArgs,
 }
@@ -56,6 +61,10 @@ pub async fn run(home: &Path, args: RunArgs, format: Format) -> anyhow::Result<(
         "--http {} is not a loopback address; pages are for this machine only, use 127.0.0.1",
         args.http
     );
+    anyhow::ensure!(
+        args.witnesses.len() <= WITNESSES_MAX,
+        "a node has at most {WITNESSES_MAX} witnesses; give fewer --witness"
+    );
     let home = Home::open(home)?;
     let options = RunOptions {
         network: args.network,
@@ -67,6 +76,7 @@ pub async fn run(home: &Path, args: RunArgs, format: Format) -> anyhow::Result<(
         quota_bytes: args.disk_quota_gib.saturating_mul(1 << 30),
         null_claims: !args.no_null_claims,
         agent: args.agent.settle(home.path())?,
+        witnesses: args.witnesses,
     };
     let mut node = Node::start(&home, options).await?;
     announce(&node, format).await;

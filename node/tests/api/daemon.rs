@@ -7,6 +7,7 @@ use assay_node::api::{
     PostRequest, Said, Statement, Status, SubmitError, View,
 };
 use assay_node::board::Board;
+use assay_node::checkpoints::{Checkpoints, WitnessAddress};
 use assay_proto::v1;
 use assay_protocol::ids::{ClaimId, RecordId};
 use assay_protocol::state::State;
@@ -23,6 +24,7 @@ pub(crate) struct Daemon {
     state: Mutex<Arc<State>>,
     board: Arc<Board>,
     items: Vec<v1::LedgerItem>,
+    checkpoints: Arc<Checkpoints>,
     pub(crate) said: Mutex<Vec<PostRequest>>,
     pub(crate) submitted: Mutex<Vec<ClaimRequest>>,
     changes: watch::Sender<u64>,
@@ -30,12 +32,19 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     pub(crate) fn new(world: World) -> Self {
+        Self::witnessed(world, Vec::new())
+    }
+
+    /// One that asks witnesses.
+    pub(crate) fn witnessed(world: World, witnesses: Vec<WitnessAddress>) -> Self {
+        let checkpoints = Arc::new(world.checkpoints(0, witnesses));
         let state = Mutex::new(Arc::new(world.state));
         let (board, items, said) = (world.board, world.items, Mutex::default());
         Self {
             state,
             board,
             items,
+            checkpoints,
             said,
             submitted: Mutex::default(),
             changes: watch::Sender::new(1),
@@ -148,6 +157,10 @@ impl View for Daemon {
 
     fn order_agent(&self, order: Order) -> Result<AgentStatus, SubmitError> {
         Ok(AgentStatus { running: order != Order::Stop, ..self.agent() })
+    }
+
+    fn checkpoints(&self) -> Arc<Checkpoints> {
+        Arc::clone(&self.checkpoints)
     }
 
     fn block(&self, height: u64) -> Result<Option<v1::LedgerItem>, String> {

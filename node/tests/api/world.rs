@@ -2,8 +2,9 @@
 
 use super::samples::{Truth, measurement};
 use assay_node::board::Board;
+use assay_node::checkpoints::{Checkpoints, WitnessAddress};
 use assay_proto::v1;
-use assay_protocol::block::Proposer;
+use assay_protocol::block::{Proposer, header_hash};
 use assay_protocol::certificate::{Slot, VoteKind, vote_bytes};
 use assay_protocol::genesis::{
     Challenge, CommitteeRules, Genesis, MeasurementRules, Member, MembershipRules, PromptPool,
@@ -17,10 +18,11 @@ use assay_protocol::record::{
     Body, Claim, Opening, Recipe, Record, Reveal, Seal, opening_seal, reveal_seal,
 };
 use assay_protocol::state::State;
+use assay_protocol::tlog::LogTree;
 use assay_protocol::wire;
 use ed25519_dalek::{Signer, SigningKey};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// The class of every machine here.
 pub(super) const CLASS: &str = "cpu-llvmpipe-8wide";
@@ -178,6 +180,24 @@ impl World {
         };
         let signatures = (0..5).map(signature).collect();
         v1::CommitCertificate { height, round: 0, block: block.to_vec(), signatures }
+    }
+
+    /// The blocks as witnesses see them.
+    pub(crate) fn tree(&self) -> LogTree {
+        let mut tree = LogTree::default();
+        let headers = self.items.iter().filter_map(|item| item.block.as_ref()?.header.as_ref());
+        headers.for_each(|header| tree.push(header_hash(header)));
+        tree
+    }
+
+    /// Checkpoints as a member's node signs them.
+    pub(crate) fn checkpoints(
+        &self,
+        member: usize,
+        witnesses: Vec<WitnessAddress>,
+    ) -> Checkpoints {
+        let tree = Arc::new(Mutex::new(self.tree()));
+        Checkpoints::new(self.state.network(), key(member), tree, witnesses)
     }
 
     /// Says something in a member's name that is ordered at once.

@@ -44,6 +44,8 @@ pub enum Rule {
     Checkpoint,
     /// The hash chain over everything settled, in a proof.
     History,
+    /// A signed checkpoint that the auditor was given.
+    SignedCheckpoint,
 }
 
 /// Kinds of records by their number.
@@ -91,6 +93,7 @@ impl Rule {
             Self::Validators => "T04",
             Self::Checkpoint => "K01",
             Self::History => "K02",
+            Self::SignedCheckpoint => "K03",
         };
         fixed.to_owned()
     }
@@ -119,6 +122,7 @@ impl Rule {
             Self::Validators => "validators",
             Self::Checkpoint => "trusted checkpoint",
             Self::History => "history",
+            Self::SignedCheckpoint => "signed checkpoint",
         }
     }
 
@@ -196,6 +200,7 @@ mod tests {
             Rule::Validators,
             Rule::Checkpoint,
             Rule::History,
+            Rule::SignedCheckpoint,
         ];
         let all = fixed.into_iter().chain(KINDS.iter().map(|(kind, _)| Rule::Record(*kind)));
         let (codes, names): (Vec<_>, Vec<_>) = all.map(|rule| (rule.code(), rule.name())).unzip();

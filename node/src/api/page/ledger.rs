@@ -3,9 +3,11 @@
 use super::format::{count, moment, quoted};
 use super::listed::{Listed, downloads};
 use super::plot::Mark;
+use super::witnesses::witnesses;
 use super::{Place, Snapshot, badge, document, peer};
 use crate::api::blocks::{BlockRow, BlockView, TALLIED_BLOCKS, ValidatorRow};
 use crate::api::records::{About, RecordRow};
+use crate::checkpoints::CheckpointRow;
 use crate::text::cut;
 use indicatif::HumanBytes;
 use maud::{Markup, html};
@@ -13,17 +15,19 @@ use maud::{Markup, html};
 /// Longest line that a record says here, in characters.
 const SAYS_CHARS_MAX: usize = 120;
 
-/// The list of blocks, newest first, with the validators.
+/// The list of blocks, newest first, with the validators and the witnesses.
 pub(in crate::api) fn ledger(
     snapshot: &Snapshot,
     blocks: &[BlockRow],
     validators: &[ValidatorRow],
+    checkpoint: Option<&CheckpointRow>,
 ) -> Markup {
     let main = html! {
         h1.visually-hidden { "The ledger" }
         (search())
         (list(snapshot, blocks))
         (committee(validators))
+        @if let Some(checkpoint) = checkpoint { (witnesses(snapshot.now_ms, checkpoint)) }
     };
     document(snapshot, Place::Ledger, "Ledger · Assay", &main)
 }

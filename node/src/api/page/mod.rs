@@ -19,6 +19,7 @@ mod recipe;
 mod relay;
 mod rounds;
 mod score;
+mod witnesses;
 
 pub(super) use board::{Choice, Shown, board, thread};
 pub(super) use entry::entry;

@@ -1,5 +1,6 @@
 //! `assay audit`: check an exported ledger without any node, and what else an auditor does with one.
 
+mod checkpoint;
 mod export;
 mod proof;
 mod report;
@@ -14,6 +15,8 @@ use assay_protocol::audit::{Auditor, Checkpoint, Prover, Trail};
 use assay_protocol::genesis::Genesis;
 use assay_protocol::ids::{BlockHash, ClaimId};
 use assay_protocol::state::State;
+use assay_protocol::tlog::NoteKey;
+use checkpoint::Held;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fs::File;
 use std::io::BufReader;
@@ -30,6 +33,7 @@ disagreement, or files that cannot be read; 2 a command line that makes no sense
 Examples:
   assay audit ledger.assay --genesis network.json
   assay audit ledger.assay --genesis network.json --since 4000 --trust 3fa9c0d1…
+  assay audit ledger.assay --genesis network.json --checkpoint head.note --witness KEY
   assay audit ledger.assay --genesis network.json --entry 9be2410c
   assay audit ledger.assay --genesis network.json --proof 9be2410c --out proof.json
   assay audit --proof-file proof.json --genesis network.json
@@ -48,6 +52,12 @@ pub struct AuditArgs {
     /// The hash of the block to believe in, from somebody you trust or a witness's checkpoint
     #[arg(long, value_name = "HASH", requires = "since")]
     trust: Option<BlockHash>,
+    /// Also check that the first blocks are those of this signed checkpoint, and print who signed it
+    #[arg(long, value_name = "NOTE")]
+    checkpoint: Option<PathBuf>,
+    /// A witness's key, as it prints it, that must have cosigned the checkpoint; repeat for several
+    #[arg(long = "witness", value_name = "KEY", requires = "checkpoint")]
+    witnesses: Vec<NoteKey>,
     /// Also print everything that decided this claim
     #[arg(long, value_name = "CLAIM")]
     entry: Option<String>,
@@ -58,7 +68,7 @@ pub struct AuditArgs {
     #[arg(long, value_name = "FILE", requires = "proof")]
     out: Option<PathBuf>,
     /// Check a proof instead of a ledger
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["file", "since", "entry", "proof", "reproduce"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["file", "since", "checkpoint", "entry", "proof", "reproduce"])]
     proof_file: Option<PathBuf>,
     /// Also measure this claim against its parent on this machine, and say whether that agrees; the node
     /// running in --home measures and fetches, or else this process does, from the files in --home
@@ -94,6 +104,7 @@ pub fn run(
     };
     let (entry, proven, reproduce) =
         (find(&args.entry)?, find(&args.proof)?, find(&args.reproduce)?);
+    let mut held = held(args)?;
     let mut auditor = auditor(genesis, args);
     let mut trail = entry.map(Trail::new);
     let mut prover = proven.map(|claim| Prover::new(claim, auditor.state()));
@@ -102,6 +113,9 @@ pub fn run(
     let mut reader = progress.wrap_read(open(file)?);
     let outcome = export::audit(&mut auditor, &mut reader, |item, state| {
         progress.set_message(format!("height {}", state.height()));
+        if let Some(held) = &mut held {
+            held.observe(state);
+        }
         if let Some(trail) = &mut trail {
             trail.observe(item, state);
         }
@@ -113,6 +127,9 @@ pub fn run(
     let seconds = started.elapsed().as_secs_f64();
     let trusted = args.since.zip(args.trust);
     let mut report = AuditReport::new(&auditor, outcome.err(), trusted, seconds);
+    if let Some(held) = held.filter(|_| report.is_ok()) {
+        report.take_checkpoint(held.compare(auditor.state()));
+    }
     if let (Some(claim), Some(trail)) = (entry, &trail) {
         report.take_entry(claim, trail, auditor.state());
     }
@@ -134,6 +151,11 @@ fn auditor(genesis: Genesis, args: &AuditArgs) -> Auditor {
         (Some(height), Some(hash)) => Auditor::trusting(genesis, Checkpoint { height, hash }),
         _ => Auditor::new(genesis),
     }
+}
+
+fn held(args: &AuditArgs) -> anyhow::Result<Option<Held>> {
+    checkpoint::only_witnesses(&args.witnesses)?;
+    args.checkpoint.as_deref().map(|file| Held::read(file, args.witnesses.clone())).transpose()
 }
 
 fn open(file: &Path) -> anyhow::Result<BufReader<File>> {

@@ -1,5 +1,6 @@
 //! What an audit found, for people and for programs.
 
+use super::checkpoint::Agreed;
 use super::proof::Written;
 use super::reproduce::Reproduction;
 use crate::cli::output::fields;
@@ -21,6 +22,8 @@ pub struct AuditReport {
     first_fault: Option<Fault>,
     #[serde(skip_serializing_if = "Option::is_none")]
     trusted: Option<Trusted>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checkpoint: Option<Agreed>,
     #[serde(skip_serializing_if = "Option::is_none")]
     entry: Option<Entry>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,6 +71,7 @@ impl AuditReport {
                 hash,
                 not_rechecked: NOT_RECHECKED,
             }),
+            checkpoint: None,
             entry: None,
             proof: None,
             reproduction: None,
@@ -78,6 +82,17 @@ impl AuditReport {
     /// Whether everything checks and agrees.
     pub(super) fn is_ok(&self) -> bool {
         self.ok
+    }
+
+    /// Adds what a signed checkpoint says about the ledger.
+    pub(super) fn take_checkpoint(&mut self, compared: Result<Agreed, Fault>) {
+        match compared {
+            Ok(agreed) => self.checkpoint = Some(agreed),
+            Err(fault) => {
+                self.ok = false;
+                self.first_fault = Some(fault);
+            }
+        }
     }
 
     /// Adds what decided a claim.
@@ -133,6 +148,7 @@ pub(super) fn table(report: &AuditReport) -> String {
             not_rechecked.join("\n- ")
         ));
     }
+    parts.extend(report.checkpoint.as_ref().map(Agreed::text));
     parts.extend(report.entry.as_ref().map(entry_text));
     parts.push(match &report.first_fault {
         None if report.trusted.is_some() => "Everything else checks.".to_owned(),
