@@ -41,10 +41,7 @@ struct Span {
     to: Option<u64>,
 }
 
-async fn consistency(
-    State(shared): App,
-    span: Result<Query<Span>, QueryRejection>,
-) -> Response {
+async fn consistency(State(shared): App, span: Result<Query<Span>, QueryRejection>) -> Response {
     let Query(Span { from, to }) = match span {
         Ok(span) => span,
         Err(rejection) => return fault(rejection.status(), &rejection.body_text()),

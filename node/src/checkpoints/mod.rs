@@ -259,7 +259,9 @@ impl Checkpoints {
                 if known.is_none() {
                     let (witness, key) = (row.name.as_str(), row.key.as_str());
                     tracing::error!(
-                        witness, key, size,
+                        witness,
+                        key,
+                        size,
                         "SPLIT VIEW: a witness cosigned a ledger of this network whose first blocks are \
                          others than here; compare with other nodes, export and audit this ledger"
                     );

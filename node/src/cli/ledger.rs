@@ -86,7 +86,9 @@ fn checkpoint(home: &Path, out: Option<&Path>, format: Format) -> anyhow::Result
     print(format, &row, |row| {
         let witnesses = row.witnesses.iter().map(|witness| {
             let state = match (&witness.conflict, &witness.trouble, witness.size) {
-                (Some(size), ..) => format!("SPLIT VIEW: it cosigned another ledger of {size} blocks"),
+                (Some(size), ..) => {
+                    format!("SPLIT VIEW: it cosigned another ledger of {size} blocks")
+                }
                 (None, Some(trouble), _) => line(trouble),
                 (None, None, Some(size)) => format!("cosigned {size} blocks"),
                 (None, None, None) => "not asked yet".to_owned(),

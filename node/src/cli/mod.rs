@@ -218,7 +218,9 @@ pub(crate) fn default_home() -> anyhow::Result<PathBuf> {
 /// Logs go to stderr; a running node says more by default than a command.
 fn set_up_logs(cli: &Cli) {
     let default = match cli.command {
-        Command::Run(_) | Command::Witness(_) => "warn,assay_node=info,libp2p_gossipsub=error,yamux=error",
+        Command::Run(_) | Command::Witness(_) => {
+            "warn,assay_node=info,libp2p_gossipsub=error,yamux=error"
+        }
         _ => "error",
     };
     let filter = cli.log.as_deref().unwrap_or(default);

@@ -3,7 +3,7 @@
 use super::board::show::moment;
 use super::output::{Format, fields, print, table};
 use super::run::termination;
-use crate::home::{Home, HomeError, write_whole};
+use crate::home::{Home, HomeError, NetworkFile, write_whole};
 use crate::text::line;
 use crate::witness::{
     Evidence, EvidenceKind, LogRow, WITNESS_FOLDER, Witness, WitnessFiles, serve,
@@ -33,8 +33,8 @@ pub enum WitnessCommand {
     /// Cosign until Ctrl-C; the first time, make a key
     #[command(after_help = "Examples:
   assay witness run --network network.json                    cosign what the genesis's members sign
-  assay witness run --network network.json --log KEY          and what a later member signs
-  assay witness run --log KEY --listen 0.0.0.0:7380           any other log, for other machines
+  assay witness run --network network.json --accept KEY       and what a later member signs
+  assay witness run --accept KEY --listen 0.0.0.0:7380        any other log, for other machines
 The key of a node's checkpoints is in the last line of: assay ledger checkpoint")]
     Run(RunArgs),
     /// Print the verifier key and what was cosigned last
@@ -50,8 +50,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE")]
     network: Option<PathBuf>,
     /// Another key to accept, of this ledger or another log; its name is the log's origin; repeat for several
-    #[arg(long = "log", value_name = "KEY")]
-    logs: Vec<NoteKey>,
+    #[arg(long, value_name = "KEY")]
+    accept: Vec<NoteKey>,
     /// The witness's name, a part of its verifier key that stays; a domain of yours with a path is customary
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -79,15 +79,22 @@ pub fn run(home: &Path, command: WitnessCommand, format: Format) -> anyhow::Resu
 }
 
 async fn watch(folder: &Path, args: RunArgs, format: Format) -> anyhow::Result<()> {
-    if let Some(log) = args.logs.iter().find(|log| log.algorithm() != Algorithm::Ed25519) {
-        anyhow::bail!("--log {log} is the key of a witness; give the key that the log signs with");
+    for key in &args.accept {
+        ensure!(
+            key.algorithm() == Algorithm::Ed25519,
+            "--accept {key} is the key of a witness; give the one that the log signs with"
+        );
     }
     let home = match Home::open(folder) {
-        Err(HomeError::NoKey(_)) => Home::create(folder)?,
+        Err(HomeError::NoKey(_)) => {
+            // Nothing is made for a command that is refused.
+            check(&args)?;
+            Home::create(folder)?
+        }
         home => home?,
     };
     let _lock = home.lock()?;
-    let mut keys = args.logs;
+    let mut keys = args.accept;
     match home.join(args.network.as_deref()) {
         Ok(file) => {
             let network = file.genesis.network();
@@ -110,6 +117,18 @@ async fn watch(folder: &Path, args: RunArgs, format: Format) -> anyhow::Result<(
         }
     })
     .await;
+    Ok(())
+}
+
+/// Whether a witness can be begun so.
+fn check(args: &RunArgs) -> anyhow::Result<()> {
+    ensure!(
+        args.network.is_some() || !args.accept.is_empty(),
+        "name the ledger to cosign with --network FILE, or another log by its key with --accept KEY"
+    );
+    args.network.as_deref().map(NetworkFile::read).transpose()?;
+    let name = args.name.as_deref().unwrap_or("unnamed");
+    NoteKey::new(name, Algorithm::Cosignature, PeerId::default())?;
     Ok(())
 }
 

@@ -108,8 +108,11 @@ impl WitnessFiles {
     pub fn make(folder: &Path) -> Result<Self, HomeError> {
         let files = Self(folder.to_owned());
         for folder in [files.logs_folder(), files.evidence_folder()] {
-            std::fs::create_dir_all(&folder)
-                .map_err(|source| HomeError::Io { action: "create", path: folder, source })?;
+            std::fs::create_dir_all(&folder).map_err(|source| HomeError::Io {
+                action: "create",
+                path: folder,
+                source,
+            })?;
         }
         Ok(files)
     }

@@ -24,6 +24,7 @@ mod security;
 mod tables;
 mod talk;
 mod watch;
+mod witness;
 mod world;
 
 use assay_node::api::{Token, View, router};

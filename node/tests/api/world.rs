@@ -191,11 +191,7 @@ impl World {
     }
 
     /// Checkpoints as a member's node signs them.
-    pub(crate) fn checkpoints(
-        &self,
-        member: usize,
-        witnesses: Vec<WitnessAddress>,
-    ) -> Checkpoints {
+    pub(crate) fn checkpoints(&self, member: usize, witnesses: Vec<WitnessAddress>) -> Checkpoints {
         let tree = Arc::new(Mutex::new(self.tree()));
         Checkpoints::new(self.state.network(), key(member), tree, witnesses)
     }

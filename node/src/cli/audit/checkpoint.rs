@@ -89,7 +89,9 @@ impl Held {
         }
         let (signed_by, cosigned_by) = (self.signers(state), self.cosigners());
         if signed_by.is_empty() && cosigned_by.is_empty() {
-            return fault("no member of the network signed it, and no witness that was named".into());
+            return fault(
+                "no member of the network signed it, and no witness that was named".into(),
+            );
         }
         let signed = |key: &&NoteKey| note.signed_by(key).is_none();
         if let Some(missing) = witnesses.iter().find(signed) {
@@ -143,7 +145,8 @@ fn disagreement(found: Root, signed: Root, by: &[Signer], cosigned_by: &[Cosigne
 }
 
 fn who(signed_by: &[Signer], cosigned_by: &[Cosigner]) -> String {
-    let nodes = signed_by.iter().map(|signer| format!("{} ({})", line(&signer.name), signer.peer.short()));
+    let nodes =
+        signed_by.iter().map(|signer| format!("{} ({})", line(&signer.name), signer.peer.short()));
     let witnesses = cosigned_by.iter().map(|cosigner| format!("witness {}", line(&cosigner.name)));
     nodes.chain(witnesses).collect::<Vec<_>>().join(", ")
 }

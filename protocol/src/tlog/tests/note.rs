@@ -88,7 +88,10 @@ fn the_example_of_the_specification_reads_and_is_written_alike() {
     let note = Note::read(COSIGNED.as_bytes()).unwrap();
     assert_eq!(note.to_string(), COSIGNED);
     let checkpoint = Checkpoint::read(&note).unwrap();
-    assert_eq!((checkpoint.origin.as_str(), checkpoint.size), ("example.com/behind-the-sofa", 20_852_163));
+    assert_eq!(
+        (checkpoint.origin.as_str(), checkpoint.size),
+        ("example.com/behind-the-sofa", 20_852_163)
+    );
     assert_eq!(checkpoint.to_string(), note.text());
     let time = &note.signatures()[1].bytes[..8];
     assert_eq!(u64::from_be_bytes(time.try_into().unwrap()), 1_679_315_147);
@@ -149,7 +152,6 @@ fn what_is_no_note_is_refused() {
     }
     assert!(GO_KEY.replace("c74f", "c74e").parse::<NoteKey>().is_err());
 }
-
 
 proptest! {
     /// Whatever reads here also reads there, and is written as it was read.
