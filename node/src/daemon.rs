@@ -101,14 +101,8 @@ impl Node {
         })?;
         let (net, events, net_task) = net::start(net_config(home, &network, &options)).await?;
         let (outbound, outbound_requests) = mpsc::channel(ORDERING_OUTBOUND_MAX);
-        let config = HostConfig {
-            home: home.path().join("consensus"),
-            network: ledger.with(|peer| peer.network()),
-            signer: home.key().clone(),
-            timeouts: consensus::lan_timeouts(),
-        };
         let application = Ordering::new(Arc::clone(&ledger), home.key().clone());
-        let ordering = consensus::start(config, application, outbound)?;
+        let ordering = consensus::start(host_config(home, &network), application, outbound)?;
 
         let fetcher = Fetcher::new(net.clone(), blobs.clone(), FETCH_PATIENCE);
         let judge = Arc::new(Judge::new(Arc::clone(&ledger), fetcher.clone(), blobs.clone()));
@@ -135,9 +129,7 @@ impl Node {
         let (null_claims, disk) = (nulls.is_some(), home.path().to_owned());
         let (agent, acting) =
             agent::start(home.path().join("agent"), options.agent, author.clone(), for_agent)?;
-        let (key, tree) = (home.key().clone(), Arc::clone(ledger.tree()));
-        let checkpoints = Checkpoints::new(network.genesis.network(), key, tree, options.witnesses);
-        let checkpoints = Arc::new(checkpoints);
+        let checkpoints = checkpoints(home, &ledger, options.witnesses);
         let view = Arc::new(NodeView {
             author,
             net: net.clone(),
@@ -153,13 +145,7 @@ impl Node {
         let token = Token::new(&home.new_token()?)?;
         let pages = Arc::clone(&view) as Arc<dyn View>;
         let ((stop, stopped), mut tasks) = (watch::channel(false), tokio::task::JoinSet::new());
-        tasks.spawn(async move {
-            let stopped = async move {
-                // An error means that the node is gone, which is as good a reason.
-                let _ = stopped.clone().wait_for(|stop| *stop).await;
-            };
-            api::serve(listener, pages, token, stopped).await.context("pages")
-        });
+        tasks.spawn(serve_pages(listener, pages, token, stopped));
         tasks.spawn(driver.clone().serve_network(events).map(Ok));
         tasks.spawn(driver.clone().serve_ordering(outbound_requests).map(Ok));
         tasks.spawn(driver.clone().serve_effects().map(|end| end.context("ledger")));
@@ -214,6 +200,33 @@ impl Node {
         }
         self.net.stop().await;
         self.tasks.shutdown().await;
+    }
+}
+
+async fn serve_pages(
+    listener: TcpListener,
+    view: Arc<dyn View>,
+    token: Token,
+    mut stopped: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let stopped = async move {
+        // An error means that the node is gone, which is as good a reason.
+        let _ = stopped.wait_for(|stop| *stop).await;
+    };
+    api::serve(listener, view, token, stopped).await.context("pages")
+}
+
+fn checkpoints(home: &Home, ledger: &Ledger, witnesses: Vec<WitnessAddress>) -> Arc<Checkpoints> {
+    let (network, tree) = (ledger.with(|peer| peer.network()), Arc::clone(ledger.tree()));
+    Arc::new(Checkpoints::new(network, home.key().clone(), tree, witnesses))
+}
+
+fn host_config(home: &Home, network: &NetworkFile) -> HostConfig {
+    HostConfig {
+        home: home.path().join("consensus"),
+        network: network.genesis.network(),
+        signer: home.key().clone(),
+        timeouts: consensus::lan_timeouts(),
     }
 }
 

@@ -107,7 +107,15 @@ fn network(folder: &Path, name: &str) -> String {
 fn help_has_examples_for_everything_a_person_runs() {
     let text = assay(&["--help"]);
     assert!(text.status.success());
-    for args in [&["run"][..], &["audit"], &["claim", "new"], &["ledger", "export"], &["bench"]] {
+    for args in [
+        &["run"][..],
+        &["audit"],
+        &["claim", "new"],
+        &["ledger", "export"],
+        &["ledger", "checkpoint"],
+        &["witness", "run"],
+        &["bench"],
+    ] {
         let output = assay(&[args, &["--help"]].concat());
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success() && text.contains("Example"), "{args:?}: {text}");

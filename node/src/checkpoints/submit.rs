@@ -183,7 +183,7 @@ fn refused(reply: &Reply) -> String {
 mod tests {
     use super::*;
 
-    fn key(algorithm: Algorithm) -> NoteKey {
+    fn own(algorithm: Algorithm) -> NoteKey {
         let secret = ed25519_dalek::SigningKey::from_bytes(&[3; 32]);
         let key = assay_protocol::ids::PeerId(secret.verifying_key().to_bytes());
         NoteKey::new("witness.example/1", algorithm, key).unwrap()
@@ -191,15 +191,15 @@ mod tests {
 
     #[test]
     fn an_address_is_a_url_and_a_key() {
-        let key = key(Algorithm::Cosignature);
+        let key = own(Algorithm::Cosignature);
         let address: WitnessAddress = format!("http://127.0.0.1:7380/={key}").parse().unwrap();
         assert_eq!((address.url.as_str(), &address.key), ("http://127.0.0.1:7380", &key));
     }
 
     #[test]
     fn what_is_no_address_says_what_one_is() {
-        let key = key(Algorithm::Cosignature).to_string();
-        let log = super::tests::key(Algorithm::Ed25519).to_string();
+        let key = own(Algorithm::Cosignature).to_string();
+        let log = own(Algorithm::Ed25519).to_string();
         for (text, reason) in [
             (String::new(), "URL=KEY"),
             (format!("http://h={}", &key[1..]), "URL=KEY"),

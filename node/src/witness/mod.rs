@@ -214,6 +214,6 @@ fn evidence(
         kept: kept.to_string(),
         received: received.to_string(),
         old_size: submission.old_size,
-        proof: submission.proof.iter().map(|hash| hex::encode(hash)).collect(),
+        proof: submission.proof.iter().map(hex::encode).collect(),
     }
 }

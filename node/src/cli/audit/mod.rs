@@ -49,7 +49,7 @@ pub struct AuditArgs {
     /// Believe in the block at this height, whose hash --trust gives, and check signatures from there on only
     #[arg(long, value_name = "HEIGHT", requires = "trust")]
     since: Option<u64>,
-    /// The hash of the block to believe in, from somebody you trust or a witness's checkpoint
+    /// The hash of the block to believe in, from somebody you trust
     #[arg(long, value_name = "HASH", requires = "since")]
     trust: Option<BlockHash>,
     /// Also check that the first blocks are those of this signed checkpoint, and print who signed it
