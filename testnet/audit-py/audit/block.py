@@ -43,7 +43,7 @@ from .records import (
     open_signed,
     vote_bytes,
 )
-from .rules import CODES
+from .rules import CODES, OTHER_CODES
 from .rulings import apply_appeal, apply_ballot
 from .state import State
 
@@ -61,7 +61,7 @@ class Fault(Exception):
     @property
     def code(self) -> str:
         """The rule's code."""
-        return CODES[self.rule]
+        return (CODES | OTHER_CODES)[self.rule]
 
 
 @dataclass

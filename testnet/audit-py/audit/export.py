@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import BinaryIO
 
 from .block import Auditor, Fault
@@ -10,16 +11,18 @@ MAGIC = b"assay-ledger-1\0\n"
 ITEM_BYTES_MAX = 512 * 1024 + 16 * 1024
 
 
-def audit(file: BinaryIO, auditor: Auditor) -> Fault | None:
-    """Reads a whole export; returns the first thing that is wrong."""
+def audit(
+    file: BinaryIO, auditor: Auditor, observe: Callable[[bytes], None] = lambda head: None
+) -> Fault | None:
+    """Reads a whole export and shows each block's hash; returns the first thing that is wrong."""
     try:
-        _audit(file, auditor)
+        _audit(file, auditor, observe)
     except Fault as fault:
         return fault
     return None
 
 
-def _audit(file: BinaryIO, auditor: Auditor) -> None:
+def _audit(file: BinaryIO, auditor: Auditor, observe: Callable[[bytes], None]) -> None:
     header = file.read(56)
     place = "header of the export"
     if len(header) < 56 or header[:16] != MAGIC:
@@ -41,6 +44,7 @@ def _audit(file: BinaryIO, auditor: Auditor) -> None:
         if len(item) != length:
             raise Fault(place, "format", f"the file ends within this entry of {items}")
         auditor.feed(item)
+        observe(auditor.state.head)
     if file.read(1):
         message = f"more bytes follow the {items} entries that the header announces"
         raise Fault("end of the export", "format", message)

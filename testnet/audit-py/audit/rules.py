@@ -36,4 +36,7 @@ CODES = {
     "voice": "R30",
     "post": "R40",
 }
-"""Each rule by its name; that of a kind of record has the kind's number in `Record`."""
+"""Each rule of a block by its name; that of a kind of record has the kind's number in `Record`."""
+
+OTHER_CODES = {"signed checkpoint": "K03"}
+"""Rules about what an auditor is given beside the ledger (LEDGER.md §12)."""
