@@ -69,6 +69,14 @@ pub struct CheckpointRow {
     pub witnesses: Vec<WitnessRow>,
 }
 
+impl CheckpointRow {
+    /// Whether a witness says that it cosigned another ledger.
+    #[must_use]
+    pub fn is_contested(&self) -> bool {
+        self.witnesses.iter().any(|witness| witness.conflict.is_some())
+    }
+}
+
 struct Shown {
     note: Note,
     cosignatures: usize,

@@ -170,7 +170,9 @@ async fn a_split_view_is_noticed_proven_and_shown() {
     let site = Site { daemon, router: router(view, Token::new(TOKEN).unwrap()) };
     let (status, page) = site.get("/ledger").await;
     assert_eq!(status, StatusCode::OK);
-    assert!(page.contains("split view") && page.contains("witness.example/1"), "{page}");
+    let at = |words: &str| page.find(words).unwrap_or_else(|| panic!("no {words}: {page}"));
+    assert!(at("split view") < at("id=\"blocks\""), "the warning comes first");
+    assert!(at("witness.example/1") < at("another ledger of this network"));
     let rows = site.json("/api/witnesses").await;
     assert_eq!(rows["witnesses"][0]["conflict"], 9);
 }

@@ -22,12 +22,18 @@ pub(in crate::api) fn ledger(
     validators: &[ValidatorRow],
     checkpoint: Option<&CheckpointRow>,
 ) -> Markup {
+    let witnesses = html! {
+        @if let Some(checkpoint) = checkpoint { (witnesses(snapshot.now_ms, checkpoint)) }
+    };
+    // What a witness says against this ledger comes before the ledger.
+    let warned = checkpoint.is_some_and(CheckpointRow::is_contested);
     let main = html! {
         h1.visually-hidden { "The ledger" }
         (search())
+        @if warned { (witnesses) }
         (list(snapshot, blocks))
         (committee(validators))
-        @if let Some(checkpoint) = checkpoint { (witnesses(snapshot.now_ms, checkpoint)) }
+        @if !warned { (witnesses) }
     };
     document(snapshot, Place::Ledger, "Ledger · Assay", &main)
 }

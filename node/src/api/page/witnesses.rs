@@ -1,7 +1,7 @@
 //! The head as witnesses know it: the checkpoint, who cosigned it, and a warning where one saw another ledger.
 
 use super::badge;
-use super::format::{count, moment, quoted};
+use super::format::{moment, quoted};
 use super::listed::downloads;
 use super::plot::Mark;
 use crate::checkpoints::{CheckpointRow, WitnessRow};
@@ -19,7 +19,7 @@ pub(super) fn witnesses(now_ms: u64, checkpoint: &CheckpointRow) -> Markup {
             p {
                 "The first " (size) " blocks have the root " code.id title=(root) { (root.get(..8).unwrap_or(root)) }
                 ", signed by this node and cosigned by "
-                (count(cosigned_by.len(), "witness", "witnesses")) ". "
+                @if cosigned_by.is_empty() { "nobody" } @else { (quoted(&cosigned_by.join(", "))) } ". "
                 a href="/api/checkpoint" { "The checkpoint" }
             }
             @if witnesses.is_empty() {
