@@ -128,7 +128,9 @@ impl NoteKey {
             Algorithm::Ed25519 => (0, signature.bytes.as_slice(), text.to_owned()),
             Algorithm::Cosignature => {
                 let (time, bytes) = signature.bytes.split_first_chunk::<8>()?;
+                // The specification forbids later times, so that a signed number holds them.
                 let time_s = u64::from_be_bytes(*time);
+                i64::try_from(time_s).ok()?;
                 (time_s, bytes, cosigned(text, time_s))
             }
         };

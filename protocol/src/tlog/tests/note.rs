@@ -79,6 +79,8 @@ fn a_cosignature_has_a_time_and_is_no_signature() {
     let mut later = note.signatures()[1].clone();
     later.bytes[7] ^= 1;
     assert_eq!(cosigner.verify(note.text(), &later), None, "the time is signed");
+    let never = cosigner.sign(&witness, note.text(), 1 << 63);
+    assert_eq!(cosigner.verify(note.text(), &never), None, "no time is so late");
     later.bytes.truncate(7);
     assert_eq!(cosigner.verify(note.text(), &later), None);
 }
