@@ -194,7 +194,7 @@ fn disk(home: &Path) -> Check {
 
 /// The key and the network of the home folder.
 fn identity(home: &Path) -> Check {
-    let joined = Home::open(home).and_then(|found| Ok((found.peer(), found.join(None))));
+    let joined = Home::open(home).map(|found| (found.peer(), found.join(None)));
     match joined {
         Ok((peer, Ok(network))) => {
             let (name, id) = (&network.genesis.name, network.genesis.network());
