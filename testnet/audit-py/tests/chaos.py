@@ -103,7 +103,7 @@ class Chaos:
         posts = [id for recent in state.posts.recent.values() for id in recent.said]
         duplicate = self.draw.random() < 0.3
         subject = self._claimed() if duplicate or not posts else self.draw.choice(posts)
-        charge = {"rule": 2 if duplicate else 1, "subject": subject}
+        charge: dict[str, Any] = {"rule": 2 if duplicate else 1, "subject": subject}
         if duplicate:
             charge["evidence"] = self._claimed()
         if self.draw.random() < 0.2:
