@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
@@ -92,16 +93,21 @@ def cases(arguments: list[str]) -> Iterator[tuple[str, bytes, str]]:
 def main(assay: str, arguments: list[str]) -> int:
     """Compares; 0 only if both agree on everything."""
     agreed = differed = 0
-    for name, file, network in cases(arguments):
-        mine, other = ours(file, network), theirs(assay, file, network)
-        if mine == other:
-            agreed += 1
-        else:
-            differed += 1
-            print(f"{name}: {mine}, but assay: {other}")
-    print(f"{agreed} agree, {differed} differ")
+    # The other auditor is a process of its own, so that both work at a time.
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        for name, file, network in cases(arguments):
+            waiting = beside.submit(theirs, assay, file, network)
+            mine, other = ours(file, network), waiting.result()
+            if mine == other:
+                agreed += 1
+            else:
+                differed += 1
+                print(f"{name}: {mine}, but assay: {other}", flush=True)
+    print(f"{agreed + differed} ledgers: the auditors agree on {agreed} and differ on {differed}")
     return 1 if differed else 0
 
 
 if __name__ == "__main__":
+    if len(sys.argv) not in (2, 4):
+        sys.exit("usage: python3 -m tests.compare ASSAY [LEDGER GENESIS]; ASSAY is the program `assay`")
     sys.exit(main(sys.argv[1], sys.argv[2:]))
