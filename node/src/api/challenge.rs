@@ -109,11 +109,11 @@ impl Score {
             classes,
         }
     }
+}
 
-    /// The published best of the lossless track now, in millionths of the base recipe's speed.
-    pub(super) fn best_ppm(&self) -> u64 {
-        self.best.last().map_or(Point::BASE.ratio_ppm, |best| best.ratio_to_base_ppm)
-    }
+/// The published best at the end of its course, in millionths of the base recipe's speed.
+pub(super) fn best_ppm(course: &[BestRow]) -> u64 {
+    course.last().map_or(Point::BASE.ratio_ppm, |best| best.ratio_to_base_ppm)
 }
 
 fn classes(state: &State) -> Vec<(String, usize)> {

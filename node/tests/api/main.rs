@@ -21,6 +21,7 @@ mod proposals;
 mod routes;
 mod samples;
 mod security;
+mod snapshots;
 mod tables;
 mod talk;
 mod watch;

@@ -202,6 +202,20 @@ impl Graph {
         graph
     }
 
+    /// A graph of nodes made by hand, each after those that it is from.
+    #[cfg(test)]
+    pub(crate) fn of(nodes: Vec<Node>) -> Self {
+        let mut graph = Self::default();
+        for node in nodes {
+            let place = graph.node(Node { from: Vec::new(), ..node.clone() });
+            for from in node.from.iter().filter_map(|id| graph.place(id)).collect::<Vec<_>>() {
+                let is_step = graph.nodes[from].kind <= NodeKind::Claim;
+                graph.edge(from, place, is_step);
+            }
+        }
+        graph
+    }
+
     /// Where something stands among the nodes.
     pub(crate) fn place(&self, id: &str) -> Option<usize> {
         self.places.get(id).copied()

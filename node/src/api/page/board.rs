@@ -208,7 +208,9 @@ fn happened(digest: &Digest) -> Markup {
     html! {
         section #digest data-live aria-labelledby="digest-title" {
             h2 #digest-title { "What happened" }
-            p.sub { "Blocks " (digest.since.saturating_add(1)) " to " (digest.height) ", what concerns this node first." }
+            @if digest.height > digest.since {
+                p.sub { "Blocks " (digest.since.saturating_add(1)) " to " (digest.height) ", what concerns this node first." }
+            }
             @if digest.groups.is_empty() { p.empty { "Nothing." } }
             ul.posts {
                 @for group in &digest.groups {

@@ -47,7 +47,7 @@ fn verdict(snapshot: &Snapshot, entry: &Entry) -> Markup {
                 @if let Some(height) = row.settled_at { ", settled in block " (height) }
             }
             dl.figures.large {
-                div { dt { "Outcome" } dd { (standing(snapshot, row)) } }
+                div { dt { "Outcome" } dd { (standing(snapshot.now_ms, row)) } }
                 div { dt { "Speed, × parent" } dd { (speed(row.ratio.as_ref())) } }
                 div { dt { "Speed, × base" } dd { (rank(row)) } }
                 div { dt { "Author's own figure" } dd { (own_result(entry)) } }
@@ -143,12 +143,9 @@ fn forged(snapshot: &Snapshot, entry: &Entry) -> Markup {
 fn samples(snapshot: &Snapshot, entry: &Entry) -> Markup {
     let rules = &parameters(snapshot, entry).significance;
     let needed = 1.0 + from_ppm(rules.eta_ppm);
-    let measured: Vec<_> =
-        entry.seats.iter().filter_map(|seat| seat.samples.as_ref().map(|s| (seat, s))).collect();
-    let pooled = entry.verdict.as_ref().and_then(|verdict| verdict.ratio.as_ref());
-    let dots = measured.iter().flat_map(|(_, s)| s.pairs.iter().map(|pair| pair.ratio));
-    let ends = pooled.into_iter().flat_map(|e| [e.low_ppm, e.high_ppm]).map(from_ppm);
-    let scale = Scale::over(dots.chain(ends).chain([needed]));
+    let measured: Vec<Measured> = entry.seats.iter().filter_map(Measured::of).collect();
+    let verdict = entry.verdict.as_ref();
+    let pooled = verdict.and_then(|verdict| Some((verdict.outcome, verdict.ratio?)));
     html! {
         section #samples data-live aria-labelledby="samples-title" {
             h2 #samples-title { "Samples" }
@@ -158,20 +155,7 @@ fn samples(snapshot: &Snapshot, entry: &Entry) -> Markup {
                     "the deadline has passed, so that nobody can copy."
                 }
             } @else {
-                ol.plot.by-seat {
-                    @for (seat, samples) in &measured {
-                        li {
-                            span.name { (quoted(&seat.seat.name)) }
-                            (scale.strip(needed, &spoken(seat, &samples.pairs), &html! {
-                                @if let Some(pooled) = pooled { (scale.band(pooled)) }
-                                (scale.dots(samples.pairs.iter().map(|p| p.ratio), samples.ratio))
-                            }))
-                            span.value { (significant(samples.ratio)) "×" }
-                        }
-                    }
-                    @if let Some(pooled) = pooled { (pooled_line(scale, needed, entry, pooled)) }
-                    li.foot aria-hidden="true" { span.name {} (scale.axis()) span.value {} }
-                }
+                (by_seat(needed, &measured, pooled.as_ref()))
                 p.key {
                     "A dot is one prompt, decoded by parent and child in turn on the seat's machine: "
                     "child speed over parent speed. The stroke is the seat's geometric mean."
@@ -183,8 +167,55 @@ fn samples(snapshot: &Snapshot, entry: &Entry) -> Markup {
     }
 }
 
-fn pooled_line(scale: Scale, needed: f64, entry: &Entry, pooled: &Estimate) -> Markup {
-    let mark = Mark::of(entry.verdict.as_ref().map(|verdict| verdict.outcome));
+/// What one seat measured, as the plot shows it.
+struct Measured<'a> {
+    name: &'a str,
+    pairs: &'a [PairRow],
+    /// Geometric mean of the pairs' ratios.
+    ratio: f64,
+}
+
+impl<'a> Measured<'a> {
+    /// A seat that revealed.
+    fn of(seat: &'a SeatRow) -> Option<Self> {
+        let samples = seat.samples.as_ref()?;
+        Some(Self { name: &seat.seat.name, pairs: &samples.pairs, ratio: samples.ratio })
+    }
+
+    fn spoken(&self) -> String {
+        let ratios = self.pairs.iter().map(|pair| pair.ratio);
+        let low = ratios.clone().fold(f64::INFINITY, f64::min);
+        let high = ratios.fold(0.0, f64::max);
+        format!("{} pairs of {}, ratios {low:.3} to {high:.3}", self.pairs.len(), self.name)
+    }
+}
+
+/// The pairs of each seat as dots, and below them what the verdict pooled from them.
+fn by_seat(needed: f64, measured: &[Measured], pooled: Option<&(Outcome, Estimate)>) -> Markup {
+    let band = pooled.map(|(_, ratio)| ratio);
+    let dots = measured.iter().flat_map(|seat| seat.pairs.iter().map(|pair| pair.ratio));
+    let ends = band.into_iter().flat_map(|e| [e.low_ppm, e.high_ppm]).map(from_ppm);
+    let scale = Scale::over(dots.chain(ends).chain([needed]));
+    html! {
+        ol.plot.by-seat {
+            @for seat in measured {
+                li {
+                    span.name { (quoted(seat.name)) }
+                    (scale.strip(needed, &seat.spoken(), &html! {
+                        @if let Some(pooled) = band { (scale.band(pooled)) }
+                        (scale.dots(seat.pairs.iter().map(|pair| pair.ratio), seat.ratio))
+                    }))
+                    span.value { (significant(seat.ratio)) "×" }
+                }
+            }
+            @if let Some((outcome, pooled)) = pooled { (pooled_line(scale, needed, *outcome, pooled)) }
+            li.foot aria-hidden="true" { span.name {} (scale.axis()) span.value {} }
+        }
+    }
+}
+
+fn pooled_line(scale: Scale, needed: f64, outcome: Outcome, pooled: &Estimate) -> Markup {
+    let mark = Mark::of(Some(outcome));
     html! {
         li.pooled {
             span.name { "Pooled" }
@@ -195,13 +226,6 @@ fn pooled_line(scale: Scale, needed: f64, entry: &Entry, pooled: &Estimate) -> M
             span.value { (ratio(pooled.ppm)) }
         }
     }
-}
-
-fn spoken(seat: &SeatRow, pairs: &[PairRow]) -> String {
-    let ratios = pairs.iter().map(|pair| pair.ratio);
-    let low = ratios.clone().fold(f64::INFINITY, f64::min);
-    let high = ratios.fold(0.0, f64::max);
-    format!("{} pairs of {}, ratios {low:.3} to {high:.3}", pairs.len(), seat.seat.name)
 }
 
 fn gates(entry: &Entry) -> Markup {
@@ -389,5 +413,33 @@ fn pair_line(pair: &PairRow) -> Markup {
             td.number { (significant(pair.ratio)) "×" }
             td { @if pair.same_tokens { "same" } @else { "differ" } }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::in_lines;
+    use super::*;
+    use insta::assert_snapshot;
+
+    #[test]
+    fn the_plot_of_pairs_looks_as_it_did() {
+        let pairs = |ratios: [f64; 3]| {
+            ratios.map(|ratio| PairRow {
+                prompt: 7,
+                parent_ns: 2_000_000,
+                child_ns: 1_500_000,
+                ratio,
+                same_tokens: true,
+            })
+        };
+        let (bell, curie) = (pairs([1.29, 1.31, 1.33]), pairs([1.24, 1.30, 1.41]));
+        let measured = [
+            Measured { name: "bell", pairs: &bell, ratio: 1.31 },
+            Measured { name: "<curie>", pairs: &curie, ratio: 1.315 },
+        ];
+        let pooled = Estimate { ppm: 1_312_000, low_ppm: 1_281_000, high_ppm: 1_344_000 };
+        let plot = by_seat(1.01, &measured, Some(&(Outcome::Accepted, pooled)));
+        assert_snapshot!(in_lines(&plot));
     }
 }

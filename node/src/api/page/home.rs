@@ -75,13 +75,13 @@ fn table(snapshot: &Snapshot, rows: &[ClaimRow]) -> Markup {
                 }
             }
             tbody role="rowgroup" {
-                @for row in rows { (line(snapshot, row)) }
+                @for row in rows { (line(snapshot.now_ms, row)) }
             }
         }
     }
 }
 
-fn line(snapshot: &Snapshot, row: &ClaimRow) -> Markup {
+fn line(now_ms: u64, row: &ClaimRow) -> Markup {
     html! {
         tr role="row" {
             th.what role="rowheader" scope="row" {
@@ -89,7 +89,7 @@ fn line(snapshot: &Snapshot, row: &ClaimRow) -> Markup {
                 " " span.summary { (summary(&row.summary)) }
                 span.by { "by " (quoted(&row.author.name)) ", against " (parent(row)) }
             }
-            td role="cell" data-label="Outcome" { (standing(snapshot, row)) }
+            td role="cell" data-label="Outcome" { (standing(now_ms, row)) }
             td.number role="cell" data-label="Speed, × parent" { (speed(row.ratio.as_ref())) }
             td.number role="cell" data-label="Perplexity" { (perplexity(row)) }
             td role="cell" data-label="Tokens" { (tokens(row.lossless)) }
@@ -112,16 +112,16 @@ fn parent(row: &ClaimRow) -> Markup {
 }
 
 /// The outcome of a settled claim, the phase of an open one.
-pub(super) fn standing(snapshot: &Snapshot, row: &ClaimRow) -> Markup {
+pub(super) fn standing(now_ms: u64, row: &ClaimRow) -> Markup {
     let progress = &row.progress;
     let word = match (row.outcome, row.phase) {
         (Some(_), _) if row.debunked.is_some() => badge(Mark::Debunked, "debunked"),
         (Some(outcome), _) => badge(Mark::of(Some(outcome)), outcome_word(outcome)),
         (None, Phase::Sealing { until_ms, .. }) => {
-            phase(snapshot, "sealing", (progress.sealed, progress.seats), until_ms)
+            phase(now_ms, "sealing", (progress.sealed, progress.seats), until_ms)
         }
         (None, Phase::Revealing { until_ms }) => {
-            phase(snapshot, "revealing", (progress.revealed, progress.sealed), until_ms)
+            phase(now_ms, "revealing", (progress.revealed, progress.sealed), until_ms)
         }
         (None, _) => badge(Mark::Open, row.phase_word()),
     };
@@ -132,11 +132,11 @@ pub(super) fn standing(snapshot: &Snapshot, row: &ClaimRow) -> Markup {
     }
 }
 
-fn phase(snapshot: &Snapshot, word: &str, (done, all): (usize, usize), until_ms: u64) -> Markup {
+fn phase(now_ms: u64, word: &str, (done, all): (usize, usize), until_ms: u64) -> Markup {
     html! {
         (badge(Mark::Open, &format!("{word} {done}/{all}")))
         progress max=(all.max(1)) value=(done) aria-label={ (word) ", seats done" } {}
-        span.sub { "ends " (moment(snapshot.now_ms, until_ms)) }
+        span.sub { "ends " (moment(now_ms, until_ms)) }
     }
 }
 
@@ -332,3 +332,6 @@ fn seat_list(snapshot: &Snapshot, claim: &ClaimState, round: &Round) -> Markup {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

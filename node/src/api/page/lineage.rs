@@ -9,6 +9,7 @@ use crate::api::lineage::{
     CLAIMS_MAX, Fate, Graph, Node, NodeKind, Spot, Step, fits, layout, short,
 };
 use crate::text::{cut, line};
+use assay_protocol::ids::ClaimId;
 use maud::{Markup, html};
 use std::collections::BTreeSet;
 
@@ -62,10 +63,10 @@ impl View {
     }
 
     /// Ids of the nodes on the way, the base recipe first.
-    fn way(&self, snapshot: &Snapshot) -> Vec<String> {
+    fn way(&self, base: ClaimId) -> Vec<String> {
         let Some(path) = &self.path else { return Vec::new() };
         let claims = path.iter().map(|step| step.claim.to_string());
-        std::iter::once(snapshot.state.base_claim().to_string()).chain(claims).collect()
+        std::iter::once(base.to_string()).chain(claims).collect()
     }
 }
 
@@ -179,7 +180,7 @@ fn drawing(snapshot: &Snapshot, view: &View) -> Markup {
                 }
             }
             div.scroll.graph tabindex="0" role="region" aria-labelledby="graph-title" {
-                (svg(snapshot, view, found.as_ref()))
+                (svg(snapshot.state.base_claim(), view, found.as_ref()))
             }
             (legend())
         }
@@ -219,7 +220,7 @@ fn tools(view: &View, found: Option<usize>) -> Markup {
     }
 }
 
-fn svg(snapshot: &Snapshot, view: &View, found: Option<&BTreeSet<usize>>) -> Markup {
+fn svg(base: ClaimId, view: &View, found: Option<&BTreeSet<usize>>) -> Markup {
     let graph = &view.graph;
     let times: Vec<u64> = graph.nodes.iter().map(|node| node.height).collect();
     let edges: Vec<(usize, usize)> = graph.edges.iter().map(|edge| (edge.from, edge.to)).collect();
@@ -228,7 +229,7 @@ fn svg(snapshot: &Snapshot, view: &View, found: Option<&BTreeSet<usize>>) -> Mar
     let width = extent(&mut spots.iter().map(|(x, _)| x + NODE_WIDTH));
     let height = extent(&mut spots.iter().map(|(_, y)| y + NODE_HEIGHT));
     let scale = f64::from(view.zoom()) / 100.0;
-    let way = view.way(snapshot);
+    let way = view.way(base);
     let step = |place: usize| way.iter().position(|id| graph.place(id) == Some(place));
     html! {
         svg.lineage-graph viewBox={ "0 0 " (px(width)) " " (px(height)) }
@@ -439,3 +440,6 @@ fn list_line(graph: &Graph, node: &Node) -> Markup {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

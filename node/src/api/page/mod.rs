@@ -231,3 +231,9 @@ fn peer(named: &Named) -> Markup {
 fn badge(mark: Mark, word: &str) -> Markup {
     html! { span class={ "badge " (mark.class()) } { (mark.icon()) (word) } }
 }
+
+/// A part of a page with every element on a line of its own, as snapshots show it.
+#[cfg(test)]
+fn in_lines(part: &Markup) -> String {
+    part.0.replace("><", ">\n<").replace(">\n</", "></")
+}

@@ -413,7 +413,7 @@ fn claims(snapshot: &Snapshot, view: &PeerView) -> Markup {
                         th scope="row" {
                             a.id href={ "/claims/" (row.id) } { (row.id.short()) } " " (summary(&row.summary))
                         }
-                        td { (super::home::standing(snapshot, row)) }
+                        td { (super::home::standing(snapshot.now_ms, row)) }
                         td.number { @match &row.ratio {
                             Some(estimate) => { (ratio(estimate.ppm)) span.sub { (interval(estimate)) } },
                             None => span.muted { "–" },

@@ -6,7 +6,7 @@ use super::lineage::{fate, mark};
 use super::listed::downloads;
 use super::plot::{Scale, from_ppm};
 use super::{Snapshot, peer};
-use crate::api::challenge::{BestRow, LeaderRow, Score, ScoreRow};
+use crate::api::challenge::{BestRow, LeaderRow, Score, ScoreRow, best_ppm};
 use crate::api::escaped;
 use assay_protocol::frontier::Track;
 use maud::{Markup, html};
@@ -56,7 +56,7 @@ fn over_time(snapshot: &Snapshot, score: &Score) -> Markup {
                     "A member claims with " code { "assay claim new" } "."
                 }
             } @else {
-                (chart(snapshot, score, &rows, noise))
+                (chart(snapshot.state.height(), &score.best, &rows, noise))
                 (legend())
             }
             (tie(snapshot, score, noise))
@@ -65,23 +65,24 @@ fn over_time(snapshot: &Snapshot, score: &Score) -> Markup {
     }
 }
 
-fn chart(snapshot: &Snapshot, score: &Score, rows: &[&ScoreRow], noise: f64) -> Markup {
+/// The claims of a class up to a block, with the published best and the noise around it.
+fn chart(height: u64, best: &[BestRow], rows: &[&ScoreRow], noise: f64) -> Markup {
     let first = rows.iter().map(|row| row.height).min().unwrap_or_default();
-    let across = (first.saturating_sub(1) as f64, snapshot.state.height() as f64);
-    let best: Vec<(f64, f64)> = shown(&score.best, across.0);
+    let across = (first.saturating_sub(1) as f64, height as f64);
+    let line = shown(best, across.0);
     let values = rows.iter().flat_map(|row| {
         [Some(row.ratio_to_base_ppm), row.low_ppm, row.high_ppm].into_iter().flatten().map(from_ppm)
     });
-    let bands = best.iter().flat_map(|(_, ratio)| [ratio * noise, ratio / noise]);
+    let bands = line.iter().flat_map(|(_, ratio)| [ratio * noise, ratio / noise]);
     let chart = Chart { up: Scale::over(values.chain(bands)), across };
     let spoken = format!(
         "Speed over the base recipe's of {}, by block; the published best is {}",
         count(rows.len(), "claim", "claims"),
-        ratio(score.best_ppm())
+        ratio(best_ppm(best))
     );
     let marks = html! {
-        (chart.band(&best, noise))
-        (chart.steps("best", &best))
+        (chart.band(&line, noise))
+        (chart.steps("best", &line))
         @for row in rows { (chart.point(&dot(row, row.height as f64))) }
     };
     html! { (chart.frame(&spoken, "block", |value| format!("{value:.0}"), &marks)) }
@@ -130,11 +131,11 @@ fn legend() -> Markup {
 /// What is a tie, and what would change the ranking.
 fn tie(snapshot: &Snapshot, score: &Score, noise: f64) -> Markup {
     let eta = snapshot.state.parameters().significance.eta_ppm;
-    let needed = from_ppm(score.best_ppm()) * (1.0 + from_ppm(eta));
+    let needed = from_ppm(best_ppm(&score.best)) * (1.0 + from_ppm(eta));
     let norms = &score.norms;
     html! {
         dl.rows.tie {
-            div { dt { "Published best" } dd { (ratio(score.best_ppm())) " the base recipe" } }
+            div { dt { "Published best" } dd { (ratio(best_ppm(&score.best))) " the base recipe" } }
             div { dt { "A tie" } dd { "faster or slower by at most " (percent(eta)) ", or by less than noise shows" } }
             div { dt { "A new best" } dd {
                 "a lossless claim whose lower bound is above a tie with its parent and whose figure is above "
@@ -262,6 +263,22 @@ fn pareto(score: &Score) -> Markup {
         .filter(|row| row.track == Some(Track::Lossy))
         .filter_map(|row| Some((row, from_ppm(row.kl_micronats?))))
         .collect();
+    html! {
+        @if !placed.is_empty() {
+            section #pareto data-live aria-labelledby="pareto-title" {
+                h2 #pareto-title { "Speed against quality " span.muted { "lossy, on " (score.class) } }
+                (front(&placed))
+                p.key {
+                    "Up is faster, left is closer to the base recipe. The line is the Pareto front: for every distance "
+                    "the fastest accepted recipe that is as close. Perplexity counts as well; the table has it."
+                }
+            }
+        }
+    }
+}
+
+/// Lossy claims by their distance from the base, with the Pareto front.
+fn front(placed: &[(&ScoreRow, f64)]) -> Markup {
     let most = placed.iter().map(|(_, kl)| *kl).fold(0.0, f64::max);
     let values = placed.iter().flat_map(|(row, _)| {
         [Some(row.ratio_to_base_ppm), row.low_ppm, row.high_ppm].into_iter().flatten().map(from_ppm)
@@ -275,22 +292,75 @@ fn pareto(score: &Score) -> Markup {
     front.sort_by(|a, b| a.0.total_cmp(&b.0));
     let marks = html! {
         (chart.steps("best", &front))
-        @for (row, kl) in &placed { (chart.point(&dot(row, *kl))) }
+        @for (row, kl) in placed { (chart.point(&dot(row, *kl))) }
     };
     let spoken = format!(
         "Speed and distance from the base of {}",
         count(placed.len(), "lossy claim", "lossy claims")
     );
-    html! {
-        @if !placed.is_empty() {
-            section #pareto data-live aria-labelledby="pareto-title" {
-                h2 #pareto-title { "Speed against quality " span.muted { "lossy, on " (score.class) } }
-                (chart.frame(&spoken, "KL to the base, nat a token", significant, &marks))
-                p.key {
-                    "Up is faster, left is closer to the base recipe. The line is the Pareto front: for every distance "
-                    "the fastest accepted recipe that is as close. Perplexity counts as well; the table has it."
-                }
-            }
+    chart.frame(&spoken, "KL to the base, nat a token", significant, &marks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::in_lines;
+    use super::*;
+    use crate::api::lineage::Fate;
+    use assay_protocol::ids::ClaimId;
+    use insta::assert_snapshot;
+
+    /// A claim of this number with a ratio to the base, or at its parent's speed without one of its own.
+    fn row(number: u8, fate: Fate, track: Option<Track>, ratio_ppm: u64) -> ScoreRow {
+        let measured = track.is_some();
+        ScoreRow {
+            claim: ClaimId([number; 32]),
+            summary: format!("claim <{number}>"),
+            track,
+            fate,
+            height: u64::from(number) * 10,
+            ratio_to_base_ppm: ratio_ppm,
+            low_ppm: measured.then_some(ratio_ppm - 20_000),
+            high_ppm: measured.then_some(ratio_ppm + 20_000),
+            perplexity_ratio_ppm: None,
+            kl_micronats: None,
+            leads: false,
         }
+    }
+
+    #[test]
+    fn the_score_over_time_looks_as_it_did() {
+        let lossless = Some(Track::Lossless);
+        let first = row(1, Fate::Debunked, lossless, 1_250_000);
+        let second = ScoreRow { leads: true, ..row(2, Fate::Accepted, lossless, 1_310_000) };
+        let claims = [
+            first,
+            second,
+            row(3, Fate::Refuted, lossless, 1_290_000),
+            row(4, Fate::Undecided, None, 1_310_000),
+            row(5, Fate::Open, None, 1_310_000),
+        ];
+        let best = [(0, None, 1_000_000), (10, Some(1), 1_250_000), (20, Some(2), 1_310_000)];
+        let best: Vec<BestRow> = best
+            .map(|(height, claim, ratio_to_base_ppm)| BestRow {
+                height,
+                claim: claim.map(|number| ClaimId([number; 32])),
+                ratio_to_base_ppm,
+            })
+            .to_vec();
+        let rows: Vec<&ScoreRow> = claims.iter().collect();
+        assert_snapshot!(in_lines(&chart(60, &best, &rows, 1.03)));
+    }
+
+    #[test]
+    fn the_pareto_front_looks_as_it_did() {
+        let lossy = Some(Track::Lossy);
+        let claims = [
+            ScoreRow { leads: true, ..row(1, Fate::Accepted, lossy, 1_400_000) },
+            ScoreRow { leads: true, ..row(2, Fate::Accepted, lossy, 1_900_000) },
+            row(3, Fate::Accepted, lossy, 1_500_000),
+        ];
+        let distances = [0.002, 0.009, 0.011];
+        let placed: Vec<(&ScoreRow, f64)> = claims.iter().zip(distances).collect();
+        assert_snapshot!(in_lines(&front(&placed)));
     }
 }
