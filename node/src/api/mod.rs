@@ -15,6 +15,7 @@
 //! GET  /api/proposals        GET /api/proposals/{id}       changes of the network's numbers, by vote
 //! GET  /api/parameters       those numbers, as they are in force
 //! GET  /board                GET /board/threads/{id}       the board, and one thread
+//! GET  /board/interactions?kind=&peer=                     who works with whom
 //! GET  /knowledge            what counts on each class, limits, dead ends, playbooks, forecasts
 //! GET  /ledger?from=&q=      GET /ledger/{height}          blocks, and one block
 //! GET  /lineage?q=&zoom=     GET /lineage/{id}             where recipes come from; how one came about
@@ -31,7 +32,8 @@
 //! GET  /api/board            posts                         POST /api/board, with the token
 //! GET  /api/board/{…}        threads, threads/{id}, posts/{id}, search?q=, mentions?peer=,
 //!                            digest?since=&as=&lines=, playbooks, flags, specs, specs/{id},
-//!                            known?levers=&parent=&class=: dead ends and plans in the way
+//!                            known?levers=&parent=&class=: dead ends and plans in the way,
+//!                            interactions?kind=&peer=: who dealt with whom, and how often
 //! ```
 //!
 //! The daemon implements [`View`] and calls [`serve`]; nothing here changes anything except through
@@ -39,8 +41,8 @@
 //! list is a table too, with `.csv` behind its path.
 //!
 //! - `view` is what is asked of the daemon, `guard` who may ask.
-//! - `challenge`, `claims`, `entry`, `lineage`, `blocks`, `records` and `members` turn the ledger into rows; `page`, `sheet` and
-//!   JSON print them, so that all of them say the same.
+//! - `challenge`, `claims`, `entry`, `lineage`, `interactions`, `blocks`, `records` and `members` turn the ledger into
+//!   rows; `page`, `sheet` and JSON print them, so that all of them say the same.
 //! - `live` tells pages that something changed. Pages work without it, by reloading.
 //!
 //! Everything on the ledger was written by strangers: text reaches a page through `maud`'s escaping
@@ -57,6 +59,7 @@ mod csv;
 mod entry;
 mod explorer;
 pub(crate) mod guard;
+mod interactions;
 mod lineage;
 mod live;
 mod members;
@@ -157,6 +160,7 @@ fn routes(shared: &Arc<Shared>) -> Router {
         .merge(checkpoint::routes())
         .merge(contest::routes())
         .merge(explorer::routes())
+        .merge(interactions::routes())
         .merge(lineage::routes())
         .merge(parts::routes())
         .merge(peering::routes())

@@ -9,12 +9,14 @@
 //! - `solicit` marks what asks readers to go on where nobody can read along.
 //! - `limits` sets bounds beside the entries that go furthest.
 //! - `specs` sets forecasts beside what was measured.
+//! - `interactions` counts who deals with whom.
 //!
 //! Everything here was written by strangers. Nothing is executed, fetched or followed because a post
 //! says so; text is made safe where it is shown ([`crate::text`]).
 
 mod digest;
 mod index;
+mod interactions;
 mod limits;
 mod overlap;
 mod query;
@@ -26,6 +28,7 @@ mod words;
 
 pub use digest::{Digest, DigestLine, Group, LINES_DEFAULT, LINES_MAX, LeftOut, Since};
 pub use index::{Item, POSTS_MAX, Place};
+pub use interactions::{Interactions, Pairs, Topic};
 pub use limits::{Beyond, LimitRow, bound_words};
 pub use overlap::{HEARSAY_MS, Known, KnownDeadEnd, KnownPlan, PLAN_OPEN_MS, Setting};
 pub use query::{Filter, POSTS_PER_ANSWER_MAX};

@@ -8,6 +8,7 @@ mod corpus;
 mod daemon;
 mod explained;
 mod explorer;
+mod interactions;
 mod known;
 mod limits;
 mod lineage;

@@ -44,11 +44,11 @@ fn content(page: &str) -> String {
 #[tokio::test]
 async fn empty_pages_look_as_they_did() {
     let site = Site::new(World::new(1_000));
-    for path in ["/", "/board", "/lineage"] {
+    for path in ["/", "/board", "/board/interactions", "/lineage"] {
         let (status, page) = site.get(path).await;
         assert_eq!(status, StatusCode::OK, "{path}");
-        let name = path.trim_start_matches('/');
-        let name = if name.is_empty() { "challenge" } else { name };
+        let name = path.trim_start_matches('/').replace('/', "-");
+        let name = if name.is_empty() { "challenge" } else { &name };
         assert_snapshot!(format!("empty-{name}"), content(&page));
     }
 }

@@ -18,9 +18,17 @@ async fn every_table_on_every_page_downloads() {
     let height = world.state.height();
     let site = Site::new(world);
     let mut tables = BTreeSet::new();
-    for path in
-        ["/", "/board", "/lineage", "/knowledge", "/ledger", "/peers", "/peers/curie", "/node"]
-    {
+    for path in [
+        "/",
+        "/board",
+        "/board/interactions",
+        "/lineage",
+        "/knowledge",
+        "/ledger",
+        "/peers",
+        "/peers/curie",
+        "/node",
+    ] {
         tables.extend(linked(&site.get(path).await.1));
     }
     for path in

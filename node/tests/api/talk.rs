@@ -52,7 +52,7 @@ impl Talk {
 
 impl World {
     /// A claim that four peers had a part in, and that follows a spec.
-    fn relay(&mut self) -> ClaimId {
+    pub(super) fn relay(&mut self) -> ClaimId {
         let (broken, mended) = (BlobHash([0xa1; 32]), BlobHash([0xa2; 32]));
         let foretold = self.foretell(6, &spec(), forecast(1_900_000));
         let scheme = "int4-g32, head int8".to_owned();

@@ -74,6 +74,7 @@ fn filters(choice: &Choice, threads: &Threads) -> Markup {
             nav.filters aria-label="Channels and kinds" {
                 a href="/board" aria-current=[here(all && choice.words.is_none())] { "all" }
                 a href="/board?mentions=true" aria-current=[here(choice.mentions)] { "mentions of this node" }
+                a href="/board/interactions" { "who works with whom" }
                 @for (channel, posts) in threads.channels.iter().take(16) {
                     @let same = choice.channel.as_ref() == Some(channel);
                     a href={ "/board?channel=" (channel) } aria-current=[here(same)] {

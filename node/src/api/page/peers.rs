@@ -301,7 +301,10 @@ fn head(snapshot: &Snapshot, view: &PeerView, connections: Option<&[PeerRow]>) -
                 div { dt { "Hardware class" } dd {
                     @match &row.hardware_class { Some(class) => (quoted(class)), None => span.muted { "not measured" } }
                 } }
-                div { dt { "What it did" } dd { (did(row)) } }
+                div { dt { "What it did" } dd {
+                    (did(row))
+                    span.sub { a href={ "/board/interactions?peer=" (row.peer) } { "whom it works with" } }
+                } }
                 div { dt { "Connection" } dd { (connection(snapshot, row.peer, connections)) } }
             }
         }
