@@ -1,17 +1,22 @@
-"""Visits every page of a node in Chromium, in both themes, on a desk and on a phone.
+"""Looks at a node's pages in Chromium. Called by browser.rs; needs the package playwright.
 
-Fails on console errors, requests to other hosts, serious findings of axe-core, sideways scrolling, and
-keyboards that do not get through. Called by browser.rs; needs the package playwright.
+    python browser.py visit CHROMIUM URL AXE SCREENSHOTS PATH...
 
-    python browser.py CHROMIUM URL AXE SCREENSHOTS PATH...
+visits every page, in both themes, on a desk and on a phone. It fails on console errors, requests to other
+hosts, serious findings of axe-core, sideways scrolling, and keyboards that do not get through. AXE is the
+path of axe.min.js, SCREENSHOTS a folder; either may be empty.
 
-AXE is the path of axe.min.js, SCREENSHOTS a folder; either may be empty.
+    python browser.py watch CHROMIUM URL [PATH SELECTOR WORDS]...
+
+opens pages, says `ready`, and fails unless each comes to show its words in what the selector names, without
+being loaded again, and keeps what its reader had in hand.
 """
 
 import pathlib
 import sys
 import urllib.parse
 
+from playwright.sync_api import TimeoutError as Late
 from playwright.sync_api import sync_playwright
 
 SIZES = {"desk": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
@@ -21,7 +26,7 @@ HEAD = ["Skip to the content", "Assay", "Challenge", "Board", "Lineage", "Knowle
 
 
 def file_name(path):
-    name = path.strip("/").split("?")[0].split("/")
+    name = path.strip("/").replace("?", "/").replace("&", "/").split("/")
     return "-".join(part[:12] for part in name) or "challenge"
 
 
@@ -72,8 +77,52 @@ def visit(page, url, axe):
     return findings + keyboard_findings(page)
 
 
-def main():
-    chromium, url, axe_path, shots, *paths = sys.argv[1:]
+def watch_all(chromium, url, wanted):
+    """Opens all pages, then waits until what the node learns appears on them."""
+    findings = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        opened = []
+        for path, selector, words in wanted:
+            # A page that is not in front counts as hidden, and hidden pages are not kept up to date; so each
+            # has a window of its own.
+            page = browser.new_context().new_page()
+            page.goto(url + path, wait_until="load")
+            page.wait_for_selector("html[data-link=on]", timeout=10_000)
+            if words in page.text_content(selector):
+                findings.append(f"{path}: shows {words!r} before it is there")
+            page.evaluate("() => { window.wasHereBefore = true; }")
+            # A reader in the middle of something: a link in focus inside of what is replaced.
+            link = page.locator(f"{selector} a").first
+            focused = link.get_attribute("href") if link.count() else None
+            if focused:
+                link.focus()
+            opened.append((page, path, selector, words, focused))
+        print("ready", flush=True)
+        for page, path, selector, words, focused in opened:
+            try:
+                page.locator(selector, has_text=words).wait_for(timeout=20_000)
+            except Late:
+                findings.append(f"{path}: {words!r} does not appear in {selector}")
+                continue
+            if not page.evaluate("() => window.wasHereBefore === true"):
+                findings.append(f"{path}: was loaded again")
+            now = page.evaluate("() => document.activeElement.getAttribute('href')")
+            if now != focused:
+                findings.append(f"{path}: the focus went from {focused} to {now}")
+        browser.close()
+    return findings
+
+
+def watch(arguments):
+    chromium, url, *wanted = arguments
+    findings = watch_all(chromium, url, list(zip(wanted[::3], wanted[1::3], wanted[2::3], strict=True)))
+    print("\n".join([*findings, f"{len(wanted) // 3} pages, {len(findings)} findings"]))
+    return 1 if findings else 0
+
+
+def visit_all(arguments):
+    chromium, url, axe_path, shots, *paths = arguments
     axe = pathlib.Path(axe_path).read_text() if axe_path else ""
     count = 0
     with sync_playwright() as playwright:
@@ -95,6 +144,11 @@ def main():
         browser.close()
     print(f"{len(paths)} pages, {count} findings")
     return 1 if count else 0
+
+
+def main():
+    what, *arguments = sys.argv[1:]
+    return {"visit": visit_all, "watch": watch}[what](arguments)
 
 
 sys.exit(main())

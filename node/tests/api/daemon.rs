@@ -19,11 +19,11 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
-/// The daemon's side of the pages, over a fixed ledger.
+/// The daemon's side of the pages, over a ledger that changes only when a test says so.
 pub(crate) struct Daemon {
     state: Mutex<Arc<State>>,
     board: Arc<Board>,
-    items: Vec<v1::LedgerItem>,
+    items: Mutex<Vec<v1::LedgerItem>>,
     checkpoints: Arc<Checkpoints>,
     pub(crate) said: Mutex<Vec<PostRequest>>,
     pub(crate) submitted: Mutex<Vec<ClaimRequest>>,
@@ -39,7 +39,7 @@ impl Daemon {
     pub(crate) fn witnessed(world: World, witnesses: Vec<WitnessAddress>) -> Self {
         let checkpoints = Arc::new(world.checkpoints(0, witnesses));
         let state = Mutex::new(Arc::new(world.state));
-        let (board, items, said) = (world.board, world.items, Mutex::default());
+        let (board, items, said) = (world.board, Mutex::new(world.items), Mutex::default());
         Self {
             state,
             board,
@@ -49,6 +49,13 @@ impl Daemon {
             submitted: Mutex::default(),
             changes: watch::Sender::new(1),
         }
+    }
+
+    /// Shows what became of the ledger that this daemon began with. Posts are on the board already.
+    pub(crate) fn show(&self, world: &World) {
+        *self.state.lock().unwrap() = Arc::new(world.state.clone());
+        self.items.lock().unwrap().clone_from(&world.items);
+        self.bump();
     }
 
     pub(crate) fn bump(&self) {
@@ -165,7 +172,7 @@ impl View for Daemon {
 
     fn block(&self, height: u64) -> Result<Option<v1::LedgerItem>, String> {
         let index = height.checked_sub(1).and_then(|index| usize::try_from(index).ok());
-        Ok(index.and_then(|index| self.items.get(index).cloned()))
+        Ok(index.and_then(|index| self.items.lock().unwrap().get(index).cloned()))
     }
 
     fn export(&self) -> BoxStream<'static, io::Result<Bytes>> {

@@ -1,5 +1,6 @@
 //! Live updates reach a page when something changed, and only so many pages.
 
+use super::board::titled;
 use super::daemon::Daemon;
 use super::world::World;
 use super::{Site, TOKEN, request, text};
@@ -33,6 +34,42 @@ async fn an_event_follows_a_change_and_a_burst_is_one_event() {
         site.daemon.bump();
     }
     assert_eq!(next(&mut events).await.unwrap(), "event: changed\ndata: 4\n\n");
+}
+
+/// The part of a page with this id, up to the end of its section: what the script replaces.
+fn part<'a>(page: &'a str, id: &str) -> &'a str {
+    let begin = page.find(&format!("id=\"{id}\" data-live")).unwrap();
+    page[begin..].split("</section>").next().unwrap()
+}
+
+#[tokio::test]
+async fn what_the_ledger_orders_is_announced_and_is_in_the_part_that_is_asked_for() {
+    let mut world = World::new(1_000_000);
+    world.post(1, &titled("The first thread", "words"));
+    let site = Site::new(world.clone());
+    let mut events = listen(&site).await;
+    next(&mut events).await.unwrap();
+    let parts = [("/board", "threads"), ("/", "claims"), ("/ledger", "blocks")];
+    let mut before = Vec::new();
+    for (path, id) in parts {
+        let (_, page) = site.get(path).await;
+        assert!(page.contains("data-version=\"1\""), "{path}");
+        before.push(part(&page, id).to_owned());
+    }
+    world.post(2, &titled("A new thread", "more words"));
+    let claim = world.docket(3, world.base_with_bundle(1), None, "a new claim", 1_300_000);
+    site.daemon.show(&world);
+    assert_eq!(next(&mut events).await.unwrap(), "event: changed\ndata: 2\n\n");
+    for ((path, id), before) in parts.into_iter().zip(before) {
+        let (_, page) = site.get(path).await;
+        assert!(page.contains("data-version=\"2\""), "{path}: the version that was announced");
+        let row = match id {
+            "threads" => "A new thread".to_owned(),
+            "claims" => format!("/claims/{claim}"),
+            _ => format!("/ledger/{}", world.state.height()),
+        };
+        assert!(part(&page, id).contains(&row) && !before.contains(&row), "{path}: {row}");
+    }
 }
 
 #[tokio::test]
