@@ -1,11 +1,12 @@
 //! The challenge: who leads each track of a hardware class, and how the score came about.
 
-use super::claims::Named;
+use super::claims::{Named, upheld};
 use super::lineage::Fate;
 use crate::explain::ClassNorms;
 use assay_protocol::frontier::{Point, Track, front, product_ppm};
 use assay_protocol::ids::{BlobHash, ClaimId};
 use assay_protocol::record::Drafter;
+use assay_protocol::ruling::Offence;
 use assay_protocol::state::{ClaimState, State};
 use assay_protocol::verdict::Estimate;
 use serde::Serialize;
@@ -47,6 +48,8 @@ pub(super) struct LeaderRow {
     /// Seats that its verdict rests on.
     pub(super) seats: usize,
     pub(super) fate: Fate,
+    /// The rules that it was found to break.
+    pub(super) upheld: Vec<Offence>,
 }
 
 /// A claim in the chart of the score over time.
@@ -257,5 +260,6 @@ fn leader(state: &State, claim: &ClaimState) -> Option<LeaderRow> {
         drafter: claim.recipe.drafter,
         seats: verdict.attested_by.len(),
         fate: Fate::of(claim),
+        upheld: upheld(state, claim.id),
     })
 }

@@ -3,7 +3,8 @@
 use assay_protocol::dissent::Dissent;
 use assay_protocol::frontier::Track;
 use assay_protocol::gates::Gate;
-use assay_protocol::ids::{ClaimId, PeerId};
+use assay_protocol::ids::{ClaimId, PeerId, RecordId};
+use assay_protocol::ruling::{Decision, Offence};
 use assay_protocol::state::{ClaimState, Debunked, Finding, Phase, Purpose, Round, State};
 use assay_protocol::verdict::{Estimate, Outcome, Verdict};
 use serde::{Deserialize, Serialize};
@@ -129,6 +130,15 @@ impl RoundRow {
     }
 }
 
+/// The rules that a claim was found to break.
+pub(super) fn upheld(state: &State, claim: ClaimId) -> Vec<Offence> {
+    let broken = |rule: &Offence| {
+        let ruling = state.ruling_about(*rule, RecordId(claim.0));
+        ruling.and_then(|ruling| ruling.decision()) == Some(Decision::Upheld)
+    };
+    Offence::ALL.into_iter().filter(broken).collect()
+}
+
 /// One claim in a line.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 pub struct ClaimRow {
@@ -169,6 +179,8 @@ pub struct ClaimRow {
     pub told_first: bool,
     /// The debunked entry that this claim builds on.
     pub descends_from_debunked: Option<ClaimId>,
+    /// The rules that it was found to break, by a drawn committee or another measurement.
+    pub upheld: Vec<Offence>,
     /// Whether the author had hidden no gain in it, once opened.
     pub null: Option<bool>,
     /// KL(base || child) per token, in millionths of a nat.
@@ -222,6 +234,7 @@ impl ClaimRow {
                 .debunked
                 .is_some_and(|debunked| state.is_self_disclosed(claim.id, debunked.height)),
             descends_from_debunked: claim.descends_from_debunked,
+            upheld: upheld(state, claim.id),
             null: claim.opening.as_ref().map(|opening| opening.null),
             kl_micronats: verdict.and_then(|v| v.kl_micronats),
             perplexity_ratio_ppm: verdict.and_then(|v| v.perplexity_ratio_ppm),

@@ -2,6 +2,7 @@
 
 use super::claims::{ClaimRow, Named, RoundRow};
 use super::relay::{self, Part};
+use super::rulings::RulingRow;
 use assay_protocol::gates::Evidence;
 use assay_protocol::ids::{BlobHash, ClaimId, PeerId, RecipeId};
 use assay_protocol::measurement::{ArmReport, Environment, Measurement};
@@ -32,6 +33,8 @@ pub(super) struct Entry {
     pub(super) relay: Vec<Part>,
     /// Tricks in this claim that peers told of.
     pub(super) disclosures: Vec<DisclosureRow>,
+    /// What came of flags on this claim, the latest first.
+    pub(super) rulings: Vec<RulingRow>,
     /// The claim as the ledger has it, raw samples included.
     pub(super) ledger: ClaimState,
 }
@@ -68,6 +71,13 @@ fn disclosures(state: &State, claim: &ClaimState) -> Vec<DisclosureRow> {
         .collect();
     told.sort_by_key(|row| row.height);
     told
+}
+
+fn rulings(state: &State, claim: &ClaimState) -> Vec<RulingRow> {
+    let about = state.rulings().filter(|ruling| ruling.charge.subject.0 == claim.id.0);
+    let mut rows: Vec<RulingRow> = about.map(|ruling| RulingRow::new(state, ruling)).collect();
+    rows.sort_by_key(|row| (std::cmp::Reverse(row.opened_at), row.id));
+    rows
 }
 
 /// The accepted claims that a claim builds on.
@@ -173,6 +183,7 @@ impl Entry {
             lineage: lineage(state, claim),
             relay: relay::parts(state, claim),
             disclosures: disclosures(state, claim),
+            rulings: rulings(state, claim),
             ledger: claim.clone(),
         }
     }

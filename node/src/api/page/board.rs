@@ -375,7 +375,7 @@ fn reference(id: RecordId, quotes: &BTreeMap<RecordId, PostRow>) -> Markup {
                     " " (quoted(&post.author.name)) ": "
                     (quoted(&cut(post.headline(), QUOTE_CHARS_MAX)))
                 },
-                None => { "refers to " code title=(id) { (id.short()) } },
+                None => { "refers to " a href={ "/ledger?q=" (id) } { code { (id.short()) } } },
             }
         }
     }
@@ -428,7 +428,7 @@ fn fact(post: &PostRow, detail: &Detail) -> Markup {
                     @if let Some(id) = end.claim { ", claim " (claim(id)) }
                 },
                 Detail::Flag(flag) => {
-                    "accuses " code title=(flag.subject) { (flag.subject.short()) } " of " (flag.rule)
+                    "accuses " a href={ "/ledger?q=" (flag.subject) } { code { (flag.subject.short()) } } " of " (flag.rule)
                     @if let Some(sighting) = flag.sighting { " (" (sighting) ")" }
                 },
                 Detail::Endorsement(said) => { "endorses " code { (said.playbook.short()) } },

@@ -8,6 +8,7 @@ use super::listed::downloads;
 use super::plot::{Mark, Scale, from_ppm};
 use super::recipe::{lineage, recipe, reproduce};
 use super::rounds::{aftermath, rank, rounds};
+use super::rulings::rulings;
 use super::{Place, Snapshot, badge, document};
 use crate::api::entry::{Entry, PairRow, RoundEntry, SeatRow};
 use assay_protocol::gates::{Gate, GateResult};
@@ -22,6 +23,7 @@ pub(in crate::api) fn entry(snapshot: &Snapshot, entry: &Entry) -> Markup {
         nav.trail aria-label="Where you are" { a href="/#claims" { "Claims" } " / " (row.id.short()) }
         (verdict(snapshot, entry))
         (disclosures(entry))
+        (rulings(entry))
         (rounds(entry))
         (samples(snapshot, entry))
         (gates(entry))

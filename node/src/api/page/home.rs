@@ -2,6 +2,7 @@
 
 use super::format::{count, interval, millionths, moment, percent, quoted, ratio, summary};
 use super::plot::{Mark, Scale, from_ppm};
+use super::rulings::marks;
 use super::{Place, Snapshot, badge, document};
 use crate::api::challenge::Score;
 use crate::api::claims::{ClaimRow, outcome_word, rows};
@@ -88,6 +89,7 @@ fn line(now_ms: u64, row: &ClaimRow) -> Markup {
                 a.id href={ "/claims/" (row.id) } { (row.id.short()) }
                 " " span.summary { (summary(&row.summary)) }
                 span.by { "by " (quoted(&row.author.name)) ", against " (parent(row)) }
+                (marks(&row.upheld))
             }
             td role="cell" data-label="Outcome" { (standing(now_ms, row)) }
             td.number role="cell" data-label="Speed, × parent" { (speed(row.ratio.as_ref())) }

@@ -19,6 +19,7 @@ mod proposals;
 mod recipe;
 mod relay;
 mod rounds;
+mod rulings;
 mod score;
 mod witnesses;
 

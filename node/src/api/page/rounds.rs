@@ -1,7 +1,7 @@
 //! The rounds of one claim: why each was held, how far it is, and what it decided.
 
 use super::badge;
-use super::format::{quoted, ratio, significant};
+use super::format::{quoted, ratio};
 use super::home::speed;
 use super::plot::Mark;
 use crate::api::claims::{ClaimRow, RoundRow, outcome_word, phase_word};
@@ -55,7 +55,7 @@ fn line(round: &RoundRow) -> Markup {
             td { (speed(round.ratio.as_ref())) }
             td.number { (progress.revealed) span.muted { " of " (progress.seats) } }
             td.number {
-                @if round.phase == Phase::Docketed { "–" } @else { (significant(f64::from(round.pairs))) }
+                @if round.phase == Phase::Docketed { "–" } @else { (round.pairs) }
             }
             td.number { (round.sat_before) }
             td {

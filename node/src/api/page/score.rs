@@ -5,6 +5,7 @@ use super::format::{count, interval, millionths, percent, ratio, significant, su
 use super::lineage::{fate, mark};
 use super::listed::downloads;
 use super::plot::{Scale, from_ppm};
+use super::rulings::marks;
 use super::{Snapshot, peer};
 use crate::api::challenge::{BestRow, LeaderRow, Score, ScoreRow, best_ppm};
 use crate::api::escaped;
@@ -221,6 +222,7 @@ fn line(row: &LeaderRow, track: Track) -> Markup {
                 a.id href={ "/claims/" (row.claim) } { (row.claim.short()) } " " (summary(&row.summary))
                 @if row.fate != Fate::Accepted { span.sub { (fate(row.fate)) } }
                 @else if !row.confirmed { span.sub { "by one committee" } }
+                (marks(&row.upheld))
             }
             td.number { (ratio(row.ratio_to_base_ppm)) }
             td.number { @match &row.ratio {

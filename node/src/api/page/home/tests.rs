@@ -36,6 +36,7 @@ fn docketed() -> ClaimRow {
         debunked: None,
         told_first: false,
         descends_from_debunked: None,
+        upheld: Vec::new(),
         null: None,
         kl_micronats: None,
         perplexity_ratio_ppm: None,
