@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! rung 0   every single setting, 4 pairs each                    what does it do alone?
+//!          but no longer drafts where two shorter ones in a row
+//!          lost, the longer of them more
 //! rung 1   the settings that gained, together: all, all but one, 8 pairs each
 //!          some drawn by lot, and the best alone
 //! rung 2…  the better half, twice the pairs                      … until one is left
@@ -15,7 +17,7 @@
 
 use super::action::{Action, ClaimDraft, Decision, Experiment, Finding, PlanDraft, Policy};
 use super::view::{Claimed, Knob, Trial, TrialResult, Variant, View};
-use super::workshop::WEIGHTS;
+use super::workshop::{DRAFT_LENGTH, WEIGHTS};
 use assay_protocol::draw::Draw;
 use assay_protocol::post::LEVERS_MAX;
 use assay_protocol::verdict::Outcome;
@@ -75,7 +77,9 @@ impl Searcher {
             return if any && !known { Stage::Taken } else { Stage::Nothing };
         }
         let scores = Scores::new(&view.trials);
-        if let Some(next) = scores.unmeasured(&singles, FIRST_PAIRS) {
+        let untried: Vec<Variant> =
+            singles.iter().filter(|one| !scores.is_past_summit(one)).cloned().collect();
+        if let Some(next) = scores.unmeasured(&untried, FIRST_PAIRS) {
             return Stage::Measure(next, "to see what one setting does alone");
         }
         let all = combined(view, &singles, &scores, self.draw(view, "combined"));
@@ -328,6 +332,22 @@ impl<'a> Scores<'a> {
     fn unmeasured(&self, rung: &[Variant], pairs: u32) -> Option<Experiment> {
         let next = rung.iter().find(|variant| self.last_with(variant, pairs).is_none())?;
         Some(Experiment { variant: next.clone(), pairs })
+    }
+
+    /// Whether a draft length alone needs no trial, because two shorter ones in a row lost and the longer of
+    /// them lost more: a further draft costs as much as the one before and is kept more rarely, so that the
+    /// speed over the length has one summit.
+    fn is_past_summit(&self, variant: &Variant) -> bool {
+        let length = variant.0.get(DRAFT_LENGTH).and_then(|length| length.parse::<u32>().ok());
+        let Some(length) = length.filter(|_| variant.0.len() == 1) else { return false };
+        let ppm = |length: u32| {
+            let alone = Variant(BTreeMap::from([(DRAFT_LENGTH.to_owned(), length.to_string())]));
+            // What failed says nothing about the speed of others.
+            Some(self.last_with(&alone, FIRST_PAIRS)?.sound_ratio()?.ppm)
+        };
+        let pairs = (2..length).map(|longer| (ppm(longer.saturating_sub(1)), ppm(longer)));
+        let mut measured = pairs.filter_map(|(shorter, longer)| shorter.zip(longer));
+        measured.any(|(shorter, longer)| longer < shorter && shorter < ONE_PPM)
     }
 
     /// The geometric mean of a variant's ratios, weighted with their pairs; 0 where it failed a gate or

@@ -7,7 +7,7 @@ use super::{
 };
 use assay_protocol::ids::{BlobHash, RecordId};
 use assay_protocol::verdict::Outcome;
-use machine::{BASE, Did, GAINS, LOSSES, MANY, Machine, files_of};
+use machine::{BASE, Did, FAILING, FALLING, GAINS, LOSSES, MANY, Machine, RISING, files_of};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -94,6 +94,26 @@ async fn the_best_settings_are_found_together_claimed_and_reported() {
     assert_eq!(status.spent.measuring_ms, u64::from(pairs) * 1_000);
     assert_eq!((status.spent.messages, status.running), (3, false), "once is once");
     assert!(status.notes.iter().any(|note| note.text.contains("announced plan")));
+}
+
+/// Speed over the draft length has one summit, and nothing beyond it is worth a trial.
+#[tokio::test]
+async fn longer_drafts_are_not_tried_where_shorter_ones_lose_more_and_more() {
+    for (lengths, tried_lengths) in [
+        (FALLING, ["1", "2"].as_slice()),
+        (RISING, &["1", "2", "3", "4"]),
+        (FAILING, &["1", "2", "3", "4"]),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let machine = Machine::of(lengths);
+        let did = Arc::clone(&machine.did);
+        search(machine, folder.path(), Limits::default()).await;
+        let alone: BTreeSet<String> = tried(&did.lock().unwrap())
+            .into_iter()
+            .filter_map(|(variant, _)| variant.0.get("draft-length").cloned())
+            .collect();
+        assert!(alone.iter().eq(tried_lengths), "{alone:?}");
+    }
 }
 
 /// A quality that only many pairs can judge refuses a winner in its final, and every candidate with the

@@ -32,7 +32,7 @@ mod tests;
 /// File name of a checkpoint's model card.
 const CARD: &str = "README.md";
 /// Lever of the drafts a step.
-const DRAFT_LENGTH: &str = "draft-length";
+pub(super) const DRAFT_LENGTH: &str = "draft-length";
 /// What the lever of a fusion begins with.
 const FUSION: &str = "fusion-";
 /// Choices of such a lever.

@@ -28,6 +28,22 @@ pub(super) const GAINS: &[Truth] = &[
 ];
 pub(super) const LOSSES: &[Truth] = &[("attention", &[("k1", 0.97, false), ("k2", 0.9, false)])];
 
+/// Draft lengths that lose more and more, and so on to a longer one that would gain.
+pub(super) const FALLING: &[Truth] = &[(
+    "draft-length",
+    &[("1", 0.8, false), ("2", 0.6, false), ("3", 0.5, false), ("4", 1.4, false)],
+)];
+/// Draft lengths of which the longer ones are better.
+pub(super) const RISING: &[Truth] = &[(
+    "draft-length",
+    &[("1", 0.6, false), ("2", 0.8, false), ("3", 0.9, false), ("4", 0.95, false)],
+)];
+/// Draft lengths of which the second breaks something.
+pub(super) const FAILING: &[Truth] = &[(
+    "draft-length",
+    &[("1", 0.8, false), ("2", 0.9, true), ("3", 1.2, false), ("4", 1.3, false)],
+)];
+
 /// More settings than one search tries, none of which pays.
 pub(super) const MANY: &[Truth] = &[
     ("a", &[("1", 0.9, false), ("2", 0.9, false), ("3", 0.9, false), ("4", 0.9, false)]),
