@@ -67,7 +67,11 @@ async fn list(State(shared): App, asked: Asked) -> Response {
     let from = ask.from.unwrap_or(state.height());
     let rows = blocks::rows(view, state, from, PAGE_BLOCKS);
     let validators = blocks::validators(view, state);
-    let checkpoint = view.checkpoints().row().ok();
+    let checkpoint = view
+        .checkpoints()
+        .row()
+        .inspect_err(|error| tracing::warn!(%error, "the page shows no checkpoint"))
+        .ok();
     html(StatusCode::OK, page::ledger(&snapshot, &rows, &validators, checkpoint.as_ref()))
 }
 

@@ -6,16 +6,15 @@
 //! everything else, one claim at a time, and asks peers for manifests and bundles, never for weights.
 
 use super::duplicate::{self, Work};
-use super::flags::{is_turn, raise};
+use super::flags::raise;
+use super::looks::{Looks, charge, is_passing};
 use super::sketch::{Sketch, Whole};
 use super::{Judge, JudgeError};
 use crate::author::Author;
 use crate::ledger::now_ms;
-use assay_protocol::error::Reject;
-use assay_protocol::ids::{BlobHash, ClaimId, PeerId, RecordId};
-use assay_protocol::ruling::{Charge, Offence};
-use assay_protocol::state::{ClaimState, State};
-use assay_protocol::verdict::Outcome;
+use assay_protocol::ids::ClaimId;
+use assay_protocol::ruling::Charge;
+use assay_protocol::state::State;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,10 +23,6 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 /// How often the next claim is looked at.
 const EVERY: Duration = Duration::from_secs(5);
-/// Entries, the latest, that are looked at.
-const LATEST: usize = 64;
-/// Earlier claims that one is held against, the latest before it.
-const EARLIER_MAX: usize = 256;
 /// Claims that one is compared with in full.
 const COMPARED_MAX: usize = 8;
 /// Sketches that are kept; a further one drives out the oldest.
@@ -44,10 +39,7 @@ pub(super) struct Copies {
     /// Sketches by claim, none where its files were not to be had, and the order in which they came.
     sketches: BTreeMap<ClaimId, Option<Sketch>>,
     sketched: VecDeque<ClaimId>,
-    /// Claims whose turn this node waits for, and since when.
-    ripe: BTreeMap<ClaimId, u64>,
-    /// Claims that were looked at, with how many earlier ones had been accepted by then.
-    looked: VecDeque<(ClaimId, usize)>,
+    looks: Looks,
     /// What was found and not raised yet.
     found: VecDeque<(Charge, String)>,
 }
@@ -56,12 +48,11 @@ impl Copies {
     /// Flags in the name of `author` what `judge` finds.
     pub(super) fn new(author: Author, judge: Arc<Judge>) -> Self {
         Self {
+            looks: Looks::new(author.me()),
             author,
             judge,
             sketches: BTreeMap::new(),
             sketched: VecDeque::new(),
-            ripe: BTreeMap::new(),
-            looked: VecDeque::new(),
             found: VecDeque::new(),
         }
     }
@@ -74,8 +65,8 @@ impl Copies {
             clock.tick().await;
             let state = self.author.ledger.state();
             self.raise_found(&state);
-            let Some(claim) = self.next(&state) else { continue };
-            match self.repeats(&state, claim).await {
+            let Some((claim, earlier)) = self.looks.next(&state, now_ms()) else { continue };
+            match self.repeats(&state, claim, earlier).await {
                 Ok(Some(found)) => keep(&mut self.found, found, FOUND_MAX),
                 Ok(None) => {}
                 Err(error) => {
@@ -95,37 +86,13 @@ impl Copies {
         });
     }
 
-    /// The next claim that this node is to look at; it is not looked at again until a claim from before it
-    /// is accepted, which may be later than its own acceptance.
-    fn next(&mut self, state: &State) -> Option<ClaimId> {
-        let (me, now_ms) = (self.author.me(), now_ms());
-        let ripe: Vec<&ClaimState> = ripe_claims(state, me)
-            .into_iter()
-            .filter(|claim| !self.looked.contains(&(claim.id, accepted_before(state, claim))))
-            .collect();
-        self.ripe = ripe
-            .iter()
-            .map(|claim| (claim.id, self.ripe.get(&claim.id).copied().unwrap_or(now_ms)))
-            .collect();
-        let due = ripe.into_iter().find(|claim| {
-            let since_ms = self.ripe.get(&claim.id).copied().unwrap_or(now_ms);
-            let waited_ms = now_ms.saturating_sub(since_ms);
-            is_turn(state, RecordId(claim.id.0), claim.author, me, waited_ms)
-        })?;
-        keep(&mut self.looked, (due.id, accepted_before(state, due)), LATEST * 2);
-        Some(due.id)
-    }
-
-    /// The charge that a claim repeats one of those before it, with what shows it.
+    /// The charge that a claim repeats one of some earlier ones, with what shows it.
     async fn repeats(
         &mut self,
         state: &State,
         claim: ClaimId,
+        earlier: Vec<ClaimId>,
     ) -> Result<Option<(Charge, String)>, JudgeError> {
-        let earlier = earlier_claims(state, claim, self.author.me());
-        if earlier.is_empty() {
-            return Ok(None);
-        }
         let base = Arc::new(self.judge.base(state).await?);
         let work = self.judge.work(state, claim).await?;
         let inherited = self.judge.inherited(state, claim).await?;
@@ -185,55 +152,4 @@ fn keep<T>(kept: &mut VecDeque<T>, what: T, most: usize) {
         kept.pop_front();
     }
     kept.push_back(what);
-}
-
-fn charge(claim: ClaimId, earlier: ClaimId) -> Charge {
-    Charge {
-        rule: Offence::Duplicate,
-        subject: RecordId(claim.0),
-        evidence: Some(BlobHash(earlier.0)),
-        sighting: None,
-    }
-}
-
-/// Whether a refusal may be over with the next epoch or ruling.
-fn is_passing(reject: &Reject) -> bool {
-    matches!(reject, Reject::ChargesSpent { .. } | Reject::RulingsFull(_))
-}
-
-/// The accepted claims among the latest entries that may be compared with others and whose author did not
-/// tell that they are copies, oldest first.
-fn ripe_claims(state: &State, me: PeerId) -> Vec<&ClaimState> {
-    let operator = |peer: PeerId| state.members().get(&peer).map(|member| &member.operator);
-    let told = |claim: &ClaimState| state.is_self_disclosed(claim.id, state.height() + 1);
-    let latest = state.entries().skip(state.entries().count().saturating_sub(LATEST));
-    latest
-        .filter(|claim| claim.stands() && state.is_comparable(claim))
-        .filter(|claim| operator(claim.author) != operator(me) && !told(claim))
-        .collect()
-}
-
-/// How many of the accepted claims were docketed before one.
-fn accepted_before(state: &State, claim: &ClaimState) -> usize {
-    let before = |other: &&ClaimState| {
-        other.docketed_at <= claim.docketed_at && other.outcome() == Some(Outcome::Accepted)
-    };
-    state.entries().filter(before).filter(|other| other.id != claim.id).count()
-}
-
-/// The claims that this node holds one against, the latest first: those before it that were accepted, of
-/// another operator, no null claims, and that it does not build on. Who tries again what was refuted takes
-/// nothing from anybody.
-#[must_use]
-pub fn earlier_claims(state: &State, claim: ClaimId, me: PeerId) -> Vec<ClaimId> {
-    let accepted = state.entries().filter(|entry| entry.outcome() == Some(Outcome::Accepted));
-    let mut before: Vec<(u64, ClaimId)> =
-        accepted.map(|entry| (entry.docketed_at, entry.id)).collect();
-    before.sort_unstable();
-    let may_be = |earlier: ClaimId| match state.would_charge(me, &charge(claim, earlier)) {
-        Ok(_) => true,
-        Err(reject) => is_passing(&reject),
-    };
-    let earlier = before.into_iter().rev().map(|(_, id)| id).filter(|id| may_be(*id));
-    earlier.take(EARLIER_MAX).collect()
 }

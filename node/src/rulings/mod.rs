@@ -5,17 +5,18 @@
 //!   finding. Every seat runs the same code over the same bytes.
 //! - `duplicate` compares the kernels and weights of two claims, `sketch` says cheaply which are worth it.
 //! - [`watch`] flags posts that ask readers to go on elsewhere, entries of which [`Entries`] says that they
-//!   break a rule, and claims that repeat earlier ones.
+//!   break a rule, and claims that repeat earlier ones; [`Looks`] says which claims are to be compared.
 
 mod copies;
 mod duplicate;
 mod entries;
 mod flags;
+mod looks;
 mod sketch;
 mod watch;
 
-pub use copies::earlier_claims;
 pub use entries::{Entries, Notice};
+pub use looks::Looks;
 
 use crate::author::Author;
 use crate::fetch::{FetchError, Fetcher};

@@ -2,11 +2,12 @@
 
 use super::samples::Truth;
 use super::world::{World, peer};
-use assay_node::rulings::{Entries, Notice, earlier_claims};
+use assay_node::rulings::{Entries, Looks, Notice};
 use assay_protocol::ids::{ClaimId, RecordId};
 use assay_protocol::post::{Detail, Flag, PostBody};
 use assay_protocol::ruling::{Charge, Decision, Offence};
 use assay_protocol::sighting::Divergence;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const SEEN: Divergence = Divergence { prompt: 7, position: 3, expected: 20, seen: 21 };
@@ -126,6 +127,17 @@ fn a_seat_that_two_committees_contradicted_does_not_ask_a_third() {
     assert_eq!(due(another), 1);
 }
 
+/// Long after every node's turn came.
+const LATE_MS: u64 = 1_000_000_000;
+
+/// Everything that a member is to look at now, each claim with the earlier ones.
+fn looked_at(looks: &mut Looks, world: &World) -> BTreeMap<ClaimId, Vec<ClaimId>> {
+    // The first call only begins to wait for its turn.
+    let first = looks.next(&world.state, 0);
+    let rest = std::iter::from_fn(|| looks.next(&world.state, LATE_MS));
+    first.into_iter().chain(rest).collect()
+}
+
 #[test]
 fn a_claim_is_held_against_older_ones_of_others_that_it_does_not_build_on() {
     let mut world = World::new(1_000_000);
@@ -140,14 +152,41 @@ fn a_claim_is_held_against_older_ones_of_others_that_it_does_not_build_on() {
     };
     let first = claim(0, 1, None, true);
     let own = claim(1, 2, None, true);
-    let child = claim(1, 3, Some(first), true);
+    // The only other author's claim before this one is its parent.
+    claim(1, 3, Some(first), true);
     let last = claim(1, 4, None, true);
-    let shut = claim(2, 5, None, false);
-    let earlier = |id| earlier_claims(&world.state, id, peer(5));
-    assert_eq!(earlier(first), []);
-    assert_eq!(earlier(own), [first]);
-    assert_eq!(earlier(child), [], "it builds on the only one of another");
-    assert_eq!(earlier(last), [first]);
-    assert_eq!(earlier(shut), [], "it may be a null claim");
-    assert_eq!(earlier_claims(&world.state, last, peer(1)), [], "nobody charges itself");
+    // What is not opened may be a null claim.
+    claim(2, 5, None, false);
+    let looks = |index| looked_at(&mut Looks::new(peer(index)), &world);
+    assert_eq!(looks(5), BTreeMap::from([(own, vec![first]), (last, vec![first])]));
+    assert_eq!(looks(1), BTreeMap::new(), "nobody charges itself");
+}
+
+#[test]
+fn a_copy_that_was_accepted_first_is_looked_at_again_once_its_original_is_opened() {
+    let mut world = World::new(1_000_000);
+    let docket = |world: &mut World, author: usize, bundle: u8| {
+        world.docket(author, world.base_with_bundle(bundle), None, "faster", 1_300_000)
+    };
+    let settle_and_open = |world: &mut World, author: usize, claim: ClaimId| {
+        world.settle(claim, Truth::faster(1.3));
+        world.open(author, claim, 1_300_000);
+    };
+    let first = docket(&mut world, 1, 1);
+    settle_and_open(&mut world, 1, first);
+    // The three wait together; who had a committee already has the next one last.
+    let (other, original, copy) =
+        (docket(&mut world, 0, 2), docket(&mut world, 1, 3), docket(&mut world, 2, 4));
+    settle_and_open(&mut world, 0, other);
+    settle_and_open(&mut world, 2, copy);
+    assert!(world.state.claim(original).unwrap().is_open());
+    let mut looks = Looks::new(peer(5));
+    let expected = BTreeMap::from([(other, vec![first]), (copy, vec![other, first])]);
+    assert_eq!(looked_at(&mut looks, &world), expected);
+    world.settle(original, Truth::faster(1.3));
+    assert_eq!(looked_at(&mut looks, &world), BTreeMap::new(), "it may be a null claim");
+    world.open(1, original, 1_300_000);
+    let expected = BTreeMap::from([(original, vec![other]), (copy, vec![original])]);
+    assert_eq!(looked_at(&mut looks, &world), expected);
+    assert_eq!(looked_at(&mut looks, &world), BTreeMap::new(), "once is enough");
 }

@@ -76,15 +76,20 @@ pub fn quality(genesis: &Genesis, evidence: &[Evidence<'_>]) -> GateResult {
         && found.perplexity_ratio_high <= bounds.perplexity_ratio_max_ppm as f64 / PPM;
     let detail = format!(
         "KL {:.6} nat, at most {:.6}; agreement {:.2} %, p = {:.2e} for the least allowed; \
-         perplexity ratio {:.4}, at most {:.4}; {nonfinite} logits not finite",
+         perplexity ratio {}, at most {}; {nonfinite} logits not finite",
         found.kl,
         found.kl_high,
         found.agreement * 100.0,
         found.agreement_p,
-        found.perplexity_ratio,
-        found.perplexity_ratio_high,
+        ratio(found.perplexity_ratio),
+        ratio(found.perplexity_ratio_high),
     );
     result(Gate::Quality, pass, detail)
+}
+
+/// A ratio for people: with a power of ten where it is beyond anything that they would compare.
+fn ratio(value: f64) -> String {
+    if value < 1e4 { format!("{value:.4}") } else { format!("{value:.1e}") }
 }
 
 /// A mean and what its upper bound needs.

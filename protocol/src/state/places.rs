@@ -8,7 +8,7 @@ use crate::gates::Evidence;
 use crate::genesis::Quorum;
 use crate::ids::{ClaimId, PeerId, RoundId};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What measuring a claim will take, from what its lineage took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,17 +162,17 @@ impl State {
 
     /// The waiting round whose turn it is.
     fn next_waiting(&self) -> Option<RoundId> {
-        let being_measured = |operator: &str| {
-            let running = self.open_rounds().filter(|(claim, round)| {
-                round.called_at.is_some() && self.payer(claim, round) == Some(operator)
-            });
-            running.count()
-        };
+        let called = self.open_rounds().filter(|(_, round)| round.called_at.is_some());
+        let mut being_measured: BTreeMap<&str, usize> = BTreeMap::new();
+        for payer in called.filter_map(|(claim, round)| self.payer(claim, round)) {
+            *being_measured.entry(payer).or_default() += 1;
+        }
         let ready = self.open_rounds().filter(|(_, round)| round.called_at.is_none());
         let (ids, waiting): (Vec<RoundId>, Vec<Waiting<'_>>) = ready
             .map(|(claim, round)| {
                 let payer = self.payer(claim, round);
-                let in_flight = payer.map_or(0, being_measured);
+                let of_payer = payer.and_then(|operator| being_measured.get(operator));
+                let in_flight = of_payer.copied().unwrap_or(0);
                 (round.id(claim.id), Waiting { payer, in_flight })
             })
             .unzip();
