@@ -143,14 +143,31 @@ pub struct Peer {
 ///
 /// [`ItemError`] with the first fault; `state` is then spent, see [`State::apply`].
 pub fn apply_item(state: &mut State, item: &v1::LedgerItem) -> Result<(), ItemError> {
+    let block = certified(state, item)?;
+    state.apply(block, None)?;
+    Ok(())
+}
+
+/// Applies one item of a ledger whose records' signatures were found to verify.
+///
+/// # Errors
+///
+/// As [`apply_item`].
+pub(crate) fn apply_signed_item(state: &mut State, item: &v1::LedgerItem) -> Result<(), ItemError> {
+    let block = certified(state, item)?;
+    state.apply_signed(block)?;
+    Ok(())
+}
+
+/// The block of an item whose certificate the present validators signed.
+fn certified<'a>(state: &State, item: &'a v1::LedgerItem) -> Result<&'a v1::Block, ItemError> {
     let block = item.block.as_ref().ok_or(ItemError::Missing("block"))?;
     let header = block.header.as_ref().ok_or(ItemError::Missing("header"))?;
     let proof = item.certificate.as_ref().ok_or(ItemError::Missing("certificate"))?;
     let (network, validators) = (state.network(), state.validators());
     let hash = header_hash(header);
     certificate::verify(network, header.era, proof, header.height, hash, &validators)?;
-    state.apply(block, None)?;
-    Ok(())
+    Ok(block)
 }
 
 /// Applies one item of a ledger up to a block that is believed in: hashes bind it, signatures are not

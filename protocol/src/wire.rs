@@ -49,12 +49,16 @@ pub fn open_signed(network: NetworkId, signed: v1::SignedRecord) -> Result<Recor
     Ok(Record { id, author, body, signed, attachment: Vec::new() })
 }
 
-/// Reads a record of a block on which one stands that is believed in: its signature is not checked.
+/// Reads a record whose signature was checked before, or that stands under a block that is believed in: the
+/// signature is not checked here.
 ///
 /// # Errors
 ///
 /// [`Reject`], as [`open`].
-pub(crate) fn open_trusted(network: NetworkId, signed: v1::SignedRecord) -> Result<Record, Reject> {
+pub(crate) fn open_unchecked(
+    network: NetworkId,
+    signed: v1::SignedRecord,
+) -> Result<Record, Reject> {
     let (author, _) = envelope(&signed)?;
     let record = decode_canonical(&signed.payload, limits::RECORD_BYTES_MAX)?;
     let body = read_body(network, record)?;
@@ -85,6 +89,12 @@ fn verified(network: NetworkId, signed: &v1::SignedRecord) -> Result<(PeerId, v1
         .and_then(|key| key.verify_strict(&signing_bytes(network, &signed.payload), &signature))
         .map_err(|_| Reject::Signature(author))?;
     Ok((author, decode_canonical(&signed.payload, limits::RECORD_BYTES_MAX)?))
+}
+
+/// Whether the signature of a record verifies.
+#[must_use]
+pub(crate) fn is_signed(network: NetworkId, signed: &v1::SignedRecord) -> bool {
+    verified(network, signed).is_ok()
 }
 
 /// The author and the signature of a record, neither of which is believed yet.

@@ -6,9 +6,13 @@
 //!          lost, the longer of them more
 //! rung 1   the settings that gained, together: all, all but one, 8 pairs each
 //!          some drawn by lot, and the best alone
-//! rung 2…  the better half, twice the pairs                      … until one is left
-//! final    the winner, measured afresh                           its own pairs alone decide
+//! rung 2…  the better half, twice the pairs                      … until two are left
+//! final    the better one, measured afresh                       its own pairs alone decide;
+//!                                                                where they do not, the other's
 //! ```
+//!
+//! A rung for the last two would take longer than the final that it spares; the one left behind is a single
+//! setting or two away from the next search's start.
 //!
 //! Screening picks the luckiest of many, so its estimates are too high (the winner's curse); what is
 //! claimed is therefore what the final measured, and only where its lower bound is above the network's
@@ -32,6 +36,8 @@ const SINGLES_MAX: usize = 16;
 const COMBINED_MAX: usize = 4;
 /// Best single settings that go on to it.
 const BEST_SINGLES: usize = 2;
+/// Candidates that no further rung tells apart.
+const LAST: usize = 2;
 /// Most candidates that have a final.
 const FINALISTS_MAX: usize = 4;
 /// Seconds of measuring below which no trial is begun.
@@ -91,6 +97,9 @@ impl Searcher {
             }
             rung = scores.better_half(rung, pairs);
             pairs = pairs.saturating_mul(2);
+            if rung.len() <= LAST {
+                break;
+            }
         }
         // What fails a gate in its final fails it for its weights, whatever kernels go with them.
         let finalists = scores.finalists(rung, all, first);

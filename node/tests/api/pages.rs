@@ -1,8 +1,13 @@
 //! The pages say what the ledger says.
 
 use super::Site;
+use super::samples::Truth;
+use super::watch;
 use super::world::World;
+use assay_protocol::ids::{BlobHash, RecordId};
+use assay_protocol::ruling::{Charge, Judgement, Offence};
 use axum::http::StatusCode;
+use serde_json::json;
 
 #[tokio::test]
 async fn an_empty_ledger_says_what_to_do() {
@@ -45,6 +50,44 @@ async fn an_entry_shows_its_evidence() {
     assert!(page.contains("below the committee"), "the author's figure against the pooled one");
     assert!(page.contains(&format!("/claims/{}", ids[0])), "lineage");
     assert!(page.contains("reserve, not called"));
+}
+
+#[tokio::test]
+async fn an_entry_that_repeats_another_says_so_wherever_it_is_shown() {
+    let mut world = World::new(1_000_000);
+    let mut entry = |author: usize, bundle: u8| {
+        let recipe = world.base_with_bundle(bundle);
+        let id = world.docket(author, recipe, None, "faster", 1_300_000);
+        world.settle(id, Truth::faster(1.3));
+        world.open(author, id, 1_300_000);
+        id
+    };
+    let (original, copy) = (entry(0, 1), entry(1, 2));
+    let charge = Charge {
+        rule: Offence::Duplicate,
+        subject: RecordId(copy.0),
+        evidence: Some(BlobHash(original.0)),
+        sighting: None,
+    };
+    let flag = world.post(2, &watch::said(&charge));
+    world.judge(flag, Judgement::Upheld);
+    let site = Site::new(world);
+    let found = site.json(&format!("/api/claims/{copy}")).await;
+    let ruling = &found["rulings"][0];
+    assert_eq!((&ruling["id"], &ruling["state"]), (&json!(flag), &json!("upheld")));
+    assert_eq!(ruling["accused"]["name"], "bell");
+    let (_, page) = site.get(&format!("/claims/{copy}")).await;
+    for words in ["⚑ duplicate", ">upheld</a>", &format!("/claims/{original}"), "curie"] {
+        assert!(page.contains(words), "{words}");
+    }
+    let listed = site.json("/api/claims").await;
+    let rows = listed["claims"].as_array().unwrap();
+    let of = |claim| &rows.iter().find(|row| row["id"] == json!(claim)).unwrap()["upheld"];
+    assert_eq!((of(copy), of(original)), (&json!(["duplicate"]), &json!([])));
+    let (_, page) = site.get("/").await;
+    assert!(page.contains("⚑ duplicate") && page.contains("upheld"));
+    let (_, page) = site.get(&format!("/claims/{original}")).await;
+    assert!(!page.contains("⚑"));
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! What pages say where there is nothing to show: as it was when somebody last looked.
+//! What pages say where there is nothing to show, and on every kind of entry: as it was when somebody last
+//! looked.
 //!
 //! What depends on keys, hashes or the clock is masked. After a change that is meant, look at the
 //! difference and take it over with `INSTA_UPDATE=always`.
@@ -60,5 +61,18 @@ async fn error_pages_look_as_they_did() {
         let (status, page) = site.get(path).await;
         assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
         assert_snapshot!(format!("no-such-{name}"), content(&page));
+    }
+}
+
+#[tokio::test]
+async fn pages_of_claims_look_as_they_did() {
+    let (world, claims) = World::lively(1_000_000);
+    let site = Site::new(world);
+    let kinds =
+        [(0, "accepted"), (1, "refuted"), (5, "undecided"), (6, "measuring"), (7, "waiting")];
+    for (index, kind) in kinds {
+        let (status, page) = site.get(&format!("/claims/{}", claims[index])).await;
+        assert_eq!(status, StatusCode::OK, "{kind}");
+        assert_snapshot!(format!("claim-{kind}"), content(&page));
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 const SEEN: Divergence = Divergence { prompt: 7, position: 3, expected: 20, seen: 21 };
 
-fn said(charge: &Charge) -> PostBody {
+pub(super) fn said(charge: &Charge) -> PostBody {
     let Charge { rule, subject, evidence, sighting } = *charge;
     let flag = Flag { rule: rule.word().to_owned(), subject, evidence, sighting };
     PostBody {

@@ -17,6 +17,7 @@ use assay_protocol::randomness::{evaluate, vrf_keypair, vrf_public};
 use assay_protocol::record::{
     Body, Claim, Opening, Recipe, Record, Reveal, Seal, opening_seal, reveal_seal,
 };
+use assay_protocol::ruling::{Ballot, Judgement, Vote};
 use assay_protocol::state::State;
 use assay_protocol::tlog::LogTree;
 use assay_protocol::wire;
@@ -351,6 +352,24 @@ impl World {
             self.seal(claim, truth, 5);
             self.reveal(claim, truth, 5);
         }
+    }
+
+    /// Lets every seat that is drawn for a flag find the same.
+    pub(crate) fn judge(&mut self, charge: RecordId, finding: Judgement) {
+        let seats = |state: &State| {
+            let (number, hearing) = state.ruling(charge).unwrap().open_hearing().unwrap();
+            (number, hearing.seats.clone())
+        };
+        while seats(&self.state).1.is_empty() {
+            self.block(&[]);
+        }
+        let (hearing, drawn) = seats(&self.state);
+        let vote = Vote { finding, digest: BlobHash([6; 32]) };
+        let mut ballots = Vec::new();
+        for index in (0..NAMES.len()).filter(|index| drawn.contains(&peer(*index))) {
+            ballots.push(self.sign(index, Body::Ballot(Ballot { charge, hearing, vote })));
+        }
+        self.block(&ballots);
     }
 
     /// Lets the author open its result.

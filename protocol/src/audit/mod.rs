@@ -5,23 +5,26 @@
 //! that it did not recompute.
 //!
 //! - `rule` names the rules that a ledger can break.
+//! - `screen` checks signatures ahead of the replay.
 //! - `trail` notes everything that decided one claim.
 //! - `proof` is what of one claim can be shown to somebody who has the genesis and no ledger.
 
 mod proof;
 mod rule;
+mod screen;
 mod trail;
 
 pub use proof::{PROOF_BYTES_MAX, PROOF_TRUSTS, Proof, Proven, Prover};
 pub use rule::Rule;
+pub use screen::{Screened, Screener};
 pub use trail::{Event, Trail};
 
 use crate::genesis::Genesis;
 use crate::ids::{BlockHash, ClaimId, NetworkId, RecordId};
-use crate::peer::{apply_item, apply_trusted_item};
+use crate::peer::{apply_item, apply_signed_item, apply_trusted_item};
 use crate::state::{Finding, Purpose, State};
 use crate::wire;
-use assay_proto::{DecodeError, decode_canonical, limits, v1};
+use assay_proto::v1;
 use prost::Message;
 use serde::Serialize;
 
@@ -153,6 +156,13 @@ impl Auditor {
         Ok(u64::from_le_bytes(count))
     }
 
+    /// What checks the signatures of items before their turn.
+    #[must_use]
+    pub fn screener(&self) -> Screener {
+        let trusted = self.trusted.map_or(0, |checkpoint| checkpoint.height);
+        Screener::new(self.state.network(), trusted.saturating_add(1))
+    }
+
     /// Checks the next item and returns it.
     ///
     /// # Errors
@@ -160,11 +170,22 @@ impl Auditor {
     /// The [`Fault`] found; the audit cannot go on after it.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<v1::LedgerItem, Fault> {
         let height = self.state.height().saturating_add(1);
+        self.feed_screened(self.screener().screen(height, bytes))
+    }
+
+    /// Checks the next item, whose signatures this auditor's [`Screener`] looked at, and returns it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Auditor::feed`].
+    pub fn feed_screened(&mut self, screened: Screened) -> Result<v1::LedgerItem, Fault> {
+        let height = self.state.height().saturating_add(1);
         let place = || format!("entry at height {height}");
-        let item: v1::LedgerItem = decode_canonical(bytes, limits::LEDGER_ITEM_BYTES_MAX)
-            .map_err(|e: DecodeError| Rule::Format.broken(place(), e.to_string()))?;
+        let Screened { item, signed } = screened;
+        let item = item.map_err(|e| Rule::Format.broken(place(), e.to_string()))?;
         let trusted = self.trusted.filter(|checkpoint| height <= checkpoint.height);
         let applied = match trusted {
+            None if signed => apply_signed_item(&mut self.state, &item),
             None => apply_item(&mut self.state, &item),
             Some(Checkpoint { height: last, .. }) => {
                 apply_trusted_item(&mut self.state, &item, height == last)

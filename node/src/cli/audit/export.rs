@@ -1,12 +1,40 @@
-//! Reading an exported ledger item by item, in memory that does not grow with it.
+//! Reading an exported ledger a few items at a time, in memory that does not grow with it.
+//!
+//! While some items are replayed here, the signatures of those after them are checked on the other cores.
 
 use assay_proto::limits::LEDGER_ITEM_BYTES_MAX;
 use assay_proto::{decode_canonical, v1};
-use assay_protocol::audit::{Auditor, EXPORT_HEADER_BYTES, Fault, Rule, claims_beginning};
+use assay_protocol::audit::{
+    Auditor, EXPORT_HEADER_BYTES, Fault, Rule, Screened, Screener, claims_beginning,
+};
 use assay_protocol::ids::{ClaimId, NetworkId};
 use assay_protocol::state::State;
+use rayon::prelude::*;
 use std::collections::BTreeSet;
 use std::io::Read;
+
+/// Items that are read together, at most.
+const BATCH_ITEMS: usize = 64;
+/// Bytes after which no further item is read together with those before.
+const BATCH_BYTES: usize = 4 << 20;
+
+/// Items that are read together.
+struct Batch {
+    /// Height of the first of them.
+    first: u64,
+    items: Vec<Vec<u8>>,
+    /// What comes after them: nothing, or a fault; `None` where there may be more items.
+    end: Option<Result<(), Fault>>,
+}
+
+impl Batch {
+    /// The items with the signatures checked, on all cores.
+    fn screen(&self, screener: Screener) -> Vec<Screened> {
+        let heights = (self.first..).take(self.items.len()).collect::<Vec<u64>>();
+        let items = self.items.par_iter().zip(heights);
+        items.map(|(bytes, height)| screener.screen(height, bytes)).collect()
+    }
+}
 
 /// The framing of an export after its header.
 struct Items<'a, R> {
@@ -50,6 +78,23 @@ impl<R: Read> Items<'_, R> {
         }
         Ok(Ok(Some(item)))
     }
+
+    /// The next items, some of them at once.
+    fn batch(&mut self) -> std::io::Result<Batch> {
+        let mut batch = Batch { first: self.next.saturating_add(1), items: Vec::new(), end: None };
+        let mut bytes = 0;
+        while batch.end.is_none() && batch.items.len() < BATCH_ITEMS && bytes < BATCH_BYTES {
+            match self.next()? {
+                Ok(Some(item)) => {
+                    bytes += item.len();
+                    batch.items.push(item);
+                }
+                Ok(None) => batch.end = Some(Ok(())),
+                Err(fault) => batch.end = Some(Err(fault)),
+            }
+        }
+        Ok(batch)
+    }
 }
 
 /// Audits a whole export, and shows `each` item with the state after it to whoever wants to know. The
@@ -65,18 +110,37 @@ pub(super) fn audit(
         Ok(count) => count,
         Err(fault) => return Ok(Err(fault)),
     };
+    let screener = auditor.screener();
     let mut items = Items { reader, next: 0, count };
+    let mut ready = Vec::new();
     loop {
-        let bytes = match items.next()? {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => return Ok(auditor.close()),
-            Err(fault) => return Ok(Err(fault)),
-        };
-        match auditor.feed(&bytes) {
-            Ok(item) => each(&item, auditor.state()),
-            Err(fault) => return Ok(Err(fault)),
+        let batch = items.batch()?;
+        let mut screened = Vec::new();
+        let replayed = rayon::in_place_scope(|scope| {
+            scope.spawn(|_| screened = batch.screen(screener));
+            replay(auditor, ready, &mut each)
+        });
+        if let Err(fault) = replayed {
+            return Ok(Err(fault));
         }
+        if let Some(end) = batch.end {
+            let replayed = replay(auditor, screened, &mut each);
+            return Ok(replayed.and(end).and_then(|()| auditor.close()));
+        }
+        ready = screened;
     }
+}
+
+fn replay(
+    auditor: &mut Auditor,
+    items: Vec<Screened>,
+    each: &mut impl FnMut(&v1::LedgerItem, &State),
+) -> Result<(), Fault> {
+    items.into_iter().try_for_each(|item| {
+        let item = auditor.feed_screened(item)?;
+        each(&item, auditor.state());
+        Ok(())
+    })
 }
 
 /// The claim whose id begins with some digits. Nothing of the export is checked: the audit does.
