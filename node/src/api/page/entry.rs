@@ -55,7 +55,7 @@ fn verdict(snapshot: &Snapshot, entry: &Entry) -> Markup {
                 div { dt { "Author's own figure" } dd { (own_result(entry)) } }
                 div { dt { "Perplexity, parent → child" } dd { (perplexity(row)) } }
                 div { dt { "KL to base, nat" } dd { (divergence(row.kl_micronats)) } }
-                div { dt { "Tokens" } dd { (tokens(row.lossless)) } }
+                div { dt { "Tokens" } dd { (kept_tokens(row.lossless)) } }
                 div { dt { "Forged quorum" } dd { (forged(snapshot, entry)) } }
                 div { dt { "Cost" } dd { (cost(entry)) } }
                 div { dt { "Lineage" } dd { a href={ "/lineage/" (row.id) } { "how it came about" } } }
@@ -82,6 +82,14 @@ fn divergence(kl_micronats: Option<u64>) -> Markup {
     match kl_micronats {
         Some(kl) => html! { (format!("{:.6}", from_ppm(kl))) },
         None => html! { span.muted.none { "–" } },
+    }
+}
+
+/// Whether the tokens are those of the checkpoint. A quantised one may keep all of its own.
+fn kept_tokens(lossless: Option<bool>) -> Markup {
+    html! {
+        (tokens(lossless))
+        @if lossless.is_some() { span.sub { "against the built-in kernels on its checkpoint" } }
     }
 }
 
