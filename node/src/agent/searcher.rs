@@ -6,13 +6,12 @@
 //!          lost, the longer of them more
 //! rung 1   the settings that gained, together: all, all but one, 8 pairs each
 //!          some drawn by lot, and the best alone
-//! rung 2…  the better half, twice the pairs                      … until two are left
-//! final    the better one, measured afresh                       its own pairs alone decide;
-//!                                                                where they do not, the other's
+//! final    the best of these, measured afresh                    its own pairs alone decide;
+//!                                                                where they do not, the next one's
 //! ```
 //!
-//! A rung for the last two would take longer than the final that it spares; the one left behind is a single
-//! setting or two away from the next search's start.
+//! A further rung, for the better half of so few, would take longer than the final that it may spare; what is
+//! left behind is a setting or two away from the next search's start.
 //!
 //! Screening picks the luckiest of many, so its estimates are too high (the winner's curse); what is
 //! claimed is therefore what the final measured, and only where its lower bound is above the network's
@@ -28,7 +27,7 @@ use assay_protocol::verdict::Outcome;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Pairs of a trial in the first rung; each rung after it has twice as many.
+/// Pairs of a trial in the first rung; the second has twice as many.
 const FIRST_PAIRS: u32 = 4;
 /// Most variants in the first rung.
 const SINGLES_MAX: usize = 16;
@@ -36,10 +35,6 @@ const SINGLES_MAX: usize = 16;
 const COMBINED_MAX: usize = 4;
 /// Best single settings that go on to it.
 const BEST_SINGLES: usize = 2;
-/// Candidates that no further rung tells apart.
-const LAST: usize = 2;
-/// Most candidates that have a final.
-const FINALISTS_MAX: usize = 4;
 /// Seconds of measuring below which no trial is begun.
 pub const TRIAL_SECONDS_MIN: u64 = 20;
 const ONE_PPM: u64 = 1_000_000;
@@ -90,19 +85,14 @@ impl Searcher {
         }
         let all = combined(view, &singles, &scores, self.draw(view, "combined"));
         let (first, most) = final_pairs(view);
-        let (mut rung, mut pairs) = (all.clone(), FIRST_PAIRS * 2);
-        while rung.len() > 1 && pairs < first {
-            if let Some(next) = scores.unmeasured(&rung, pairs) {
-                return Stage::Measure(next, "to compare it with the other candidates left");
-            }
-            rung = scores.better_half(rung, pairs);
-            pairs = pairs.saturating_mul(2);
-            if rung.len() <= LAST {
-                break;
-            }
+        if all.len() > 1
+            && FIRST_PAIRS * 2 < first
+            && let Some(next) = scores.unmeasured(&all, FIRST_PAIRS * 2)
+        {
+            return Stage::Measure(next, "to compare it with the other candidates left");
         }
         // What fails a gate in its final fails it for its weights, whatever kernels go with them.
-        let finalists = scores.finalists(rung, all, first);
+        let finalists = scores.finalists(all, first);
         let mut unsound: BTreeSet<&String> = BTreeSet::new();
         for candidate in &finalists {
             let weights = candidate.0.get(WEIGHTS);
@@ -374,22 +364,12 @@ impl<'a> Scores<'a> {
         (sum / weight).exp().round() as u64
     }
 
-    /// Who has a final: the winner, and after it the best of the other candidates, for what a final finds
-    /// wrong with the winner need not be wrong with them.
-    fn finalists(&self, rung: Vec<Variant>, all: Vec<Variant>, first: u32) -> Vec<Variant> {
+    /// Who has a final, the best first: what a final finds wrong with one candidate need not be wrong with the
+    /// next. Nothing that is not faster than the start.
+    fn finalists(&self, mut all: Vec<Variant>, first: u32) -> Vec<Variant> {
         let score = |variant: &Variant| self.ppm(variant, first.saturating_sub(1));
-        let mut others: Vec<Variant> = all.into_iter().filter(|v| !rung.contains(v)).collect();
-        others.retain(|variant| score(variant) > ONE_PPM);
-        others.sort_by_key(|variant| Reverse(score(variant)));
-        rung.into_iter().chain(others).take(FINALISTS_MAX).collect()
-    }
-
-    /// The better half of a rung, the best first; nothing that is not faster than the start.
-    fn better_half(&self, mut rung: Vec<Variant>, pairs: u32) -> Vec<Variant> {
-        let half = rung.len().div_ceil(2);
-        rung.retain(|variant| self.ppm(variant, pairs) > ONE_PPM);
-        rung.sort_by_key(|variant| Reverse(self.ppm(variant, pairs)));
-        rung.truncate(half);
-        rung
+        all.retain(|variant| score(variant) > ONE_PPM);
+        all.sort_by_key(|variant| Reverse(score(variant)));
+        all
     }
 }

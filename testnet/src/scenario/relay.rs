@@ -63,8 +63,8 @@ fn attempt(desk: &Desk, built: &str, out: &Path) -> anyhow::Result<(String, Stri
     let output = desk.try_run(&generate)?;
     ensure!(!output.status.success(), "{} could run a checkpoint that is broken", desk.name);
     // Where this machine keeps the folder is nobody else's business.
-    let error = fault(&output).replace(&format!("{}/", word(out)?), "");
-    let error: String = error.replace(&format!("{}: ", word(out)?), "").chars().take(300).collect();
+    let error = fault(&output).replace(&format!("{}: ", word(out)?), "");
+    let error: String = error.chars().take(300).collect();
     let words = ["board", "attempt", "--built", built, "--error", &error, "It does not load here"];
     Ok((desk.say(&words)?, error))
 }
