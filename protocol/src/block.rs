@@ -55,13 +55,15 @@ pub struct Proposer {
 
 /// What is checked of a block besides its hashes.
 #[derive(Debug, Clone, Copy)]
-struct Depth {
-    /// Signatures of records.
-    signatures: bool,
-    /// The random output.
-    randomness: bool,
-    /// The state root.
-    state_root: bool,
+enum Depth {
+    /// Signatures of records, the random output, the state root.
+    Whole,
+    /// All but the signatures of records, which were found to verify.
+    Signed,
+    /// Nothing, because a block stands on it that is believed in.
+    Trusted,
+    /// The state root, because this is that block.
+    TrustedLast,
 }
 
 impl State {
@@ -135,7 +137,7 @@ impl State {
     /// [`BlockError`] with the first fault. The state is then neither the old nor a new one and
     /// must be thrown away; [`State::extended`] keeps the old.
     pub fn apply(&mut self, block: &v1::Block, now_ms: Option<u64>) -> Result<(), BlockError> {
-        self.apply_to(block, now_ms, Depth { signatures: true, randomness: true, state_root: true })
+        self.apply_to(block, now_ms, Depth::Whole)
     }
 
     /// Applies a decoded block whose records' signatures were found to verify.
@@ -144,11 +146,11 @@ impl State {
     ///
     /// As [`State::apply`].
     pub(crate) fn apply_signed(&mut self, block: &v1::Block) -> Result<(), BlockError> {
-        self.apply_to(block, None, Depth { signatures: false, randomness: true, state_root: true })
+        self.apply_to(block, None, Depth::Signed)
     }
 
-    /// Applies a decoded block on which one stands that is believed in: signatures and random output are
-    /// not checked, and the state root only where `state_root` asks for it.
+    /// Applies a decoded block on which one stands that is believed in, or, as `last`, that block itself:
+    /// signatures and random output are not checked, and the state root is in the last one only.
     ///
     /// # Errors
     ///
@@ -156,9 +158,9 @@ impl State {
     pub(crate) fn apply_trusted(
         &mut self,
         block: &v1::Block,
-        state_root: bool,
+        last: bool,
     ) -> Result<(), BlockError> {
-        self.apply_to(block, None, Depth { signatures: false, randomness: false, state_root })
+        self.apply_to(block, None, if last { Depth::TrustedLast } else { Depth::Trusted })
     }
 
     fn apply_to(
@@ -177,9 +179,9 @@ impl State {
             return Err(BlockError::Empty);
         }
         for (index, signed) in block.records.iter().enumerate() {
-            let opened = match depth.signatures {
-                true => wire::open_signed(self.network, signed.clone()),
-                false => wire::open_unchecked(self.network, signed.clone()),
+            let opened = match depth {
+                Depth::Whole => wire::open_signed(self.network, signed.clone()),
+                _ => wire::open_unchecked(self.network, signed.clone()),
             };
             let record = opened.map_err(|reason| BlockError::Form { index, reason })?;
             self.apply_record(&record, header.height)
@@ -188,9 +190,9 @@ impl State {
         }
         let proposer = PeerId(field32("proposer", &header.proposer)?);
         self.finish(header.time_ms, proposer, &header.vrf_output);
-        let state_root = match depth.state_root {
-            true => self.root(),
-            false => field32("state_root", &header.state_root)?,
+        let state_root = match depth {
+            Depth::Trusted => field32("state_root", &header.state_root)?,
+            _ => self.root(),
         };
         let roots = [
             ("body_root", body_root(&block.records), &header.body_root),
@@ -246,7 +248,8 @@ impl State {
             .filter(|_| self.validators().contains_key(&proposer))
             .ok_or(BlockError::Proposer(proposer))?;
         let (output, proof) = (&header.vrf_output, &header.vrf_proof);
-        if depth.randomness && !verify(member.vrf, self.network, header.height, output, proof) {
+        let whole = matches!(depth, Depth::Whole | Depth::Signed);
+        if whole && !verify(member.vrf, self.network, header.height, output, proof) {
             return Err(BlockError::Randomness(proposer));
         }
         Ok(())

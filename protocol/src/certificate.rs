@@ -117,11 +117,39 @@ pub fn verify(
     block: BlockHash,
     validators: &BTreeMap<PeerId, u64>,
 ) -> Result<(), CertificateError> {
+    let slot = Slot { network, era, height, round: certificate.round };
+    let message = vote_bytes(&slot, VoteKind::Precommit, Some(block));
+    let is_signed = |signer: PeerId, signature: &Signature| {
+        let key = VerifyingKey::from_bytes(&signer.0);
+        key.is_ok_and(|key| key.verify_strict(&message, signature).is_ok())
+    };
+    count_votes(certificate, height, block, validators, is_signed)
+}
+
+/// The same for a certificate whose signatures were found to verify by the keys given with them.
+///
+/// # Errors
+///
+/// As [`verify`].
+pub(crate) fn verify_signed(
+    certificate: &v1::CommitCertificate,
+    height: u64,
+    block: BlockHash,
+    validators: &BTreeMap<PeerId, u64>,
+) -> Result<(), CertificateError> {
+    count_votes(certificate, height, block, validators, |_, _| true)
+}
+
+fn count_votes(
+    certificate: &v1::CommitCertificate,
+    height: u64,
+    block: BlockHash,
+    validators: &BTreeMap<PeerId, u64>,
+    is_signed: impl Fn(PeerId, &Signature) -> bool,
+) -> Result<(), CertificateError> {
     if certificate.height != height || certificate.block != block.0 {
         return Err(CertificateError::OtherBlock);
     }
-    let slot = Slot { network, era, height, round: certificate.round };
-    let message = vote_bytes(&slot, VoteKind::Precommit, Some(block));
     let mut left = validators.clone();
     let mut power: u64 = 0;
     for entry in &certificate.signatures {
@@ -129,9 +157,9 @@ pub fn verify(
         let weight = left.remove(&signer).ok_or(CertificateError::Signer(signer))?;
         let signature = Signature::from_slice(&entry.signature)
             .map_err(|_| CertificateError::Length(entry.signature.len()))?;
-        VerifyingKey::from_bytes(&signer.0)
-            .and_then(|key| key.verify_strict(&message, &signature))
-            .map_err(|_| CertificateError::Signature(signer))?;
+        if !is_signed(signer, &signature) {
+            return Err(CertificateError::Signature(signer));
+        }
         power = power.saturating_add(weight);
     }
     let total: u64 = validators.values().fold(0, |sum, weight| sum.saturating_add(*weight));

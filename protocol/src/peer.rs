@@ -143,31 +143,35 @@ pub struct Peer {
 ///
 /// [`ItemError`] with the first fault; `state` is then spent, see [`State::apply`].
 pub fn apply_item(state: &mut State, item: &v1::LedgerItem) -> Result<(), ItemError> {
-    let block = certified(state, item)?;
+    let (block, header, proof) = parts(item)?;
+    let (network, validators, hash) = (state.network(), state.validators(), header_hash(header));
+    certificate::verify(network, header.era, proof, header.height, hash, &validators)?;
     state.apply(block, None)?;
     Ok(())
 }
 
-/// Applies one item of a ledger whose records' signatures were found to verify.
+/// Applies one item of a ledger whose signatures, those of records and of the certificate, were found to
+/// verify by the keys given with them.
 ///
 /// # Errors
 ///
 /// As [`apply_item`].
 pub(crate) fn apply_signed_item(state: &mut State, item: &v1::LedgerItem) -> Result<(), ItemError> {
-    let block = certified(state, item)?;
+    let (block, header, proof) = parts(item)?;
+    let (validators, hash) = (state.validators(), header_hash(header));
+    certificate::verify_signed(proof, header.height, hash, &validators)?;
     state.apply_signed(block)?;
     Ok(())
 }
 
-/// The block of an item whose certificate the present validators signed.
-fn certified<'a>(state: &State, item: &'a v1::LedgerItem) -> Result<&'a v1::Block, ItemError> {
+/// An item's block, its header, and its certificate.
+fn parts(
+    item: &v1::LedgerItem,
+) -> Result<(&v1::Block, &v1::Header, &v1::CommitCertificate), ItemError> {
     let block = item.block.as_ref().ok_or(ItemError::Missing("block"))?;
     let header = block.header.as_ref().ok_or(ItemError::Missing("header"))?;
-    let proof = item.certificate.as_ref().ok_or(ItemError::Missing("certificate"))?;
-    let (network, validators) = (state.network(), state.validators());
-    let hash = header_hash(header);
-    certificate::verify(network, header.era, proof, header.height, hash, &validators)?;
-    Ok(block)
+    let certificate = item.certificate.as_ref().ok_or(ItemError::Missing("certificate"))?;
+    Ok((block, header, certificate))
 }
 
 /// Applies one item of a ledger up to a block that is believed in: hashes bind it, signatures are not
@@ -181,9 +185,7 @@ pub(crate) fn apply_trusted_item(
     item: &v1::LedgerItem,
     last: bool,
 ) -> Result<(), ItemError> {
-    let block = item.block.as_ref().ok_or(ItemError::Missing("block"))?;
-    block.header.as_ref().ok_or(ItemError::Missing("header"))?;
-    item.certificate.as_ref().ok_or(ItemError::Missing("certificate"))?;
+    let (block, ..) = parts(item)?;
     state.apply_trusted(block, last)?;
     Ok(())
 }

@@ -86,15 +86,11 @@ pub(crate) fn open_statement(
 fn verified(network: NetworkId, signed: &v1::SignedRecord) -> Result<(PeerId, v1::Record), Reject> {
     let (author, signature) = envelope(signed)?;
     VerifyingKey::from_bytes(&author.0)
-        .and_then(|key| key.verify_strict(&signing_bytes(network, &signed.payload), &signature))
+        .and_then(|key| {
+            key.verify_strict(&signing_parts(&network, &signed.payload).concat(), &signature)
+        })
         .map_err(|_| Reject::Signature(author))?;
     Ok((author, decode_canonical(&signed.payload, limits::RECORD_BYTES_MAX)?))
-}
-
-/// Whether the signature of a record verifies.
-#[must_use]
-pub(crate) fn is_signed(network: NetworkId, signed: &v1::SignedRecord) -> bool {
-    verified(network, signed).is_ok()
 }
 
 /// The author and the signature of a record, neither of which is believed yet.
@@ -136,7 +132,7 @@ pub(crate) fn sign_payload(
     payload: Vec<u8>,
 ) -> v1::SignedRecord {
     let author = key.verifying_key().to_bytes().to_vec();
-    let signature = key.sign(&signing_bytes(network, &payload)).to_bytes().to_vec();
+    let signature = key.sign(&signing_parts(&network, &payload).concat()).to_bytes().to_vec();
     v1::SignedRecord { author, payload, signature, attachment: Vec::new() }
 }
 
@@ -151,12 +147,9 @@ fn record_id(network: NetworkId, author: PeerId, payload: &[u8]) -> RecordId {
     RecordId(hash_parts("assay record id v1", &[&network.0, &author.0, payload]))
 }
 
-fn signing_bytes(network: NetworkId, payload: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(64 + payload.len());
-    out.extend_from_slice(b"assay/record/v1\0");
-    out.extend_from_slice(&network.0);
-    out.extend_from_slice(payload);
-    out
+/// What the author of a record signs, in parts.
+pub(crate) fn signing_parts<'a>(network: &'a NetworkId, payload: &'a [u8]) -> [&'a [u8]; 3] {
+    [b"assay/record/v1\0", &network.0, payload]
 }
 
 fn body_to_proto(body: &Body) -> v1::Record {

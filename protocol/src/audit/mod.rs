@@ -5,10 +5,11 @@
 //! that it did not recompute.
 //!
 //! - `rule` names the rules that a ledger can break.
-//! - `screen` checks signatures ahead of the replay.
+//! - `screen` checks signatures ahead of the replay, `batch` many at once.
 //! - `trail` notes everything that decided one claim.
 //! - `proof` is what of one claim can be shown to somebody who has the genesis and no ledger.
 
+mod batch;
 mod proof;
 mod rule;
 mod screen;
@@ -169,11 +170,10 @@ impl Auditor {
     ///
     /// The [`Fault`] found; the audit cannot go on after it.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<v1::LedgerItem, Fault> {
-        let height = self.state.height().saturating_add(1);
-        self.feed_screened(self.screener().screen(height, bytes))
+        self.feed_screened(Screened::read(bytes))
     }
 
-    /// Checks the next item, whose signatures this auditor's [`Screener`] looked at, and returns it.
+    /// Checks the next item, at whose signatures this auditor's [`Screener`] looked, and returns it.
     ///
     /// # Errors
     ///

@@ -1,13 +1,18 @@
 //! Checking signatures ahead of the replay.
 //!
-//! A record carries the key that signed it, so that its signature can be checked without any state: before its
-//! turn, on another thread. Everything else about an item needs what came before it.
+//! Records and certificates name the keys that signed them, so that their signatures can be checked without
+//! any state: before their turn, on other threads, many at once. Everything else about an item needs what
+//! came before it.
 
+use super::batch::{Batch, WORTHWHILE};
+use crate::block::header_hash;
+use crate::certificate::{Slot, VoteKind, vote_bytes};
 use crate::ids::NetworkId;
 use crate::wire;
 use assay_proto::{DecodeError, decode_canonical, limits, v1};
+use ed25519_dalek::{Signature, VerifyingKey};
 
-/// Checks signatures of records, on any thread.
+/// Checks signatures of records and certificates, on any thread.
 #[derive(Debug, Clone, Copy)]
 pub struct Screener {
     network: NetworkId,
@@ -15,13 +20,39 @@ pub struct Screener {
     from: u64,
 }
 
-/// An item of a ledger, and whether all its records are properly signed.
+/// An item of a ledger, and whether everything in it is properly signed.
 #[derive(Debug)]
 pub struct Screened {
     pub(super) item: Result<v1::LedgerItem, DecodeError>,
-    /// Whether every signature verifies. Where one does not, or none was checked, the replay says what is
-    /// wrong, in the order in which it finds it.
+    /// Whether every signature verifies by the key given with it. Where one does not, or none was checked,
+    /// the replay says what is wrong, in the order in which it finds it.
     pub(super) signed: bool,
+}
+
+impl Screened {
+    /// An item at whose signatures nobody looked.
+    pub(super) fn read(bytes: &[u8]) -> Self {
+        Self { item: decode_canonical(bytes, limits::LEDGER_ITEM_BYTES_MAX), signed: false }
+    }
+}
+
+/// A signature with what it should be of.
+struct Claimed<'a> {
+    key: &'a [u8],
+    signature: &'a [u8],
+    /// The message, in parts.
+    message: Vec<&'a [u8]>,
+}
+
+impl Claimed<'_> {
+    /// The strict check of this signature alone.
+    fn holds(&self) -> bool {
+        let key = self.key.try_into().ok().and_then(|key| VerifyingKey::from_bytes(key).ok());
+        let signature = Signature::from_slice(self.signature).ok();
+        key.zip(signature).is_some_and(|(key, signature)| {
+            key.verify_strict(&self.message.concat(), &signature).is_ok()
+        })
+    }
 }
 
 impl Screener {
@@ -29,15 +60,66 @@ impl Screener {
         Self { network, from }
     }
 
-    /// Reads the item at a height and checks its records' signatures.
+    /// Reads items, of which the first is at the height given, and checks their signatures.
     #[must_use]
-    pub fn screen(&self, height: u64, bytes: &[u8]) -> Screened {
-        let item: Result<v1::LedgerItem, _> =
-            decode_canonical(bytes, limits::LEDGER_ITEM_BYTES_MAX);
-        let records = item.iter().filter_map(|item| item.block.as_ref());
-        let mut records = records.flat_map(|block| &block.records);
-        let signed =
-            height >= self.from && records.all(|signed| wire::is_signed(self.network, signed));
-        Screened { item, signed }
+    pub fn screen(&self, first: u64, items: &[impl AsRef<[u8]>]) -> Vec<Screened> {
+        let mut screened: Vec<Screened> =
+            items.iter().map(|bytes| Screened::read(bytes.as_ref())).collect();
+        // Those before the first whose signatures count stay as they are.
+        let before = usize::try_from(self.from.saturating_sub(first)).unwrap_or(usize::MAX);
+        let counted = screened.get_mut(before..).unwrap_or_default();
+        let votes: Vec<Option<Vec<u8>>> = counted.iter().map(|one| self.votes(one)).collect();
+        let claimed = |(one, votes)| self.claimed(one, votes);
+        let all = || counted.iter().zip(&votes).flat_map(claimed);
+        if all().count() >= WORTHWHILE && hold_together(all()) {
+            counted.iter_mut().for_each(|one| one.signed = true);
+        } else {
+            for (one, votes) in counted.iter_mut().zip(&votes) {
+                let signed = self.claimed(one, votes).all(|claimed| claimed.holds());
+                one.signed = signed;
+            }
+        }
+        screened
     }
+
+    /// What the validators of an item's certificate say they signed.
+    fn votes(&self, screened: &Screened) -> Option<Vec<u8>> {
+        let item = screened.item.as_ref().ok()?;
+        let header = item.block.as_ref()?.header.as_ref()?;
+        let certificate = item.certificate.as_ref()?;
+        let (network, round) = (self.network, certificate.round);
+        let slot = Slot { network, era: header.era, height: header.height, round };
+        Some(vote_bytes(&slot, VoteKind::Precommit, Some(header_hash(header))))
+    }
+
+    /// Every signature of an item.
+    fn claimed<'a>(
+        &'a self,
+        screened: &'a Screened,
+        votes: &'a Option<Vec<u8>>,
+    ) -> impl Iterator<Item = Claimed<'a>> {
+        let item = &screened.item;
+        let records = item.iter().filter_map(|item| item.block.as_ref());
+        let records = records.flat_map(|block| &block.records).map(|signed| Claimed {
+            key: &signed.author,
+            signature: &signed.signature,
+            message: wire::signing_parts(&self.network, &signed.payload).to_vec(),
+        });
+        let certificate = item.iter().filter_map(|item| item.certificate.as_ref()).zip(votes);
+        let certificate = certificate.flat_map(|(certificate, message)| {
+            certificate.signatures.iter().map(move |vote| Claimed {
+                key: &vote.validator,
+                signature: &vote.signature,
+                message: vec![message],
+            })
+        });
+        records.chain(certificate)
+    }
+}
+
+/// Whether all signatures hold, checked at once. `false` also where only checks of single ones can tell.
+fn hold_together<'a>(mut claimed: impl Iterator<Item = Claimed<'a>>) -> bool {
+    let mut batch = Batch::default();
+    let added = claimed.all(|one| batch.add(one.key, one.signature, &one.message).is_some());
+    added && batch.holds()
 }

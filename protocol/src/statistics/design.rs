@@ -33,11 +33,24 @@ pub struct Test {
 /// pessimistic at these degrees of freedom.
 #[must_use]
 pub fn power(seats: u32, pairs: u32, noise: Noise, test: Test) -> f64 {
+    power_beyond(reach(seats, noise, test), seats, pairs, noise, test)
+}
+
+/// Standard errors between the pooled mean of so many seats and its lower bound.
+fn reach(seats: u32, noise: Noise, test: Test) -> f64 {
+    student_t_quantile(test.alpha, degrees_of_freedom(seats, noise))
+}
+
+fn degrees_of_freedom(seats: u32, noise: Noise) -> f64 {
+    noise.tau_df + f64::from(seats) - 1.0
+}
+
+/// [`power`], with the [`reach`] that does not depend on the number of pairs.
+fn power_beyond(reach: f64, seats: u32, pairs: u32, noise: Noise, test: Test) -> f64 {
+    let df = degrees_of_freedom(seats, noise);
     let (seats, pairs) = (f64::from(seats), f64::from(pairs));
-    let df = noise.tau_df + seats - 1.0;
     let variance = (noise.tau * noise.tau + noise.sigma * noise.sigma / pairs) / seats;
     let distance = libm::log1p(test.gain) - libm::log1p(test.eta);
-    let reach = student_t_quantile(test.alpha, df);
     let found = student_t_cdf(distance / libm::sqrt(variance) - reach, df);
     if found.is_finite() { found } else { 0.0 }
 }
@@ -46,7 +59,9 @@ pub fn power(seats: u32, pairs: u32, noise: Noise, test: Test) -> f64 {
 /// power asked for. `None` where no number does: the seats differ too much, and only more seats help.
 #[must_use]
 pub fn pairs_needed(seats: u32, pairs_max: u32, noise: Noise, test: Test) -> Option<u32> {
-    (2..=pairs_max).step_by(2).find(|&pairs| power(seats, pairs, noise, test) >= test.power)
+    let reach = reach(seats, noise, test);
+    let enough = |pairs: &u32| power_beyond(reach, seats, *pairs, noise, test) >= test.power;
+    (2..=pairs_max).step_by(2).find(enough)
 }
 
 /// The fewest seats up to `seats_max` that reach the power with `pairs` pairs each.

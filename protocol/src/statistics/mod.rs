@@ -11,7 +11,7 @@ mod student;
 pub use design::{Noise, Test, pairs_needed, power, seats_needed};
 pub use pooled::{BetweenSeats, Pooled, pool};
 pub use signed_rank::signed_rank_p;
-use student::incomplete_beta;
+use student::Beta;
 pub use student::{student_t_cdf, student_t_quantile};
 
 /// The median, of an even number of values the mean of the two in the middle; `None` without values.
@@ -39,7 +39,7 @@ pub fn binomial_at_least(trials: u32, successes: u32, p: f64) -> f64 {
         return 0.0;
     }
     let (n, k) = (f64::from(trials), f64::from(successes));
-    incomplete_beta(k, n - k + 1.0, p)
+    Beta::new(k, n - k + 1.0).incomplete(p)
 }
 
 #[cfg(test)]

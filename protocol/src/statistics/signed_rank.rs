@@ -44,24 +44,18 @@ fn doubled_ranks(sorted: &[f64]) -> Vec<usize> {
 
 /// P(W ≥ `least`), W the sum of the ranks whose coin shows heads.
 fn exact_tail(ranks: &[usize], least: usize) -> f64 {
-    let total: usize = ranks.iter().sum();
-    // Probability of every sum of the ranks so far; entries above `reached` are still zero.
-    let mut chances = vec![0.0; total + 1];
-    if let Some(none) = chances.first_mut() {
-        *none = 1.0;
+    // Without ties all doubled ranks are even, and only even sums can be reached.
+    let step = if ranks.iter().all(|rank| rank % 2 == 0) { 2 } else { 1 };
+    // Probability of every sum of the ranks so far.
+    let mut chances = vec![1.0];
+    for rank in ranks.iter().map(|rank| rank / step) {
+        let mut next = vec![0.0; chances.len() + rank];
+        next.iter_mut().zip(&chances).for_each(|(chance, without)| *chance += without);
+        next.iter_mut().skip(rank).zip(&chances).for_each(|(chance, with)| *chance += with);
+        next.iter_mut().for_each(|chance| *chance *= 0.5);
+        chances = next;
     }
-    let mut reached = 0;
-    for &rank in ranks {
-        reached += rank;
-        for sum in (0..=reached).rev() {
-            let without = chances.get(sum).copied().unwrap_or(0.0);
-            let with = sum.checked_sub(rank).and_then(|s| chances.get(s)).copied().unwrap_or(0.0);
-            if let Some(chance) = chances.get_mut(sum) {
-                *chance = 0.5 * (without + with);
-            }
-        }
-    }
-    chances.get(least..).unwrap_or_default().iter().rev().sum()
+    chances.get(least.div_ceil(step)..).unwrap_or_default().iter().rev().sum()
 }
 
 /// The same by the normal distribution with the exact mean and variance and half a step of

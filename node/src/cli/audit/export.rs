@@ -13,10 +13,10 @@ use rayon::prelude::*;
 use std::collections::BTreeSet;
 use std::io::Read;
 
-/// Items that are read together, at most.
+/// Items that are read together for each core, at most.
 const BATCH_ITEMS: usize = 64;
-/// Bytes after which no further item is read together with those before.
-const BATCH_BYTES: usize = 4 << 20;
+/// Bytes for each core after which no further item is read together with those before.
+const BATCH_BYTES: usize = 2 << 20;
 
 /// Items that are read together.
 struct Batch {
@@ -28,11 +28,13 @@ struct Batch {
 }
 
 impl Batch {
-    /// The items with the signatures checked, on all cores.
+    /// The items with the signatures checked, on all cores. Each core gets a share as large as can be: the
+    /// more signatures are checked together, the less time one takes.
     fn screen(&self, screener: Screener) -> Vec<Screened> {
-        let heights = (self.first..).take(self.items.len()).collect::<Vec<u64>>();
-        let items = self.items.par_iter().zip(heights);
-        items.map(|(bytes, height)| screener.screen(height, bytes)).collect()
+        let each = self.items.len().div_ceil(rayon::current_num_threads()).max(1);
+        let firsts: Vec<u64> = (self.first..).step_by(each).take(self.items.len()).collect();
+        let chunks = self.items.par_chunks(each).zip(firsts);
+        chunks.flat_map_iter(|(items, first)| screener.screen(first, items)).collect()
     }
 }
 
@@ -82,8 +84,10 @@ impl<R: Read> Items<'_, R> {
     /// The next items, some of them at once.
     fn batch(&mut self) -> std::io::Result<Batch> {
         let mut batch = Batch { first: self.next.saturating_add(1), items: Vec::new(), end: None };
+        let cores = rayon::current_num_threads();
+        let (items_max, bytes_max) = (BATCH_ITEMS * cores, BATCH_BYTES * cores);
         let mut bytes = 0;
-        while batch.end.is_none() && batch.items.len() < BATCH_ITEMS && bytes < BATCH_BYTES {
+        while batch.end.is_none() && batch.items.len() < items_max && bytes < bytes_max {
             match self.next()? {
                 Ok(Some(item)) => {
                     bytes += item.len();
