@@ -10,6 +10,6 @@ mod path;
 mod serve;
 
 pub(super) use graph::{CLAIMS_MAX, Fate, Graph, Node, NodeKind, fits, short};
-pub(super) use layout::{Spot, layout};
+pub(super) use layout::{Layout, Spot, layout};
 pub(super) use path::{Step, path};
 pub(super) use serve::routes;

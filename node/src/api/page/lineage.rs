@@ -6,7 +6,7 @@ use super::plot::Mark;
 use super::{Place, Snapshot, badge, document, peer};
 use crate::api::escaped;
 use crate::api::lineage::{
-    CLAIMS_MAX, Fate, Graph, Node, NodeKind, Spot, Step, fits, layout, short,
+    CLAIMS_MAX, Fate, Graph, Layout, Node, NodeKind, Spot, Step, fits, layout, short,
 };
 use crate::text::{cut, line};
 use assay_protocol::ids::ClaimId;
@@ -224,10 +224,13 @@ fn svg(base: ClaimId, view: &View, found: Option<&BTreeSet<usize>>) -> Markup {
     let graph = &view.graph;
     let times: Vec<u64> = graph.nodes.iter().map(|node| node.height).collect();
     let edges: Vec<(usize, usize)> = graph.edges.iter().map(|edge| (edge.from, edge.to)).collect();
-    let spots: Vec<(f64, f64)> = layout(&times, &edges).into_iter().map(corner).collect();
+    let Layout { spots, lanes } = layout(&times, &edges);
+    let spots: Vec<(f64, f64)> = spots.into_iter().map(corner).collect();
+    let passed = lanes.iter().flatten().map(|spot| corner(*spot));
+    let corners: Vec<(f64, f64)> = spots.iter().copied().chain(passed).collect();
     let extent = |ends: &mut dyn Iterator<Item = f64>| ends.fold(0.0, f64::max) + MARGIN;
-    let width = extent(&mut spots.iter().map(|(x, _)| x + NODE_WIDTH));
-    let height = extent(&mut spots.iter().map(|(_, y)| y + NODE_HEIGHT));
+    let width = extent(&mut corners.iter().map(|(x, _)| x + NODE_WIDTH));
+    let height = extent(&mut corners.iter().map(|(_, y)| y + NODE_HEIGHT));
     let scale = f64::from(view.zoom()) / 100.0;
     let way = view.way(base);
     let step = |place: usize| way.iter().position(|id| graph.place(id) == Some(place));
@@ -235,7 +238,7 @@ fn svg(base: ClaimId, view: &View, found: Option<&BTreeSet<usize>>) -> Markup {
         svg.lineage-graph viewBox={ "0 0 " (px(width)) " " (px(height)) }
             width=(px(width * scale)) height=(px(height * scale)) role="group"
             aria-label="The lineage as a drawing; the same is in the table below" {
-            @for edge in &graph.edges {
+            @for (edge, lane) in graph.edges.iter().zip(lanes) {
                 @let on_way = step(edge.from).is_some() && step(edge.to).is_some() && edge.is_step;
                 @let class = match (on_way, edge.is_step) {
                     (true, _) => "edge way",
@@ -243,7 +246,7 @@ fn svg(base: ClaimId, view: &View, found: Option<&BTreeSet<usize>>) -> Markup {
                     (false, false) => "edge part",
                 };
                 @if let (Some(from), Some(to)) = (spots.get(edge.from), spots.get(edge.to)) {
-                    path class=(class) d=(curve(*from, *to)) {}
+                    path class=(class) d=(route(*from, &lane, *to)) {}
                 }
             }
             @for (place, (node, at)) in graph.nodes.iter().zip(&spots).enumerate() {
@@ -263,12 +266,27 @@ fn px(value: f64) -> String {
     format!("{value:.1}")
 }
 
-/// From the right side of one node to the left side of another.
-fn curve(from: (f64, f64), to: (f64, f64)) -> String {
-    let (x1, y1) = (from.0 + NODE_WIDTH, from.1 + NODE_HEIGHT / 2.0);
-    let (x2, y2) = (to.0, to.1 + NODE_HEIGHT / 2.0);
+/// From the right side of one node to the left side of another, straight through the columns in between.
+fn route(from: (f64, f64), lane: &[Spot], to: (f64, f64)) -> String {
+    let mut at = (from.0 + NODE_WIDTH, from.1 + NODE_HEIGHT / 2.0);
+    let mut path = format!("M{:.1} {:.1}", at.0, at.1);
+    let passed = lane.iter().map(|spot| corner(*spot)).map(|at| (at, true));
+    for (corner, passes) in passed.chain([(to, false)]) {
+        let next = (corner.0, corner.1 + NODE_HEIGHT / 2.0);
+        path.push_str(&curve(at, next));
+        at = next;
+        if passes {
+            at.0 += NODE_WIDTH;
+            path.push_str(&format!("H{:.1}", at.0));
+        }
+    }
+    path
+}
+
+/// On to a point, leaving and arriving level.
+fn curve((x1, y1): (f64, f64), (x2, y2): (f64, f64)) -> String {
     let bend = ((x2 - x1) / 2.0).max(20.0);
-    format!("M{x1:.1} {y1:.1}C{:.1} {y1:.1} {:.1} {y2:.1} {x2:.1} {y2:.1}", x1 + bend, x2 - bend)
+    format!("C{:.1} {y1:.1} {:.1} {y2:.1} {x2:.1} {y2:.1}", x1 + bend, x2 - bend)
 }
 
 /// A node: a box with two lines, linked to its page. `found` says whether it fits what is looked for.

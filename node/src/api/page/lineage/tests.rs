@@ -40,6 +40,8 @@ fn a_lineage_looks_as_it_did() {
         Node { levers: vec!["workgroup-size".to_owned()], ..tuned },
         claim(5, "int4 checkpoint", &[2], Fate::Debunked),
         Node { ratio: None, ..claim(6, "drafts four", &[5], Fate::Open) },
+        // From the base recipe past everything, and from the first claim past all but that.
+        claim(7, "both together", &[1, 2, 6], Fate::Accepted),
     ]);
     let view = View { graph, path: None, words: None, zoom: None };
     assert_snapshot!(in_lines(&svg(ClaimId([1; 32]), &view, None)));
