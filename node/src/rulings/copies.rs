@@ -44,6 +44,14 @@ pub(super) struct Copies {
     found: VecDeque<(Charge, String)>,
 }
 
+/// What comparing a claim with earlier ones came to.
+struct Compared {
+    /// The charge that it repeats one of them, with what shows it.
+    found: Option<(Charge, String)>,
+    /// Those whose files were not to be had.
+    missed: Vec<ClaimId>,
+}
+
 impl Copies {
     /// Flags in the name of `author` what `judge` finds.
     pub(super) fn new(author: Author, judge: Arc<Judge>) -> Self {
@@ -66,13 +74,20 @@ impl Copies {
             let state = self.author.ledger.state();
             self.raise_found(&state);
             let Some((claim, earlier)) = self.looks.next(&state, now_ms()) else { continue };
-            match self.repeats(&state, claim, earlier).await {
-                Ok(Some(found)) => keep(&mut self.found, found, FOUND_MAX),
-                Ok(None) => {}
+            let missed = match self.compare(&state, claim, &earlier).await {
+                Ok(Compared { found, missed }) => {
+                    if let Some(found) = found {
+                        keep(&mut self.found, found, FOUND_MAX);
+                    }
+                    missed
+                }
                 Err(error) => {
                     tracing::debug!(claim = %claim.short(), %error, "did not compare a claim");
+                    earlier
                 }
-            }
+            };
+            self.forget_missing(&missed);
+            self.looks.missed(claim, &missed, now_ms());
         }
     }
 
@@ -86,20 +101,23 @@ impl Copies {
         });
     }
 
-    /// The charge that a claim repeats one of some earlier ones, with what shows it.
-    async fn repeats(
+    /// Compares a claim with earlier ones until it repeats one.
+    async fn compare(
         &mut self,
         state: &State,
         claim: ClaimId,
-        earlier: Vec<ClaimId>,
-    ) -> Result<Option<(Charge, String)>, JudgeError> {
+        earlier: &[ClaimId],
+    ) -> Result<Compared, JudgeError> {
         let base = Arc::new(self.judge.base(state).await?);
         let work = self.judge.work(state, claim).await?;
         let inherited = self.judge.inherited(state, claim).await?;
         let whole = spawn_blocking(move || Whole::of(&work, &inherited)).await?;
-        let mut compared = 0;
-        for id in earlier {
-            let Some(sketch) = self.sketch(state, id, &base).await else { continue };
+        let (mut compared, mut missed) = (0, Vec::new());
+        for id in earlier.iter().copied() {
+            let Some(sketch) = self.sketch(state, id, &base).await else {
+                missed.push(id);
+                continue;
+            };
             if !whole.may_repeat(&sketch) {
                 continue;
             }
@@ -115,10 +133,19 @@ impl Copies {
                 checkpoint(claim) == checkpoint(id) || words.contains(duplicate::WEIGHTS)
             });
             if let Some(words) = found {
-                return Ok(Some((charge, words)));
+                return Ok(Compared { found: Some((charge, words)), missed });
             }
         }
-        Ok(None)
+        Ok(Compared { found: None, missed })
+    }
+
+    /// Lets files that were missing be looked for again.
+    fn forget_missing(&mut self, missed: &[ClaimId]) {
+        let missing = |sketches: &BTreeMap<_, Option<Sketch>>, id: &ClaimId| {
+            missed.contains(id) && sketches.get(id).is_some_and(Option::is_none)
+        };
+        self.sketched.retain(|id| !missing(&self.sketches, id));
+        self.sketches.retain(|id, sketch| sketch.is_some() || !missed.contains(id));
     }
 
     /// The sketch of a claim, if its files are to be had.

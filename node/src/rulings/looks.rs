@@ -1,7 +1,8 @@
 //! Which claims a node is to hold against which earlier ones, and when its turn is.
 //!
 //! A claim may be accepted before one that is older, and may be compared with it only once both are opened.
-//! So a claim is not looked at once and for all, but again for every earlier one that comes to be comparable.
+//! So a claim is not looked at once and for all, but again for every earlier one that comes to be comparable,
+//! and for those whose files could not be had.
 
 use super::flags::is_turn;
 use assay_protocol::error::Reject;
@@ -15,6 +16,10 @@ use std::collections::{BTreeMap, BTreeSet};
 const LATEST: usize = 64;
 /// Earlier claims that one is held against, the latest before it.
 const EARLIER_MAX: usize = 256;
+/// Times that a claim is looked at again because files were missing.
+const RETRIES_MAX: u32 = 4;
+/// Time until the first of these; it doubles with each.
+const RETRY_AFTER_MS: u64 = 60_000;
 
 /// What one node looked at, and what it waits to look at.
 #[derive(Debug)]
@@ -26,13 +31,40 @@ pub struct Looks {
     ripe: BTreeMap<ClaimId, u64>,
     /// Claims that were looked at, with those that they were held against.
     looked: BTreeMap<ClaimId, BTreeSet<ClaimId>>,
+    /// Claims that were to be looked at while files were missing.
+    missed: BTreeMap<ClaimId, Missed>,
+}
+
+/// What is known of a claim that could not be compared with all that it was to be held against.
+#[derive(Debug, Default)]
+struct Missed {
+    /// How often.
+    times: u32,
+    /// When it is looked at again, in Unix milliseconds.
+    again_at_ms: u64,
 }
 
 impl Looks {
     /// A node that looked at nothing yet.
     #[must_use]
     pub fn new(me: PeerId) -> Self {
-        Self { me, done_at: None, ripe: BTreeMap::new(), looked: BTreeMap::new() }
+        let (ripe, looked, missed) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { me, done_at: None, ripe, looked, missed }
+    }
+
+    /// Takes back that a claim was held against some earlier ones, because files were missing: it is looked
+    /// at again after a while, but not for ever.
+    pub fn missed(&mut self, claim: ClaimId, earlier: &[ClaimId], now_ms: u64) {
+        let missed = self.missed.entry(claim).or_default();
+        if earlier.is_empty() || missed.times == RETRIES_MAX {
+            return;
+        }
+        missed.again_at_ms = now_ms.saturating_add(RETRY_AFTER_MS << missed.times);
+        missed.times += 1;
+        if let Some(held) = self.looked.get_mut(&claim) {
+            held.retain(|id| !earlier.contains(id));
+        }
+        self.done_at = None;
     }
 
     /// The next claim that this node is to look at, and the earlier ones that it was not held against yet, the
@@ -43,6 +75,7 @@ impl Looks {
         }
         let claims = ripe_claims(state, self.me);
         self.looked.retain(|id, _| claims.iter().any(|claim| claim.id == *id));
+        self.missed.retain(|id, _| claims.iter().any(|claim| claim.id == *id));
         let accepted = accepted(state);
         let fresh = claims.into_iter().filter_map(|claim| {
             let held = self.looked.get(&claim.id);
@@ -58,7 +91,9 @@ impl Looks {
         let (due, earlier) = fresh.into_iter().find(|(claim, _)| {
             let waited_ms =
                 self.ripe.get(&claim.id).map_or(0, |since| now_ms.saturating_sub(*since));
-            is_turn(state, RecordId(claim.id.0), claim.author, self.me, waited_ms)
+            let again =
+                self.missed.get(&claim.id).is_none_or(|missed| now_ms >= missed.again_at_ms);
+            again && is_turn(state, RecordId(claim.id.0), claim.author, self.me, waited_ms)
         })?;
         self.ripe.remove(&due.id);
         self.looked.entry(due.id).or_default().extend(&earlier);

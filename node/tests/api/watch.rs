@@ -190,3 +190,31 @@ fn a_copy_that_was_accepted_first_is_looked_at_again_once_its_original_is_opened
     assert_eq!(looked_at(&mut looks, &world), expected);
     assert_eq!(looked_at(&mut looks, &world), BTreeMap::new(), "once is enough");
 }
+
+#[test]
+fn a_claim_whose_files_were_missing_is_looked_at_again_but_not_for_ever() {
+    let mut world = World::new(1_000_000);
+    let mut claim = |author: usize, bundle: u8| {
+        let id = world.docket(author, world.base_with_bundle(bundle), None, "faster", 1_300_000);
+        world.settle(id, Truth::faster(1.3));
+        world.open(author, id, 1_300_000);
+        id
+    };
+    let (first, second, third) = (claim(0, 1), claim(1, 2), claim(2, 3));
+    let mut looks = Looks::new(peer(5));
+    let expected = BTreeMap::from([(second, vec![first]), (third, vec![second, first])]);
+    assert_eq!(looked_at(&mut looks, &world), expected);
+    let mut now_ms = LATE_MS;
+    for wait_ms in [60_000, 120_000, 240_000, 480_000] {
+        looks.missed(third, &[first], now_ms);
+        assert_eq!(looks.next(&world.state, now_ms + wait_ms - 1), None, "{wait_ms}");
+        now_ms += wait_ms;
+        let mut at = |now_ms| looks.next(&world.state, now_ms);
+        // The first call may only begin to wait for its turn.
+        let again = at(now_ms).or_else(|| at(now_ms + LATE_MS));
+        assert_eq!(again, Some((third, vec![first])), "{wait_ms}");
+        now_ms += LATE_MS;
+    }
+    looks.missed(third, &[first], now_ms);
+    assert_eq!(looked_at(&mut looks, &world), BTreeMap::new());
+}
