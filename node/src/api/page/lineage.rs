@@ -309,7 +309,7 @@ fn drawn(node: &Node, at: (f64, f64), step: Option<usize>, found: Option<bool>) 
         @if matches!(node.fate, Some(Fate::Debunked | Fate::Fallen)) {
             rect.inner x="3" y="3" width=(NODE_WIDTH - 6.0) height=(NODE_HEIGHT - 6.0) rx="4" {}
         }
-        @if let Some(fate) = node.fate { svg.estimate class=(mark(fate).class()) x="14" y="15" overflow="visible" { (mark(fate).shape()) } }
+        @if let Some(fate) = node.fate { svg class={ "estimate " (mark(fate).class()) } x="14" y="15" overflow="visible" { (mark(fate).shape()) } }
         text.first x=(if node.fate.is_some() { 25 } else { 9 }) y="19" { (first_line(node, step)) }
         text.second x="9" y="36" { (line(&cut(&second_line(node), LABEL_CHARS_MAX))) }
     };
