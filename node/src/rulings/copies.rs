@@ -17,7 +17,7 @@ use assay_protocol::ruling::Charge;
 use assay_protocol::state::State;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
@@ -29,6 +29,8 @@ const COMPARED_MAX: usize = 8;
 const SKETCHES_MAX: usize = 512;
 /// How long the files of an earlier claim are waited for.
 const FILES_WITHIN: Duration = Duration::from_secs(10);
+/// How long files that were not to be had are taken to be missing.
+const MISSING_FOR: Duration = Duration::from_secs(45);
 /// Charges found that wait for the ledger to take them.
 const FOUND_MAX: usize = 16;
 
@@ -36,9 +38,11 @@ const FOUND_MAX: usize = 16;
 pub(super) struct Copies {
     author: Author,
     judge: Arc<Judge>,
-    /// Sketches by claim, none where its files were not to be had, and the order in which they came.
-    sketches: BTreeMap<ClaimId, Option<Sketch>>,
+    /// Sketches by claim, and the order in which they came.
+    sketches: BTreeMap<ClaimId, Sketch>,
     sketched: VecDeque<ClaimId>,
+    /// Claims whose files were not to be had, and when.
+    missing: BTreeMap<ClaimId, Instant>,
     looks: Looks,
     /// What was found and not raised yet.
     found: VecDeque<(Charge, String)>,
@@ -61,6 +65,7 @@ impl Copies {
             judge,
             sketches: BTreeMap::new(),
             sketched: VecDeque::new(),
+            missing: BTreeMap::new(),
             found: VecDeque::new(),
         }
     }
@@ -86,7 +91,6 @@ impl Copies {
                     earlier
                 }
             };
-            self.forget_missing(&missed);
             self.looks.missed(claim, &missed, now_ms());
         }
     }
@@ -129,7 +133,11 @@ impl Copies {
             // Kernels on another checkpoint are what shipping is: whether they had to be named is for
             // people to say.
             let checkpoint = |id| state.recipe(id).map(|recipe| recipe.checkpoint);
-            let found = self.judge.repeats(&charge).await?.filter(|words| {
+            let Ok(found) = self.judge.repeats(&charge).await else {
+                missed.push(id);
+                continue;
+            };
+            let found = found.filter(|words| {
                 checkpoint(claim) == checkpoint(id) || words.contains(duplicate::WEIGHTS)
             });
             if let Some(words) = found {
@@ -139,29 +147,24 @@ impl Copies {
         Ok(Compared { found: None, missed })
     }
 
-    /// Lets files that were missing be looked for again.
-    fn forget_missing(&mut self, missed: &[ClaimId]) {
-        let missing = |sketches: &BTreeMap<_, Option<Sketch>>, id: &ClaimId| {
-            missed.contains(id) && sketches.get(id).is_some_and(Option::is_none)
-        };
-        self.sketched.retain(|id| !missing(&self.sketches, id));
-        self.sketches.retain(|id, sketch| sketch.is_some() || !missed.contains(id));
-    }
-
     /// The sketch of a claim, if its files are to be had.
     async fn sketch(&mut self, state: &State, id: ClaimId, base: &Arc<Work>) -> Option<Sketch> {
         if let Some(sketch) = self.sketches.get(&id) {
-            return sketch.clone();
+            return Some(sketch.clone());
+        }
+        // Many claims may be held against this one, and each would wait for its files.
+        self.missing.retain(|_, since| since.elapsed() < MISSING_FOR);
+        if self.missing.contains_key(&id) {
+            return None;
         }
         let work =
             timeout(FILES_WITHIN, self.judge.work(state, id)).await.ok().and_then(Result::ok);
-        let sketch = match work {
-            Some(work) => {
-                let base = Arc::clone(base);
-                spawn_blocking(move || Sketch::of(&work, &base)).await.ok()
-            }
-            None => None,
+        let Some(work) = work else {
+            self.missing.insert(id, Instant::now());
+            return None;
         };
+        let base = Arc::clone(base);
+        let sketch = spawn_blocking(move || Sketch::of(&work, &base)).await.ok()?;
         if self.sketched.len() >= SKETCHES_MAX
             && let Some(oldest) = self.sketched.pop_front()
         {
@@ -169,7 +172,7 @@ impl Copies {
         }
         self.sketched.push_back(id);
         self.sketches.insert(id, sketch.clone());
-        sketch
+        Some(sketch)
     }
 }
 

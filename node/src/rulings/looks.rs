@@ -55,8 +55,11 @@ impl Looks {
     /// Takes back that a claim was held against some earlier ones, because files were missing: it is looked
     /// at again after a while, but not for ever.
     pub fn missed(&mut self, claim: ClaimId, earlier: &[ClaimId], now_ms: u64) {
+        if earlier.is_empty() {
+            return;
+        }
         let missed = self.missed.entry(claim).or_default();
-        if earlier.is_empty() || missed.times == RETRIES_MAX {
+        if missed.times == RETRIES_MAX {
             return;
         }
         missed.again_at_ms = now_ms.saturating_add(RETRY_AFTER_MS << missed.times);

@@ -6,11 +6,11 @@
 //!
 //! By itself that would accept more: points may have a part of small order, and such parts cancel out in
 //! some sums. The owner of a key could so sign what one auditor accepts and another refuses. Keys are
-//! therefore looked at one by one, there being few, and the points R by random partial sums: wherever one
+//! therefore looked at one by one, as few sign most, and the points R by random partial sums: wherever one
 //! of them has such a part, at least half of all partial sums have one, too.
 //!
 //! What is drawn at random is drawn from a hash of everything checked. The answer is thus the same
-//! everywhere, and whoever tries to be believed wrongly succeeds with a probability of 2⁻¹²⁷ a try.
+//! for the same signatures, and whoever tries to be believed wrongly succeeds with a probability of 2⁻¹²⁷ a try.
 
 use curve25519_dalek::constants::ED25519_BASEPOINT_POINT;
 use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
@@ -120,7 +120,8 @@ impl Batch {
 }
 
 /// Reads the point R of a signature, which a strict check compares byte by byte with what it should be.
-/// `None` for other bytes than the point's own, and for the identity.
+/// `None` for other bytes than the point's own, and for the identity; the point of order two, which has two
+/// spellings here, is left to [`of_prime_order`].
 fn point(bytes: &[u8; 32]) -> Option<EdwardsPoint> {
     let point = CompressedEdwardsY(*bytes).decompress()?;
     // The y coordinate, below the sign, has to be less than 2²⁵⁵ − 19. The sign has one spelling but where

@@ -72,11 +72,13 @@ impl Screener {
         let claimed = |(one, votes)| self.claimed(one, votes);
         let all = || counted.iter().zip(&votes).flat_map(claimed);
         if all().count() >= WORTHWHILE && hold_together(all()) {
-            counted.iter_mut().for_each(|one| one.signed = true);
+            for (one, votes) in counted.iter_mut().zip(&votes) {
+                one.signed = votes.is_some();
+            }
         } else {
             for (one, votes) in counted.iter_mut().zip(&votes) {
                 let signed = self.claimed(one, votes).all(|claimed| claimed.holds());
-                one.signed = signed;
+                one.signed = votes.is_some() && signed;
             }
         }
         screened
@@ -117,9 +119,9 @@ impl Screener {
     }
 }
 
-/// Whether all signatures hold, checked at once. `false` also where only checks of single ones can tell.
+/// Whether all signatures hold: at once, but for those that can only be checked alone.
 fn hold_together<'a>(mut claimed: impl Iterator<Item = Claimed<'a>>) -> bool {
     let mut batch = Batch::default();
-    let added = claimed.all(|one| batch.add(one.key, one.signature, &one.message).is_some());
-    added && batch.holds()
+    let mut added = |one: &Claimed<'_>| batch.add(one.key, one.signature, &one.message).is_some();
+    claimed.all(|one| added(&one) || one.holds()) && batch.holds()
 }

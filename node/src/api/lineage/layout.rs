@@ -27,14 +27,15 @@ pub(crate) struct Spot {
 pub(crate) struct Layout {
     /// The place of each node.
     pub(crate) spots: Vec<Spot>,
-    /// For each edge the places that it passes, one in each column between its ends.
+    /// For each edge the places that it passes, one in each column between its ends; none where it leads back
+    /// or no lane was left.
     pub(crate) lanes: Vec<Vec<Spot>>,
 }
 
 /// Places for nodes with these times. Edges are pairs of indices, from cause to effect; pairs that name
 /// no node are ignored.
 pub(crate) fn layout(times: &[u64], edges: &[(usize, usize)]) -> Layout {
-    let (mut points, lanes) = Points::new(times, edges);
+    let (points, lanes) = Points::new(times, edges);
     let rows = points.rows();
     let top = rows.iter().copied().fold(f64::INFINITY, f64::min);
     let spot = |point: usize| Spot { column: points.columns[point], row: rows[point] - top };
@@ -114,7 +115,7 @@ impl Points {
     }
 
     /// The row of every point.
-    fn rows(&mut self) -> Vec<f64> {
+    fn rows(&self) -> Vec<f64> {
         let count = self.times.len();
         let mut layers: Vec<Vec<usize>> = Vec::new();
         for (point, column) in self.columns.iter().enumerate() {

@@ -17,6 +17,8 @@ use std::io::Read;
 const BATCH_ITEMS: usize = 64;
 /// Bytes for each core after which no further item is read together with those before.
 const BATCH_BYTES: usize = 2 << 20;
+/// Cores for which items are read: read items take memory, most where somebody wrote them for that.
+const BATCH_CORES_MAX: usize = 8;
 
 /// Items that are read together.
 struct Batch {
@@ -32,7 +34,8 @@ impl Batch {
     /// more signatures are checked together, the less time one takes.
     fn screen(&self, screener: Screener) -> Vec<Screened> {
         let each = self.items.len().div_ceil(rayon::current_num_threads()).max(1);
-        let firsts: Vec<u64> = (self.first..).step_by(each).take(self.items.len()).collect();
+        let shares = self.items.len().div_ceil(each);
+        let firsts: Vec<u64> = (self.first..).step_by(each).take(shares).collect();
         let chunks = self.items.par_chunks(each).zip(firsts);
         chunks.flat_map_iter(|(items, first)| screener.screen(first, items)).collect()
     }
@@ -84,7 +87,7 @@ impl<R: Read> Items<'_, R> {
     /// The next items, some of them at once.
     fn batch(&mut self) -> std::io::Result<Batch> {
         let mut batch = Batch { first: self.next.saturating_add(1), items: Vec::new(), end: None };
-        let cores = rayon::current_num_threads();
+        let cores = rayon::current_num_threads().min(BATCH_CORES_MAX);
         let (items_max, bytes_max) = (BATCH_ITEMS * cores, BATCH_BYTES * cores);
         let mut bytes = 0;
         while batch.end.is_none() && batch.items.len() < items_max && bytes < bytes_max {
