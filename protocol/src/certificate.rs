@@ -5,7 +5,7 @@
 
 use crate::ids::{BlockHash, NetworkId, PeerId};
 use assay_proto::v1;
-use ed25519_dalek::{Signature, VerifyingKey};
+use ed25519_dalek::Signature;
 use std::collections::BTreeMap;
 
 /// The two votes of a round.
@@ -119,11 +119,9 @@ pub fn verify(
 ) -> Result<(), CertificateError> {
     let slot = Slot { network, era, height, round: certificate.round };
     let message = vote_bytes(&slot, VoteKind::Precommit, Some(block));
-    let is_signed = |signer: PeerId, signature: &Signature| {
-        let key = VerifyingKey::from_bytes(&signer.0);
-        key.is_ok_and(|key| key.verify_strict(&message, signature).is_ok())
-    };
-    count_votes(certificate, height, block, validators, is_signed)
+    count_votes(certificate, height, block, validators, |signer, signature| {
+        signer.has_signed(&message, signature)
+    })
 }
 
 /// The same for a certificate whose signatures were found to verify by the keys given with them.
@@ -145,7 +143,7 @@ fn count_votes(
     height: u64,
     block: BlockHash,
     validators: &BTreeMap<PeerId, u64>,
-    is_signed: impl Fn(PeerId, &Signature) -> bool,
+    is_signed: impl Fn(PeerId, &[u8]) -> bool,
 ) -> Result<(), CertificateError> {
     if certificate.height != height || certificate.block != block.0 {
         return Err(CertificateError::OtherBlock);
@@ -155,9 +153,10 @@ fn count_votes(
     for entry in &certificate.signatures {
         let signer = PeerId::from_slice(&entry.validator).map_err(CertificateError::Length)?;
         let weight = left.remove(&signer).ok_or(CertificateError::Signer(signer))?;
-        let signature = Signature::from_slice(&entry.signature)
-            .map_err(|_| CertificateError::Length(entry.signature.len()))?;
-        if !is_signed(signer, &signature) {
+        if entry.signature.len() != Signature::BYTE_SIZE {
+            return Err(CertificateError::Length(entry.signature.len()));
+        }
+        if !is_signed(signer, &entry.signature) {
             return Err(CertificateError::Signature(signer));
         }
         power = power.saturating_add(weight);

@@ -1,5 +1,6 @@
 //! Names of things: 32-byte hashes and keys with a type each, so that none passes for another.
 
+use ed25519_dalek::{Signature, VerifyingKey};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 use std::str::FromStr;
@@ -86,6 +87,17 @@ id! {
     /// An identity: an Ed25519 public key.
     PeerId
 }
+impl PeerId {
+    /// Whether this key signed a message: the strict check of RFC 8032, which takes neither keys nor points of
+    /// small order, and one spelling only. False also for what is no key or no signature.
+    #[must_use]
+    pub fn has_signed(self, message: &[u8], signature: &[u8]) -> bool {
+        let key = VerifyingKey::from_bytes(&self.0);
+        let signature = Signature::from_slice(signature);
+        key.and_then(|key| key.verify_strict(message, &signature?)).is_ok()
+    }
+}
+
 id! {
     /// A network: the hash of its genesis.
     NetworkId

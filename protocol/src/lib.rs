@@ -28,6 +28,7 @@
 //! - [`ruling`] is what drawn committees or measurements say about flags, [`sighting`] what flags bring.
 //! - [`parameter`] is what members change by vote.
 //! - [`post`] is what peers say on the board; the ledger orders its digest and reads none of it.
+//! - [`item`] is a final block with its certificate, and how it extends the ledger.
 //! - [`peer::Peer`] is one participant: `step(input) → effects`, over a [`pool::Pool`].
 //! - [`tlog`] is the ledger as witnesses see it: checkpoints that they cosign.
 //! - [`audit`] replays an exported ledger; [`certificate`] is what validators signed.
@@ -61,6 +62,7 @@ pub mod frontier;
 pub mod gates;
 pub mod genesis;
 pub mod ids;
+pub mod item;
 pub mod manifest;
 pub mod measurement;
 pub mod membership;

@@ -13,7 +13,7 @@ use crate::record::{
 };
 use crate::ruling::{Appeal, Ballot};
 use assay_proto::{decode_canonical, limits, v1};
-use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signature, Signer, SigningKey};
 use prost::Message;
 
 /// Reads a record from the network or a file: form, sizes, signature.
@@ -59,7 +59,7 @@ pub(crate) fn open_unchecked(
     network: NetworkId,
     signed: v1::SignedRecord,
 ) -> Result<Record, Reject> {
-    let (author, _) = envelope(&signed)?;
+    let author = envelope(&signed)?;
     let record = decode_canonical(&signed.payload, limits::RECORD_BYTES_MAX)?;
     let body = read_body(network, record)?;
     let id = record_id(network, author, &signed.payload);
@@ -84,24 +84,23 @@ pub(crate) fn open_statement(
 
 /// The author and content of a record whose signature verifies.
 fn verified(network: NetworkId, signed: &v1::SignedRecord) -> Result<(PeerId, v1::Record), Reject> {
-    let (author, signature) = envelope(signed)?;
-    VerifyingKey::from_bytes(&author.0)
-        .and_then(|key| {
-            key.verify_strict(&signing_parts(&network, &signed.payload).concat(), &signature)
-        })
-        .map_err(|_| Reject::Signature(author))?;
+    let author = envelope(signed)?;
+    if !author.has_signed(&signing_parts(&network, &signed.payload).concat(), &signed.signature) {
+        return Err(Reject::Signature(author));
+    }
     Ok((author, decode_canonical(&signed.payload, limits::RECORD_BYTES_MAX)?))
 }
 
-/// The author and the signature of a record, neither of which is believed yet.
-fn envelope(signed: &v1::SignedRecord) -> Result<(PeerId, Signature), Reject> {
+/// The author of a record, who is not believed yet.
+fn envelope(signed: &v1::SignedRecord) -> Result<PeerId, Reject> {
     if !signed.attachment.is_empty() {
         return Err(field("attachment", "not here: what it holds is stored apart".to_owned()));
     }
     let author = PeerId(bytes32("author", &signed.author)?);
-    let signature = Signature::from_slice(&signed.signature)
-        .map_err(|_| field("signature", format!("{} bytes", signed.signature.len())))?;
-    Ok((author, signature))
+    match signed.signature.len() {
+        Signature::BYTE_SIZE => Ok(author),
+        length => Err(field("signature", format!("{length} bytes"))),
+    }
 }
 
 /// Signs what this peer says.

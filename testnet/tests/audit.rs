@@ -81,10 +81,10 @@ fn the_first_fault_is_named_wherever_the_reading_paused() {
     };
     // One core pauses after so many blocks or bytes: in the first read, around where it ends, and in the last.
     for height in [1, 30, 40, 50, 64, 65, last] {
-        for (file, code) in
-            [(export.with(height, of_record), "S02"), (export.with(height, of_vote), "C01")]
+        for (file, code, cores) in
+            [(export.with(height, of_record), "S02", 1), (export.with(height, of_vote), "C01", 2)]
         {
-            let fault = audit(folder.path(), &file, 1)["first_fault"].clone();
+            let fault = audit(folder.path(), &file, cores)["first_fault"].clone();
             assert_eq!(fault["where"], format!("entry at height {height}"), "{fault}");
             assert_eq!(fault["code"], code, "{fault}");
         }

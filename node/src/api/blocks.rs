@@ -8,7 +8,6 @@ use assay_protocol::block::header_hash;
 use assay_protocol::certificate::{Slot, VoteKind, vote_bytes};
 use assay_protocol::ids::{BlockHash, NetworkId, PeerId};
 use assay_protocol::state::State;
-use ed25519_dalek::{Signature, VerifyingKey};
 use prost::Message;
 use serde::Serialize;
 
@@ -184,12 +183,7 @@ fn verifies(
 ) -> bool {
     let slot = Slot { network, era, height: certificate.height, round: certificate.round };
     let message = vote_bytes(&slot, VoteKind::Precommit, Some(hash));
-    let key = VerifyingKey::from_bytes(&hash32(&entry.validator));
-    let signature = Signature::from_slice(&entry.signature);
-    match (key, signature) {
-        (Ok(key), Ok(signature)) => key.verify_strict(&message, &signature).is_ok(),
-        _ => false,
-    }
+    PeerId(hash32(&entry.validator)).has_signed(&message, &entry.signature)
 }
 
 /// The validators of the next height, by falling standing, with what they did in the latest blocks.

@@ -154,7 +154,7 @@ fn of_prime_order(points: &[EdwardsPoint], coins: &mut blake3::OutputReader) -> 
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use curve25519_dalek::constants::EIGHT_TORSION;
     use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
@@ -162,12 +162,12 @@ mod tests {
 
     const MESSAGES: usize = 20;
 
-    fn message(index: usize) -> Vec<u8> {
+    pub(in super::super) fn message(index: usize) -> Vec<u8> {
         format!("message {index}").into_bytes()
     }
 
     /// Keys and signatures, signed properly by three keys in turn.
-    fn signed() -> Vec<([u8; 32], [u8; 64])> {
+    pub(in super::super) fn signed() -> Vec<([u8; 32], [u8; 64])> {
         let keys = [1, 2, 3].map(|seed| SigningKey::from_bytes(&[seed; 32]));
         let by = |index: usize| &keys[index % keys.len()];
         let sign = |index| {
@@ -195,7 +195,12 @@ mod tests {
     }
 
     /// A signature with the scalar `a`, where a part of small order is added to the key or to R.
-    fn crooked(a: u64, index: usize, on_key: usize, on_r: usize) -> ([u8; 32], [u8; 64]) {
+    pub(in super::super) fn crooked(
+        a: u64,
+        index: usize,
+        on_key: usize,
+        on_r: usize,
+    ) -> ([u8; 32], [u8; 64]) {
         let (a, r) = (Scalar::from(a), Scalar::from(77_u64));
         let key = (EdwardsPoint::mul_base(&a) + EIGHT_TORSION[on_key]).compress().to_bytes();
         let point = (EdwardsPoint::mul_base(&r) + EIGHT_TORSION[on_r]).compress().to_bytes();

@@ -22,7 +22,7 @@ pub use trail::{Event, Trail};
 
 use crate::genesis::Genesis;
 use crate::ids::{BlockHash, ClaimId, NetworkId, RecordId};
-use crate::peer::{apply_item, apply_signed_item, apply_trusted_item};
+use crate::item::{apply_item, apply_signed_item, apply_trusted_item};
 use crate::state::{Finding, Purpose, State};
 use crate::wire;
 use assay_proto::v1;

@@ -2,7 +2,7 @@
 
 use super::Fault;
 use crate::error::{BlockError, Reject};
-use crate::peer::ItemError;
+use crate::item::ItemError;
 use assay_proto::v1;
 
 /// A rule of `protocol/LEDGER.md` §5, in the order in which they are checked.

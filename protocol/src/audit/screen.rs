@@ -7,10 +7,9 @@
 use super::batch::{Batch, WORTHWHILE};
 use crate::block::header_hash;
 use crate::certificate::{Slot, VoteKind, vote_bytes};
-use crate::ids::NetworkId;
+use crate::ids::{NetworkId, PeerId};
 use crate::wire;
 use assay_proto::{DecodeError, decode_canonical, limits, v1};
-use ed25519_dalek::{Signature, VerifyingKey};
 
 /// Checks signatures of records and certificates, on any thread.
 #[derive(Debug, Clone, Copy)]
@@ -41,17 +40,14 @@ struct Claimed<'a> {
     key: &'a [u8],
     signature: &'a [u8],
     /// The message, in parts.
-    message: Vec<&'a [u8]>,
+    message: [&'a [u8]; 3],
 }
 
 impl Claimed<'_> {
     /// The strict check of this signature alone.
     fn holds(&self) -> bool {
-        let key = self.key.try_into().ok().and_then(|key| VerifyingKey::from_bytes(key).ok());
-        let signature = Signature::from_slice(self.signature).ok();
-        key.zip(signature).is_some_and(|(key, signature)| {
-            key.verify_strict(&self.message.concat(), &signature).is_ok()
-        })
+        let signer = PeerId::from_slice(self.key);
+        signer.is_ok_and(|signer| signer.has_signed(&self.message.concat(), self.signature))
     }
 }
 
@@ -105,14 +101,14 @@ impl Screener {
         let records = records.flat_map(|block| &block.records).map(|signed| Claimed {
             key: &signed.author,
             signature: &signed.signature,
-            message: wire::signing_parts(&self.network, &signed.payload).to_vec(),
+            message: wire::signing_parts(&self.network, &signed.payload),
         });
         let certificate = item.iter().filter_map(|item| item.certificate.as_ref()).zip(votes);
         let certificate = certificate.flat_map(|(certificate, message)| {
             certificate.signatures.iter().map(move |vote| Claimed {
                 key: &vote.validator,
                 signature: &vote.signature,
-                message: vec![message],
+                message: [message, &[], &[]],
             })
         });
         records.chain(certificate)
@@ -124,4 +120,36 @@ fn hold_together<'a>(mut claimed: impl Iterator<Item = Claimed<'a>>) -> bool {
     let mut batch = Batch::default();
     let mut added = |one: &Claimed<'_>| batch.add(one.key, one.signature, &one.message).is_some();
     claimed.all(|one| added(&one) || one.holds()) && batch.holds()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::batch::tests::{crooked, message, signed};
+    use super::*;
+
+    #[test]
+    fn a_key_that_only_a_check_alone_can_judge_does_not_stop_the_others() {
+        let mut some = signed();
+        // With a key that is not of prime order, one signature in some is right by luck.
+        let (index, lucky) = (0..some.len())
+            .flat_map(|index| (0..8).map(move |on_r| (index, crooked(5, index, 1, on_r))))
+            .find(|(index, (key, signature))| PeerId(*key).has_signed(&message(*index), signature))
+            .unwrap();
+        some[index] = lucky;
+        let messages: Vec<Vec<u8>> = (0..some.len()).map(message).collect();
+        let holds =
+            |some: &[([u8; 32], [u8; 64])]| {
+                hold_together(some.iter().zip(&messages).map(|((key, signature), message)| {
+                    Claimed { key, signature, message: [message, &[], &[]] }
+                }))
+            };
+        assert!(Batch::default().add(&lucky.0, &lucky.1, &[&messages[index]]).is_none());
+        assert!(holds(&some));
+        let other = (index + 1) % some.len();
+        some[other].1[40] ^= 1;
+        assert!(!holds(&some));
+        some[other].1[40] ^= 1;
+        some[index].1[40] ^= 1;
+        assert!(!holds(&some));
+    }
 }

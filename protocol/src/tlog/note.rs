@@ -5,7 +5,7 @@ use super::{NoteError, malformed, origin};
 use crate::ids::{NetworkId, PeerId};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signer, SigningKey};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::str::FromStr;
@@ -134,9 +134,7 @@ impl NoteKey {
                 (time_s, bytes, cosigned(text, time_s))
             }
         };
-        let bytes = Signature::from_slice(bytes).ok()?;
-        let key = VerifyingKey::from_bytes(&self.key.0).ok()?;
-        key.verify_strict(message.as_bytes(), &bytes).ok().map(|()| time_s)
+        self.key.has_signed(message.as_bytes(), bytes).then_some(time_s)
     }
 }
 
