@@ -23,11 +23,12 @@ pub use trail::{Event, Trail};
 use crate::genesis::Genesis;
 use crate::ids::{BlockHash, ClaimId, NetworkId, RecordId};
 use crate::item::{apply_item, apply_signed_item, apply_trusted_item};
-use crate::state::{Finding, Purpose, State};
+use crate::state::{Archive, ArchiveError, Finding, Purpose, State};
 use crate::wire;
 use assay_proto::v1;
 use prost::Message;
 use serde::Serialize;
+use std::sync::Arc;
 
 /// First bytes of an exported ledger.
 pub const EXPORT_MAGIC: &[u8; 16] = b"assay-ledger-1\0\n";
@@ -117,6 +118,20 @@ impl Auditor {
         Self { trusted: Some(checkpoint), ..Self::new(genesis) }
     }
 
+    /// The same audit with an archive for closed claims, of which it then holds no more than some in memory; see
+    /// [`CLAIMS_IN_MEMORY`](crate::state::CLAIMS_IN_MEMORY).
+    #[must_use]
+    pub fn with_archive(mut self, archive: Arc<dyn Archive>, in_memory_max: usize) -> Self {
+        self.state.use_archive(archive, in_memory_max);
+        self
+    }
+
+    /// Why nothing that the audit says is worth anything, if its archive failed.
+    #[must_use]
+    pub fn archive_error(&self) -> Option<&ArchiveError> {
+        self.state.archive_error()
+    }
+
     /// The state after everything checked so far.
     #[must_use]
     pub fn state(&self) -> &State {
@@ -200,6 +215,7 @@ impl Auditor {
             return Err(Rule::Checkpoint.broken(place(), message));
         }
         self.count(&item, trusted.is_none());
+        self.state.put_away();
         Ok(item)
     }
 

@@ -1,5 +1,6 @@
 //! Whole lives of claims, played by peers without any network.
 
+mod archive;
 mod audit;
 mod charges;
 mod classes;

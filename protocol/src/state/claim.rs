@@ -5,10 +5,10 @@ use super::round::{Phase, Purpose, Round};
 use crate::ids::{ClaimId, PeerId, RoundId};
 use crate::record::{Claim, Opening, Recipe};
 use crate::verdict::{Outcome, SpeedClass, Verdict};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A claim and everything the ledger knows about it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClaimState {
     /// Its id.
     pub id: ClaimId,
@@ -19,7 +19,7 @@ pub struct ClaimState {
     /// What it is compared with.
     pub parent: ClaimId,
     /// The author's sealed result.
-    #[serde(serialize_with = "serialize_hash")]
+    #[serde(with = "hex::serde")]
     pub result_seal: [u8; 32],
     /// The author's line for people.
     pub summary: String,
@@ -42,10 +42,6 @@ pub struct ClaimState {
     pub descends_from_debunked: Option<ClaimId>,
     /// The author's own result, once opened.
     pub opening: Option<Opening>,
-}
-
-fn serialize_hash<S: serde::Serializer>(hash: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&hex::encode(hash))
 }
 
 impl ClaimState {

@@ -3,9 +3,11 @@
 //! The state root covers every open claim at every block, and of these few change in one: a hash is kept
 //! until its claim is changed, and [`Claims::get_mut`] is the only way to change one.
 
+use super::archive::{Archive, ArchiveError, Brief};
 use super::{ClaimState, spelling, spelling_digest};
 use crate::ids::ClaimId;
-use std::collections::BTreeMap;
+use elsa::sync::FrozenMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 /// A claim with its hash, shared by the states that agree about it.
@@ -15,6 +17,12 @@ struct Kept {
     digest: OnceLock<[u8; 32]>,
 }
 
+impl Kept {
+    fn new(claim: ClaimState) -> Arc<Self> {
+        Arc::new(Self { claim, digest: OnceLock::new() })
+    }
+}
+
 impl Clone for Kept {
     /// A copy is made to be changed, and so has no hash yet.
     fn clone(&self) -> Self {
@@ -22,9 +30,84 @@ impl Clone for Kept {
     }
 }
 
+/// A claim in the archive.
+#[derive(Debug, Clone)]
+struct PutAway {
+    place: u64,
+    brief: Brief<Arc<str>>,
+}
+
+/// The claims that are in an archive.
+#[derive(Debug)]
+struct Away {
+    archive: Arc<dyn Archive>,
+    in_memory_max: usize,
+    claims: BTreeMap<ClaimId, PutAway>,
+    /// The names of the classes that they are about, each once.
+    classes: BTreeSet<Arc<str>>,
+    /// What was read back lately. A map that only grows where it is shared, so that a claim which is read back
+    /// can be borrowed from it.
+    read_back: FrozenMap<ClaimId, Arc<Kept>>,
+    error: OnceLock<ArchiveError>,
+}
+
+impl Clone for Away {
+    fn clone(&self) -> Self {
+        Self {
+            archive: self.archive.clone(),
+            in_memory_max: self.in_memory_max,
+            claims: self.claims.clone(),
+            classes: self.classes.clone(),
+            read_back: FrozenMap::default(),
+            error: self.error.clone(),
+        }
+    }
+}
+
+impl Away {
+    fn get(&self, id: ClaimId) -> Option<&Kept> {
+        let place = self.claims.get(&id)?.place;
+        if let Some(kept) = self.read_back.get(&id) {
+            return Some(kept);
+        }
+        let claim = self.archive.read(place).and_then(|bytes| {
+            rmp_serde::from_slice(&bytes).map_err(|e| ArchiveError(e.to_string()))
+        });
+        match claim {
+            Ok(claim) => Some(self.read_back.insert(id, Kept::new(claim))),
+            Err(error) => {
+                self.error.get_or_init(|| error);
+                None
+            }
+        }
+    }
+
+    /// Takes a claim out.
+    fn take(&mut self, id: ClaimId) -> Option<Arc<Kept>> {
+        self.get(id)?;
+        self.claims.remove(&id);
+        self.read_back.as_mut().remove(&id)
+    }
+
+    /// Keeps a claim.
+    fn put(&mut self, claim: &ClaimState, brief: &Brief<String>) -> Result<(), ArchiveError> {
+        let bytes = rmp_serde::to_vec(claim).map_err(|e| ArchiveError(e.to_string()))?;
+        let place = self.archive.keep(&bytes)?;
+        let known = self.classes.get(brief.class.as_str()).cloned();
+        let class: Arc<str> = known.unwrap_or_else(|| Arc::from(brief.class.as_str()));
+        self.classes.insert(class.clone());
+        let brief = brief.with_class(class);
+        self.claims.insert(claim.id, PutAway { place, brief });
+        Ok(())
+    }
+}
+
 /// All claims by id.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Claims(BTreeMap<ClaimId, Arc<Kept>>);
+pub(crate) struct Claims {
+    in_memory: BTreeMap<ClaimId, Arc<Kept>>,
+    away: Option<Away>,
+}
 
 impl PartialEq for Claims {
     fn eq(&self, other: &Self) -> bool {
@@ -35,32 +118,93 @@ impl PartialEq for Claims {
 impl Eq for Claims {}
 
 impl Claims {
+    /// The ids of all claims, in memory before the others.
+    pub(super) fn ids(&self) -> impl Iterator<Item = ClaimId> {
+        let away = self.away.iter().flat_map(|away| away.claims.keys());
+        self.in_memory.keys().chain(away).copied()
+    }
+
     /// All claims, by id.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &ClaimState> {
-        self.0.values().map(|kept| &kept.claim)
+        let mut ids: Vec<ClaimId> = self.ids().collect();
+        ids.sort_unstable();
+        ids.into_iter().filter_map(|id| self.get(id))
+    }
+
+    /// The claims that are in memory.
+    pub(super) fn in_memory(&self) -> impl Iterator<Item = &ClaimState> {
+        self.in_memory.values().map(|kept| &kept.claim)
     }
 
     /// One claim.
     pub(crate) fn get(&self, id: ClaimId) -> Option<&ClaimState> {
-        self.0.get(&id).map(|kept| &kept.claim)
+        self.kept(id).map(|kept| &kept.claim)
+    }
+
+    fn kept(&self, id: ClaimId) -> Option<&Kept> {
+        let here = self.in_memory.get(&id).map(AsRef::as_ref);
+        here.or_else(|| self.away.as_ref()?.get(id))
     }
 
     /// One claim, to be changed.
     pub(crate) fn get_mut(&mut self, id: ClaimId) -> Option<&mut ClaimState> {
-        let kept = Arc::make_mut(self.0.get_mut(&id)?);
+        if let Some(kept) = self.away.as_mut().and_then(|away| away.take(id)) {
+            self.in_memory.insert(id, kept);
+        }
+        let kept = Arc::make_mut(self.in_memory.get_mut(&id)?);
         kept.digest = OnceLock::new();
         Some(&mut kept.claim)
     }
 
     /// Adds a claim, or puts it in the place of the one with its id.
     pub(crate) fn insert(&mut self, claim: ClaimState) {
-        self.0.insert(claim.id, Arc::new(Kept { claim, digest: OnceLock::new() }));
+        if let Some(away) = &mut self.away {
+            away.take(claim.id);
+        }
+        self.in_memory.insert(claim.id, Kept::new(claim));
     }
 
     /// Hash of one claim's whole state.
     pub(crate) fn digest(&self, id: ClaimId) -> Option<[u8; 32]> {
-        let kept = self.0.get(&id)?;
+        let kept = self.kept(id)?;
         Some(*kept.digest.get_or_init(|| spelling_digest(&spelling(&kept.claim))))
+    }
+
+    /// Has an archive for what [`Claims::put_away`] is told to put away.
+    pub(super) fn use_archive(&mut self, archive: Arc<dyn Archive>, in_memory_max: usize) {
+        let (claims, classes) = (BTreeMap::new(), BTreeSet::new());
+        let (read_back, error) = (FrozenMap::default(), OnceLock::new());
+        self.away = Some(Away { archive, in_memory_max, claims, classes, read_back, error });
+    }
+
+    /// Why the archive failed, if it did.
+    pub(super) fn archive_error(&self) -> Option<&ArchiveError> {
+        self.away.as_ref().and_then(|away| away.error.get())
+    }
+
+    /// What is kept in memory of a claim that was put away.
+    pub(super) fn put_away_brief(&self, id: ClaimId) -> Option<Brief<&str>> {
+        let claim = self.away.as_ref()?.claims.get(&id)?;
+        Some(claim.brief.with_class(claim.brief.class.as_ref()))
+    }
+
+    /// Whether there is an archive, and more claims in memory than are meant to be.
+    pub(super) fn is_due(&self) -> bool {
+        let away = self.away.as_ref();
+        away.is_some_and(|away| self.in_memory.len().max(away.read_back.len()) > away.in_memory_max)
+    }
+
+    /// Puts some claims into the archive, and forgets what was read back from it.
+    pub(super) fn put_away(&mut self, claims: Vec<(ClaimId, Brief<String>)>) {
+        let Some(away) = &mut self.away else { return };
+        away.read_back.as_mut().clear();
+        for (id, brief) in claims {
+            let Some(kept) = self.in_memory.get(&id) else { continue };
+            match away.put(&kept.claim, &brief) {
+                Ok(()) => drop(self.in_memory.remove(&id)),
+                Err(error) => drop(away.error.set(error)),
+            }
+        }
     }
 }
 

@@ -10,7 +10,6 @@ use crate::record::{Challenge, Record};
 use crate::standing::Rule;
 use crate::verdict::{Outcome, Verdict};
 use serde::Serialize;
-use std::collections::BTreeSet;
 
 /// Rounds that a claim gets in its life; each stays on the ledger with its raw data.
 pub const ROUNDS_MAX: usize = 64;
@@ -170,17 +169,8 @@ impl State {
     fn debunk(&mut self, id: RoundId, height: u64) {
         let Some(claim) = self.claims.get_mut(id.claim) else { return };
         claim.debunked = Some(Debunked { height, round: id.number });
-        let mut order: Vec<(u64, ClaimId, ClaimId)> =
-            self.claims().map(|claim| (claim.docketed_at, claim.id, claim.parent)).collect();
-        // A child is docketed after its parent became an entry, so one pass finds all descendants.
-        order.sort_unstable();
-        let mut marked = BTreeSet::from([id.claim]);
-        for (_, child, parent) in order {
-            if !marked.contains(&parent) {
-                continue;
-            }
-            marked.insert(child);
-            if let Some(claim) = self.claims.get_mut(child) {
+        for descendant in self.with_descendants(id.claim).into_iter().skip(1) {
+            if let Some(claim) = self.claims.get_mut(descendant) {
                 claim.descends_from_debunked.get_or_insert(id.claim);
             }
         }
@@ -207,14 +197,9 @@ impl State {
         if draw.below(1_000_000) >= rules.audit_ppm {
             return;
         }
-        let stands = |claim: &&ClaimState| {
-            claim.id != entered
-                && claim.stands()
-                && !claim.is_open()
-                && claim.rounds.len() < ROUNDS_MAX
-        };
-        let candidates: Vec<ClaimId> =
-            self.entries().filter(stands).map(|claim| claim.id).collect();
+        let briefs = self.entry_briefs();
+        let candidates = briefs.filter(|(id, brief)| *id != entered && brief.may_be_audited);
+        let candidates: Vec<ClaimId> = candidates.map(|(id, _)| id).collect();
         let ticket = draw.below(candidates.len() as u64);
         let picked = usize::try_from(ticket).ok().and_then(|index| candidates.get(index));
         if let Some(id) = picked.copied() {

@@ -1,6 +1,7 @@
 //! The ledger's state: a pure function of genesis and blocks.
 
 mod advance;
+mod archive;
 mod claim;
 mod claims;
 mod classes;
@@ -21,9 +22,11 @@ mod relay;
 mod round;
 mod rulings;
 mod silence;
+mod spelt;
 mod standing;
 mod trap;
 
+pub use archive::{Archive, ArchiveError, CLAIMS_IN_MEMORY};
 pub use claim::ClaimState;
 pub use classes::{Classes, PENDING_ROUNDS_MAX};
 pub use disclosure::{DISCLOSURES_PER_CLAIM_MAX, Disclosed};

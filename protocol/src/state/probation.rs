@@ -4,14 +4,14 @@
 //! A *shadow* seals and reveals as a seat does, at a time when no answer is public, and counts for
 //! nothing: not for the quorum, not for the verdict. Nobody waits for a shadow that did not seal.
 
-use super::{ClaimState, Membership, Round, State};
+use super::{ClaimState, Membership, Round, State, spelt};
 use crate::dissent::broken_gate;
 use crate::draw::{self, Candidate, Committee};
 use crate::gates::{Evidence, Gate};
 use crate::ids::{Beacon, PeerId, RoundId};
 use crate::measurement::Measurement;
 use crate::verdict::Outcome;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -19,27 +19,15 @@ use std::sync::Arc;
 pub const SHADOWS_MAX: usize = 2;
 
 /// What a newcomer said beside the seats of a round.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shadow {
     /// Its seal.
-    #[serde(serialize_with = "serialize_seal")]
+    #[serde(with = "spelt::optional_hash")]
     pub seal: Option<[u8; 32]>,
     /// Its measurement.
-    #[serde(serialize_with = "serialize_measurement")]
     pub measurement: Option<Arc<Measurement>>,
     /// Whether that agreed with the seats'; none while or where nothing can be said.
     pub agreed: Option<bool>,
-}
-
-fn serialize_seal<S: Serializer>(seal: &Option<[u8; 32]>, s: S) -> Result<S::Ok, S::Error> {
-    seal.map(hex::encode).serialize(s)
-}
-
-fn serialize_measurement<S: Serializer>(
-    measurement: &Option<Arc<Measurement>>,
-    s: S,
-) -> Result<S::Ok, S::Error> {
-    measurement.as_deref().serialize(s)
 }
 
 impl Round {

@@ -1,6 +1,6 @@
 //! Which entries lead their tracks, and which claims must be measured again before they may.
 
-use super::{ClaimState, Purpose, ROUNDS_MAX, Round, State};
+use super::{ClaimState, Purpose, Round, State};
 use crate::frontier::{Point, Track, advances, front, product_ppm};
 use crate::ids::ClaimId;
 use crate::verdict::{Outcome, Verdict};
@@ -17,7 +17,10 @@ impl State {
         if id == self.base_claim {
             return Some(Point::BASE.ratio_ppm);
         }
-        self.claim(id).and_then(|claim| claim.ratio_to_base_ppm)
+        match self.claims.put_away_brief(id) {
+            Some(brief) => brief.ratio_to_base_ppm,
+            None => self.claim(id).and_then(|claim| claim.ratio_to_base_ppm),
+        }
     }
 
     /// The track in which a claim with this verdict competes. A recipe is lossless in its track
@@ -61,11 +64,10 @@ impl State {
     #[must_use]
     pub fn frontier(&self, track: Track, class: &str) -> Vec<(ClaimId, Point)> {
         let confirmed = self.confirmed.iter().filter_map(|place| self.entries.get(*place));
-        let entries = confirmed
-            .filter_map(|id| self.claim(*id))
-            .filter(|claim| claim.hardware_class == class && claim.stands());
-        let points = entries.filter_map(|claim| match self.standing_of(claim) {
-            Some((found, point)) if found == track => Some((claim.id, point)),
+        let briefs = confirmed.filter_map(|id| self.brief(*id).map(|brief| (*id, brief)));
+        let entries = briefs.filter(|(_, brief)| brief.class == class && brief.stands);
+        let points = entries.filter_map(|(id, brief)| match brief.standing {
+            Some((found, point)) if found == track => Some((id, point)),
             _ => None,
         });
         front(points, self.parameters().significance.eta_ppm)
@@ -83,10 +85,15 @@ impl State {
         if claim.descends_from_debunked.is_some() {
             return false;
         }
-        let Some((track, point)) = self.point(claim, verdict) else { return false };
-        let front = self.frontier(track, &claim.hardware_class);
+        let point = self.point(claim, verdict);
+        point.is_some_and(|(track, point)| self.advances(track, &claim.hardware_class, &point))
+    }
+
+    /// Whether a point advances the front of a track of a hardware class.
+    fn advances(&self, track: Track, class: &str, point: &Point) -> bool {
+        let front = self.frontier(track, class);
         let members = front.iter().map(|(_, member)| member);
-        advances(members, &point, self.parameters().significance.eta_ppm)
+        advances(members, point, self.parameters().significance.eta_ppm)
     }
 
     /// An entry's place among the entries of its track and class that stand: 1 and the number of those that
@@ -125,19 +132,20 @@ impl State {
     /// those whose number nobody confirmed because it did not lead is measured again, so that the track
     /// does not stay empty.
     pub(super) fn confirm_runner_up(&mut self, height: u64) {
-        let runners_up = self.entries().filter(|claim| {
-            claim.stands()
-                && !claim.is_confirmed()
-                && !claim.is_open()
-                && claim.rounds.len() < ROUNDS_MAX
-                && Self::frontier_rounds(claim) < FRONTIER_ROUNDS_MAX
-                && claim.verdict().is_some_and(|verdict| self.would_lead(claim, verdict))
+        let runners_up = self.entry_briefs().filter(|(_, brief)| {
+            let place = brief.standing.filter(|_| brief.may_run_up);
+            place.is_some_and(|(track, point)| self.advances(track, brief.class, &point))
         });
-        let best = runners_up.max_by_key(|claim| claim.ratio_to_base_ppm).map(|claim| claim.id);
-        if let Some(id) = best {
+        let best = runners_up.max_by_key(|(_, brief)| brief.ratio_to_base_ppm);
+        if let Some(id) = best.map(|(id, _)| id) {
             self.open_round_of(id, Purpose::Frontier, height);
             self.remember("runner-up", id);
         }
+    }
+
+    /// Whether a second committee may still confirm an entry.
+    pub(super) fn may_be_confirmed(claim: &ClaimState) -> bool {
+        !claim.is_confirmed() && Self::frontier_rounds(claim) < FRONTIER_ROUNDS_MAX
     }
 
     /// Remembers that an entry's number is an independent committee's, if it is: few are, and the front is
@@ -154,11 +162,7 @@ impl State {
             claim.decided_by = Some(number);
         }
         self.note_confirmed(id);
-        let mut order: Vec<(u64, ClaimId)> =
-            self.entries().map(|claim| (claim.docketed_at, claim.id)).collect();
-        // A child is docketed after its parent became an entry, so that one pass suffices.
-        order.sort_unstable();
-        for (_, id) in order {
+        for id in self.with_descendants(id) {
             let ratio = self.claim(id).and_then(|claim| self.standing_of(claim));
             let ratio_ppm = ratio.map(|(_, point)| point.ratio_ppm);
             if self.claim(id).is_some_and(|claim| claim.ratio_to_base_ppm != ratio_ppm)

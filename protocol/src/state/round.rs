@@ -1,6 +1,6 @@
 //! One measurement of a claim by one committee.
 
-use super::Shadow;
+use super::{Shadow, spelt};
 use crate::calibration::Calibration;
 use crate::draw::{Candidate, Committee};
 use crate::genesis::Quorum;
@@ -78,7 +78,7 @@ pub enum Finding {
 }
 
 /// One measurement of a claim by one committee.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Round {
     /// Its number within the claim, from 1. Seals and reveals name it, and every draw depends on
     /// it, so that nothing said in one round means anything in another.
@@ -113,10 +113,9 @@ pub struct Round {
     /// How many reserves were called.
     pub reserves_called: usize,
     /// Seals by seat.
-    #[serde(serialize_with = "serialize_hashes")]
+    #[serde(with = "spelt::hashes")]
     pub seals: BTreeMap<PeerId, [u8; 32]>,
     /// Measurements by seat.
-    #[serde(serialize_with = "serialize_measurements")]
     pub reveals: BTreeMap<PeerId, Arc<Measurement>>,
     /// Newcomers that measure beside the seats, with what they said.
     pub shadows: BTreeMap<PeerId, Shadow>,
@@ -129,20 +128,6 @@ pub struct Round {
     pub caught: Vec<PeerId>,
     /// What it says about the entry, if it was held to look at one again.
     pub finding: Option<Finding>,
-}
-
-fn serialize_hashes<S: serde::Serializer>(
-    hashes: &BTreeMap<PeerId, [u8; 32]>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(hashes.iter().map(|(peer, hash)| (peer, hex::encode(hash))))
-}
-
-fn serialize_measurements<S: serde::Serializer>(
-    measurements: &BTreeMap<PeerId, Arc<Measurement>>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(measurements.iter().map(|(peer, found)| (peer, found.as_ref())))
 }
 
 impl Round {

@@ -109,6 +109,19 @@ impl<R: Read> Items<'_, R> {
 pub(super) fn audit(
     auditor: &mut Auditor,
     reader: &mut impl Read,
+    each: impl FnMut(&v1::LedgerItem, &State),
+) -> std::io::Result<Result<(), Fault>> {
+    let found = audit_items(auditor, reader, each)?;
+    // A claim that could not be read back looks like one that was never made.
+    match auditor.archive_error() {
+        Some(error) => Err(std::io::Error::other(error.clone())),
+        None => Ok(found),
+    }
+}
+
+fn audit_items(
+    auditor: &mut Auditor,
+    reader: &mut impl Read,
     mut each: impl FnMut(&v1::LedgerItem, &State),
 ) -> std::io::Result<Result<(), Fault>> {
     let mut header = Vec::new();

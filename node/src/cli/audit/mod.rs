@@ -5,6 +5,7 @@ mod export;
 mod proof;
 mod report;
 mod reproduce;
+mod scratch;
 
 pub use report::AuditReport;
 
@@ -14,13 +15,15 @@ use anyhow::{Context, ensure};
 use assay_protocol::audit::{Auditor, Checkpoint, Prover, Trail};
 use assay_protocol::genesis::Genesis;
 use assay_protocol::ids::{BlockHash, ClaimId};
-use assay_protocol::state::State;
+use assay_protocol::state::{CLAIMS_IN_MEMORY, State};
 use assay_protocol::tlog::NoteKey;
 use checkpoint::Held;
 use indicatif::{ProgressBar, ProgressStyle};
+use scratch::Scratch;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Arguments of `assay audit`.
@@ -105,7 +108,8 @@ pub fn run(
     let (entry, proven, reproduce) =
         (find(&args.entry)?, find(&args.proof)?, find(&args.reproduce)?);
     let mut held = held(args)?;
-    let mut auditor = auditor(genesis, args);
+    let mut auditor =
+        auditor(genesis, args).with_archive(Arc::new(Scratch::new()?), CLAIMS_IN_MEMORY);
     let mut trail = entry.map(Trail::new);
     let mut prover = proven.map(|claim| Prover::new(claim, auditor.state()));
     let started = Instant::now();
