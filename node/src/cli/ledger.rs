@@ -2,12 +2,14 @@
 
 use super::client::Client;
 use super::output::{Format, fields, print};
+use super::scratch::Scratch;
 use crate::checkpoints::CheckpointRow;
 use crate::home::{Home, HomeError, NetworkFile, write_whole};
 use crate::storage::Store;
 use crate::text::{line, paragraphs};
 use anyhow::Context;
 use assay_protocol::audit::{Auditor, export_header, export_item};
+use assay_protocol::genesis::Genesis;
 use assay_protocol::ids::BlockHash;
 use serde::Serialize;
 use std::fs::File;
@@ -57,8 +59,7 @@ pub fn run(home: &Path, command: LedgerCommand, format: Format) -> anyhow::Resul
     match command {
         LedgerCommand::Show => {
             let genesis = NetworkFile::read(&home.join("network.json"))?.genesis;
-            let auditor = Auditor::new(genesis);
-            let mut sink = Replay { auditor, pending: Vec::new(), started: false };
+            let mut sink = Replay::new(genesis)?;
             let bytes = write_ledger(home, &mut sink)?;
             let shown = sink.summary(bytes);
             print(format, &shown, table)
@@ -114,8 +115,7 @@ fn export(home: &Path, out: &Path) -> anyhow::Result<Exported> {
     let temporary = out.with_extension("partial");
     let file = File::create(&temporary)
         .with_context(|| format!("cannot write {}", temporary.display()))?;
-    let replay = Replay { auditor: Auditor::new(genesis), pending: Vec::new(), started: false };
-    let mut tee = Tee { file: BufWriter::new(file), replay };
+    let mut tee = Tee { file: BufWriter::new(file), replay: Replay::new(genesis)? };
     let written = write_ledger(home, &mut tee).and_then(|bytes| {
         tee.file.flush()?;
         std::fs::rename(&temporary, out)
@@ -163,6 +163,11 @@ struct Replay {
 }
 
 impl Replay {
+    fn new(genesis: Genesis) -> anyhow::Result<Self> {
+        let auditor = Scratch::for_audit(Auditor::new(genesis))?;
+        Ok(Self { auditor, pending: Vec::new(), started: false })
+    }
+
     fn summary(&self, bytes: u64) -> Exported {
         let height = self.auditor.state().height();
         let entries = self.auditor.checked().entries;
@@ -189,10 +194,11 @@ impl Replay {
         while let Some(length) = self.pending.first_chunk::<4>() {
             let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
             let Some(item) = self.take(length.saturating_add(4)) else { return Ok(()) };
-            self.auditor
-                .feed(&item[4..])
-                .map(|_| ())
-                .map_err(|fault| format!("{}: {}", fault.place, fault.message))?;
+            let fed = self.auditor.feed(&item[4..]);
+            if let Some(error) = self.auditor.archive_error() {
+                return Err(error.to_string());
+            }
+            fed.map_err(|fault| format!("{}: {}", fault.place, fault.message))?;
         }
         Ok(())
     }

@@ -28,6 +28,7 @@ pub(crate) mod recipe;
 pub mod ruling;
 pub mod run;
 mod sampling;
+mod scratch;
 pub mod serve;
 pub mod spec;
 pub mod status;

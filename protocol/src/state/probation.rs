@@ -124,8 +124,10 @@ impl State {
         let Some((claim, round)) = self.round(id) else { return };
         let undecided = [Outcome::Inconclusive, Outcome::Contested];
         let decided = round.outcome().is_some_and(|outcome| !undecided.contains(&outcome));
-        let middle = self.middle_of(id);
-        let (true, Some(middle)) = (decided, middle) else { return };
+        if !decided || round.shadows.is_empty() {
+            return;
+        }
+        let Some(middle) = self.middle_of(id, &self.timed_logs(id)) else { return };
         let class = claim.speed_class(round);
         let counts = [Gate::Path, Gate::Reach, Gate::Shape, Gate::Repeat];
         let gates = round.verdict.iter().flat_map(|verdict| &verdict.gates);

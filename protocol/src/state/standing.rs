@@ -12,23 +12,24 @@ impl State {
     /// in.
     #[must_use]
     pub fn seat_fits(&self, id: RoundId) -> Vec<(PeerId, SeatFit)> {
-        let Some(middle) = self.middle_of(id) else { return Vec::new() };
-        let seats = self.timed_logs(id).into_iter();
-        seats.filter_map(|(seat, logs)| Some((seat, middle.place(&logs)?))).collect()
+        let seats = self.timed_logs(id);
+        let Some(middle) = self.middle_of(id, &seats) else { return Vec::new() };
+        let fits = seats.into_iter();
+        fits.filter_map(|(seat, logs)| Some((seat, middle.place(&logs)?))).collect()
     }
 
-    /// What the seats and newcomers of a round are held against; `None` without a quorum.
-    pub(super) fn middle_of(&self, id: RoundId) -> Option<Middle> {
+    /// What the seats and newcomers of a round are held against, from what [`State::timed_logs`] has of its
+    /// seats; `None` without a quorum.
+    pub(super) fn middle_of(&self, id: RoundId, seats: &[(PeerId, Vec<f64>)]) -> Option<Middle> {
         let (claim, round) = self.round(id)?;
         let quorum = usize::try_from(self.quorum(claim, round).quorum).unwrap_or(usize::MAX);
-        let seats = self.timed_logs(id);
         let logs = seats.iter().map(|(_, logs)| logs.as_slice());
         let middle = Middle::of(&round.calibration, &self.parameters_of(round).significance, logs);
         middle.filter(|_| seats.len() >= quorum)
     }
 
     /// Log ratios of the seats of a round whose machines are of the claim's class.
-    fn timed_logs(&self, id: RoundId) -> Vec<(PeerId, Vec<f64>)> {
+    pub(super) fn timed_logs(&self, id: RoundId) -> Vec<(PeerId, Vec<f64>)> {
         let Some((claim, round)) = self.round(id) else { return Vec::new() };
         let class = claim.speed_class(round);
         let timed = round

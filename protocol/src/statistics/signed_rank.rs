@@ -21,7 +21,8 @@ pub fn signed_rank_p(values: &[f64]) -> f64 {
     let ranks = doubled_ranks(&nonzero);
     let positive: usize =
         nonzero.iter().zip(&ranks).filter(|(v, _)| **v > 0.0).map(|(_, rank)| rank).sum();
-    if nonzero.is_empty() {
+    if positive == 0 {
+        // No sum is smaller.
         1.0
     } else if nonzero.len() <= EXACT_MAX {
         exact_tail(&ranks, positive)

@@ -5,24 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .advance import advance, is_due
-from .claims import apply_claim, apply_opening, apply_reveal, apply_seal
-from .codec import DecodeError, Message, decode
-from .curve import verify, verify_output
-from .doubt import apply_challenge
-from .hashing import Merkle, tagged
-from .measurement import BadSignature, NoMember, Reject
-from .membership import (
-    apply_disclosure,
-    apply_join,
-    apply_leave,
-    apply_return,
-    apply_vouch,
-    end_key,
-    take_turn,
-)
-from .posts import apply_post
-from .proposals import apply_proposal, apply_voice
-from .records import (
+from .bodies import (
     Appeal,
     Ballot,
     Challenge,
@@ -40,9 +23,25 @@ from .records import (
     Seal,
     Voice,
     Vouch,
-    open_signed,
-    vote_bytes,
 )
+from .claims import apply_claim, apply_opening, apply_reveal, apply_seal
+from .codec import DecodeError, Message, decode
+from .curve import verify, verify_output
+from .doubt import apply_challenge
+from .hashing import Merkle, tagged
+from .measurement import BadSignature, NoMember, Reject
+from .membership import (
+    apply_disclosure,
+    apply_join,
+    apply_leave,
+    apply_return,
+    apply_vouch,
+    end_key,
+    take_turn,
+)
+from .posts import apply_post
+from .proposals import apply_proposal, apply_voice
+from .records import open_signed, vote_bytes
 from .rules import CODES, OTHER_CODES
 from .rulings import apply_appeal, apply_ballot
 from .state import State

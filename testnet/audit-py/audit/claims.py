@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from .bodies import Claim, Opening, Record, Reveal, Seal
 from .doubt import spring_trap
 from .hashing import le64, round_bytes, tagged
 from .measurement import Measurement, require
 from .model import ClaimState, Opened, Purpose, Round, Shadow
 from .posts import check_citations, credit_cited, note_citations
-from .records import Claim, Opening, Record, Reveal, Seal
 from .spelling import Octets
 from .state import State
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from .bodies import Challenge, Record
 from .hashing import Draw
 from .measured import ROUNDS_MAX, check_challenge, conclude_charge, open_challenge
 from .model import ClaimState, Debunked, Purpose, Round
 from .ranking import would_lead
-from .records import Challenge, Record
 from .state import State
 from .verdict import Verdict, caught
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .bodies import Divergence, Excess
 from .calibration import Calibration, SpeedClass
 from .gates import excess
 from .hashing import tagged
 from .measurement import require
 from .model import Purpose, Round
-from .records import Divergence, Excess
 from .spelling import spell
 
 if TYPE_CHECKING:
-    from .records import Charge
+    from .bodies import Charge
     from .rulings import Ruling
     from .state import State
 

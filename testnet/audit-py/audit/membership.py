@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from .bodies import Disclosure, Join, Leave, Proof, Record, Return, Vouch
 from .curve import decode_ristretto
 from .hashing import le64, tagged
 from .measurement import require
 from .model import Admission, Disclosed, Member, PendingVouch
-from .records import Disclosure, Join, Leave, Proof, Record, Return, Vouch
 from .spelling import Map
 from .standing import Account
 from .state import VALIDATORS_MIN, State

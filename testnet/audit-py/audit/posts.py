@@ -12,8 +12,8 @@ from .relay import Link, credit_relay, keep_relay, note_link
 from .rulings import check_charge, open_ruling
 
 if TYPE_CHECKING:
+    from .bodies import Post, Record
     from .model import ClaimState
-    from .records import Post, Record
     from .state import State
 
 PER_BLOCK_MAX = 64

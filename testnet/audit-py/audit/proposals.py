@@ -11,7 +11,7 @@ from .measurement import require
 from .spelling import Map, spell
 
 if TYPE_CHECKING:
-    from .records import Proposal, Record, Voice
+    from .bodies import Proposal, Record, Voice
     from .state import State
 
 OPEN_MAX = 16

@@ -9,9 +9,9 @@ from .hashing import le64, tagged
 from .records import POST_ATTEMPT, POST_CHECKPOINT, POST_DIAGNOSIS
 
 if TYPE_CHECKING:
+    from .bodies import Post, Record
     from .genesis import Recipe
     from .model import ClaimState
-    from .records import Post, Record
     from .state import State
 
 UNCITED_LINKS_PER_AUTHOR_MAX = 32

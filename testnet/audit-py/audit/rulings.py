@@ -14,7 +14,7 @@ from .seats import draw_seats
 from .spelling import Map
 
 if TYPE_CHECKING:
-    from .records import Appeal, Ballot, Charge
+    from .bodies import Appeal, Ballot, Charge
     from .state import State
 
 BEACON_DELAY = 2

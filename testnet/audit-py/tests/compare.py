@@ -109,5 +109,7 @@ def main(assay: str, arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     if len(sys.argv) not in (2, 4):
-        sys.exit("usage: python3 -m tests.compare ASSAY [LEDGER GENESIS]; ASSAY is the program `assay`")
+        sys.exit(
+            "usage: python3 -m tests.compare ASSAY [LEDGER GENESIS]; ASSAY is the program `assay`"
+        )
     sys.exit(main(sys.argv[1], sys.argv[2:]))

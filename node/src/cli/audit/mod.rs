@@ -5,25 +5,24 @@ mod export;
 mod proof;
 mod report;
 mod reproduce;
-mod scratch;
 
 pub use report::AuditReport;
 
 use super::output::{Format, print};
+use super::scratch::Scratch;
 use crate::home::NetworkFile;
 use anyhow::{Context, ensure};
 use assay_protocol::audit::{Auditor, Checkpoint, Prover, Trail};
 use assay_protocol::genesis::Genesis;
 use assay_protocol::ids::{BlockHash, ClaimId};
-use assay_protocol::state::{CLAIMS_IN_MEMORY, State};
+use assay_protocol::state::State;
 use assay_protocol::tlog::NoteKey;
 use checkpoint::Held;
 use indicatif::{ProgressBar, ProgressStyle};
-use scratch::Scratch;
+
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Instant;
 
 /// Arguments of `assay audit`.
@@ -32,6 +31,9 @@ use std::time::Instant;
     after_help = "Exit codes: 0 everything checks, and what was measured again agrees; 1 a fault, \
 which is named with the rule it breaks (protocol/LEDGER.md lists the rules with their codes), or a \
 disagreement, or files that cannot be read; 2 a command line that makes no sense.
+
+Memory hardly grows with the ledger: closed claims are kept in a temporary file, for which TMPDIR names
+the folder, and which takes a little more room than the ledger.
 
 Examples:
   assay audit ledger.assay --genesis network.json
@@ -108,8 +110,7 @@ pub fn run(
     let (entry, proven, reproduce) =
         (find(&args.entry)?, find(&args.proof)?, find(&args.reproduce)?);
     let mut held = held(args)?;
-    let mut auditor =
-        auditor(genesis, args).with_archive(Arc::new(Scratch::new()?), CLAIMS_IN_MEMORY);
+    let mut auditor = Scratch::for_audit(auditor(genesis, args))?;
     let mut trail = entry.map(Trail::new);
     let mut prover = proven.map(|claim| Prover::new(claim, auditor.state()));
     let started = Instant::now();

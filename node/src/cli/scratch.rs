@@ -1,22 +1,32 @@
 //! A file for the claims that an audit need not hold in memory.
 
-use assay_protocol::state::{Archive, ArchiveError};
+use anyhow::Context;
+use assay_protocol::audit::Auditor;
+use assay_protocol::state::{Archive, ArchiveError, CLAIMS_IN_MEMORY};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A file without a name among the system's temporary files, gone with the process however that ends.
 #[derive(Debug)]
 pub(super) struct Scratch(Mutex<File>);
 
 impl Scratch {
-    /// An empty one.
+    fn new() -> io::Result<Self> {
+        tempfile::tempfile().map(|file| Self(Mutex::new(file)))
+    }
+
+    /// The same audit, with such a file for the claims that are closed.
     ///
     /// # Errors
     ///
     /// When there is no room for temporary files.
-    pub(super) fn new() -> io::Result<Self> {
-        tempfile::tempfile().map(|file| Self(Mutex::new(file)))
+    pub(super) fn for_audit(auditor: Auditor) -> anyhow::Result<Auditor> {
+        let scratch = Self::new().with_context(|| {
+            let folder = std::env::temp_dir();
+            format!("cannot make a temporary file in {}; TMPDIR names another", folder.display())
+        })?;
+        Ok(auditor.with_archive(Arc::new(scratch), CLAIMS_IN_MEMORY))
     }
 
     fn with_file<T>(&self, act: impl FnOnce(&File) -> io::Result<T>) -> Result<T, ArchiveError> {
