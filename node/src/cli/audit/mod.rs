@@ -33,7 +33,7 @@ which is named with the rule it breaks (protocol/LEDGER.md lists the rules with 
 disagreement, or files that cannot be read; 2 a command line that makes no sense.
 
 Memory hardly grows with the ledger: closed claims are kept in a temporary file, for which TMPDIR names
-the folder, and which takes a little more room than the ledger.
+the folder, and which gets a third larger than the ledger.
 
 Examples:
   assay audit ledger.assay --genesis network.json
