@@ -32,8 +32,8 @@ use std::time::Instant;
 which is named with the rule it breaks (protocol/LEDGER.md lists the rules with their codes), or a \
 disagreement, or files that cannot be read; 2 a command line that makes no sense.
 
-Memory hardly grows with the ledger: closed claims are kept in a temporary file, for which TMPDIR names
-the folder, and which gets a third larger than the ledger.
+Memory hardly grows with the ledger: closed claims are kept in a temporary file, a third larger than the \
+ledger, in the folder that TMPDIR names.
 
 Examples:
   assay audit ledger.assay --genesis network.json
