@@ -119,6 +119,7 @@ pub(super) fn audit(
     }
 }
 
+/// The same without a look at the archive, but that the audit stops where that failed.
 fn audit_items(
     auditor: &mut Auditor,
     reader: &mut impl Read,
@@ -142,6 +143,9 @@ fn audit_items(
         });
         if let Err(fault) = replayed {
             return Ok(Err(fault));
+        }
+        if auditor.archive_error().is_some() {
+            return Ok(Ok(()));
         }
         if let Some(end) = batch.end {
             let replayed = replay(auditor, screened, &mut each);
