@@ -87,6 +87,7 @@ id! {
     /// An identity: an Ed25519 public key.
     PeerId
 }
+
 impl PeerId {
     /// Whether this key signed a message: the strict check of RFC 8032, which takes neither keys nor points of
     /// small order, and one spelling only. False also for what is no key or no signature.

@@ -11,14 +11,14 @@ use std::sync::{Arc, Mutex};
 #[derive(Debug, Default)]
 struct Pile {
     kept: Mutex<Vec<Vec<u8>>>,
-    /// How often it is written to, and read, before it breaks.
+    /// How many claims it takes before it breaks, for good.
     lasts: Option<usize>,
 }
 
 impl Pile {
-    fn has_broken(&self, uses: usize) -> Result<(), ArchiveError> {
+    fn holds(&self, kept: usize) -> Result<(), ArchiveError> {
         match self.lasts {
-            Some(lasts) if uses >= lasts => Err(ArchiveError("no space left".to_owned())),
+            Some(lasts) if kept >= lasts => Err(ArchiveError("no space left".to_owned())),
             _ => Ok(()),
         }
     }
@@ -27,14 +27,14 @@ impl Pile {
 impl Archive for Pile {
     fn keep(&self, bytes: &[u8]) -> Result<u64, ArchiveError> {
         let mut kept = self.kept.lock().unwrap();
-        self.has_broken(kept.len())?;
+        self.holds(kept.len())?;
         kept.push(bytes.to_vec());
         Ok(kept.len() as u64 - 1)
     }
 
     fn read(&self, place: u64) -> Result<Vec<u8>, ArchiveError> {
         let kept = self.kept.lock().unwrap();
-        self.has_broken(kept.len())?;
+        self.holds(kept.len())?;
         Ok(kept[usize::try_from(place).unwrap()].clone())
     }
 }
@@ -64,7 +64,8 @@ impl Drop for World {
         assert_eq!(auditor.archive_error(), None);
         let state = auditor.state();
         let same = self.peers.iter().find(|peer| peer.state().head() == state.head());
-        assert!(same.is_none_or(|peer| peer.state() == state));
+        let same = same.expect("some peer ends where the items do");
+        assert_eq!(same.state(), state);
     }
 }
 

@@ -96,9 +96,8 @@ impl State {
         }
         let closed = |claim: &&ClaimState| claim.is_entry() && !claim.is_open();
         let closed = self.claims.in_memory().filter(closed);
-        let briefs: Vec<(ClaimId, Brief<String>)> = closed
-            .map(|claim| (claim.id, self.brief_of(claim).with_class(claim.hardware_class.clone())))
-            .collect();
+        let briefs: Vec<(ClaimId, Brief<()>)> =
+            closed.map(|claim| (claim.id, self.brief_of(claim).with_class(()))).collect();
         self.claims.put_away(briefs);
     }
 

@@ -89,14 +89,21 @@ impl Away {
         self.read_back.as_mut().remove(&id)
     }
 
-    /// Keeps a claim.
-    fn put(&mut self, claim: &ClaimState, brief: &Brief<String>) -> Result<(), ArchiveError> {
+    /// A class's name, of which there is one for all claims.
+    fn name_of(&mut self, class: &str) -> Arc<str> {
+        if let Some(known) = self.classes.get(class) {
+            return known.clone();
+        }
+        let class: Arc<str> = Arc::from(class);
+        self.classes.insert(class.clone());
+        class
+    }
+
+    /// Keeps a claim. The brief's class is the claim's.
+    fn put(&mut self, claim: &ClaimState, brief: &Brief<()>) -> Result<(), ArchiveError> {
         let bytes = rmp_serde::to_vec(claim).map_err(|e| ArchiveError(e.to_string()))?;
         let place = self.archive.keep(&bytes)?;
-        let known = self.classes.get(brief.class.as_str()).cloned();
-        let class: Arc<str> = known.unwrap_or_else(|| Arc::from(brief.class.as_str()));
-        self.classes.insert(class.clone());
-        let brief = brief.with_class(class);
+        let brief = brief.with_class(self.name_of(&claim.hardware_class));
         self.claims.insert(claim.id, PutAway { place, brief });
         Ok(())
     }
@@ -195,15 +202,16 @@ impl Claims {
     }
 
     /// Puts some claims into the archive, and forgets what was read back from it.
-    pub(super) fn put_away(&mut self, claims: Vec<(ClaimId, Brief<String>)>) {
+    pub(super) fn put_away(&mut self, claims: Vec<(ClaimId, Brief<()>)>) {
         let Some(away) = &mut self.away else { return };
         away.read_back.as_mut().clear();
         for (id, brief) in claims {
             let Some(kept) = self.in_memory.get(&id) else { continue };
-            match away.put(&kept.claim, &brief) {
-                Ok(()) => drop(self.in_memory.remove(&id)),
-                Err(error) => drop(away.error.set(error)),
+            if let Err(error) = away.put(&kept.claim, &brief) {
+                away.error.get_or_init(|| error);
+                return;
             }
+            self.in_memory.remove(&id);
         }
     }
 }

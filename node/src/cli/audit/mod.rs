@@ -19,7 +19,6 @@ use assay_protocol::state::State;
 use assay_protocol::tlog::NoteKey;
 use checkpoint::Held;
 use indicatif::{ProgressBar, ProgressStyle};
-
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -146,6 +145,9 @@ pub fn run(
             let with = reproduce::With { files: args.files.clone(), adapter: args.adapter.clone() };
             report.take_reproduction(reproduce::run(home, with, auditor.state(), claim)?);
         }
+    }
+    if let Some(error) = auditor.archive_error() {
+        return Err(error.clone().into());
     }
     print(format, &report, report::table)?;
     Ok(report.is_ok())
