@@ -187,6 +187,8 @@ impl State {
             self.apply_record(&record, header.height)
                 .map_err(|reason: Reject| BlockError::Record { index, reason })?;
             self.index.push(&record.id.0);
+            self.count_record(signed.encoded_len());
+            self.put_away();
         }
         let proposer = PeerId(field32("proposer", &header.proposer)?);
         self.finish(header.time_ms, proposer, &header.vrf_output);

@@ -1,7 +1,7 @@
 //! `assay explain`: where a number comes from. Claims, entries and peers are derived by
 //! [`crate::explain`], committees by [`super::committee`].
 
-use super::audit::replay;
+use super::audit::{intact, replay};
 use super::client::Client;
 use super::committee::{self, CommitteeArgs};
 use super::output::{Format, print};
@@ -54,7 +54,10 @@ pub fn run(
     };
     let explanation = match (&args.ledger, &args.genesis) {
         (Some(ledger), Some(genesis)) => {
-            explain(&replay(ledger, genesis)?, id).map_err(|reason| anyhow!(reason))?
+            let auditor = replay(ledger, genesis)?;
+            let explanation = explain(auditor.state(), id);
+            intact(&auditor)?;
+            explanation.map_err(|reason| anyhow!(reason))?
         }
         _ => ask(&home()?, id)?,
     };

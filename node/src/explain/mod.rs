@@ -82,7 +82,7 @@ fn find(state: &State, text: &str) -> Result<Subject, String> {
     let digits = text.chars().all(|c| c.is_ascii_hexdigit());
     let by_id = digits && (PREFIX_DIGITS_MIN..=ID_DIGITS).contains(&text.len());
     let subjects = |names: &dyn Fn(Option<&str>, String) -> bool| -> Vec<Subject> {
-        let claims = state.claims().map(|claim| claim.id).filter(|id| names(None, id.to_string()));
+        let claims = state.claim_ids().filter(|id| names(None, id.to_string()));
         let members = state.members().iter();
         let peers = members.filter(|(id, member)| names(Some(&member.name), id.to_string()));
         claims.map(Subject::Claim).chain(peers.map(|(id, _)| Subject::Peer(*id))).collect()
@@ -100,9 +100,7 @@ fn find(state: &State, text: &str) -> Result<Subject, String> {
         (Some(_), false) => {
             Err(format!("several things are called {text} or begin with it; give more digits"))
         }
-        (None, _) if state.claims().any(|claim| claim.hardware_class == text) => {
-            Ok(Subject::Class(text.to_owned()))
-        }
+        (None, _) if state.is_class_of_a_claim(text) => Ok(Subject::Class(text.to_owned())),
         (None, _) if by_id => {
             Err(format!("no claim and no peer on this ledger begins with {text}"))
         }

@@ -15,6 +15,8 @@ use std::sync::Arc;
 /// Claims that stay in memory beside an archive, as many again of those that were read back: what was settled
 /// lately is asked for most.
 pub const CLAIMS_IN_MEMORY: usize = 1_024;
+/// Bytes that may come into memory before closed claims are put away, however few they are.
+pub(super) const BYTES_IN_MEMORY: usize = 64 << 20;
 
 /// Keeps bytes outside of memory, for as long as it lives.
 pub trait Archive: fmt::Debug + Send + Sync {
@@ -53,6 +55,8 @@ pub(super) struct Brief<Name> {
     pub(super) stands: bool,
     /// Its place in its track, once accepted.
     pub(super) standing: Option<(Track, Point)>,
+    /// Whether it is known to descend from a debunked entry.
+    pub(super) is_marked: bool,
     /// Whether the beacon may pick it to be looked at again.
     pub(super) may_be_audited: bool,
     /// Whether a second committee may measure it after a leader fell.
@@ -69,6 +73,7 @@ impl<Name> Brief<Name> {
             ratio_to_base_ppm: self.ratio_to_base_ppm,
             stands: self.stands,
             standing: self.standing,
+            is_marked: self.is_marked,
             may_be_audited: self.may_be_audited,
             may_run_up: self.may_run_up,
         }
@@ -88,6 +93,11 @@ impl State {
         self.claims.archive_error()
     }
 
+    /// Tells that a record of so many bytes came into memory.
+    pub(crate) fn count_record(&mut self, bytes: usize) {
+        self.claims.count_record(bytes);
+    }
+
     /// Clears memory of closed claims, if there is an archive and there are many. What the state says is the
     /// same afterwards.
     pub(crate) fn put_away(&mut self) {
@@ -105,6 +115,17 @@ impl State {
     pub(super) fn brief(&self, id: ClaimId) -> Option<Brief<&str>> {
         let put_away = self.claims.put_away_brief(id);
         put_away.or_else(|| self.claim(id).map(|claim| self.brief_of(claim)))
+    }
+
+    /// The ids of all claims, in no order that means anything.
+    pub fn claim_ids(&self) -> impl Iterator<Item = ClaimId> {
+        self.claims.ids()
+    }
+
+    /// Whether any claim is about this hardware class, measured or not.
+    #[must_use]
+    pub fn is_class_of_a_claim(&self, class: &str) -> bool {
+        self.claims.ids().any(|id| self.brief(id).is_some_and(|brief| brief.class == class))
     }
 
     /// The briefs of all entries, in the order in which they were settled.
@@ -131,7 +152,7 @@ impl State {
         found
     }
 
-    fn brief_of<'a>(&self, claim: &'a ClaimState) -> Brief<&'a str> {
+    pub(super) fn brief_of<'a>(&self, claim: &'a ClaimState) -> Brief<&'a str> {
         let stands = claim.stands();
         let measurable = stands && !claim.is_open() && claim.rounds.len() < ROUNDS_MAX;
         Brief {
@@ -141,6 +162,7 @@ impl State {
             ratio_to_base_ppm: claim.ratio_to_base_ppm,
             stands,
             standing: self.standing_of(claim),
+            is_marked: claim.descends_from_debunked.is_some(),
             may_be_audited: measurable,
             may_run_up: measurable && Self::may_be_confirmed(claim),
         }

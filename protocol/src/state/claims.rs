@@ -3,11 +3,12 @@
 //! The state root covers every open claim at every block, and of these few change in one: a hash is kept
 //! until its claim is changed, and [`Claims::get_mut`] is the only way to change one.
 
-use super::archive::{Archive, ArchiveError, Brief};
+use super::archive::{Archive, ArchiveError, BYTES_IN_MEMORY, Brief};
 use super::{ClaimState, spelling, spelling_digest};
 use crate::ids::ClaimId;
 use elsa::sync::FrozenMap;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// A claim with its hash, shared by the states that agree about it.
@@ -48,6 +49,10 @@ struct Away {
     /// What was read back lately. A map that only grows where it is shared, so that a claim which is read back
     /// can be borrowed from it.
     read_back: FrozenMap<ClaimId, Arc<Kept>>,
+    /// Bytes that came into memory since claims were last put away, of records and from the archive.
+    new_bytes: AtomicUsize,
+    /// Claims that stayed in memory then, because something of them was open.
+    stayed: usize,
     error: OnceLock<ArchiveError>,
 }
 
@@ -59,18 +64,34 @@ impl Clone for Away {
             claims: self.claims.clone(),
             classes: self.classes.clone(),
             read_back: FrozenMap::default(),
+            new_bytes: AtomicUsize::default(),
+            stayed: self.stayed,
             error: self.error.clone(),
         }
     }
 }
 
 impl Away {
+    fn new(archive: Arc<dyn Archive>, in_memory_max: usize) -> Self {
+        Self {
+            archive,
+            in_memory_max,
+            claims: BTreeMap::new(),
+            classes: BTreeSet::new(),
+            read_back: FrozenMap::default(),
+            new_bytes: AtomicUsize::default(),
+            stayed: 0,
+            error: OnceLock::new(),
+        }
+    }
+
     fn get(&self, id: ClaimId) -> Option<&Kept> {
         let place = self.claims.get(&id)?.place;
         if let Some(kept) = self.read_back.get(&id) {
             return Some(kept);
         }
         let claim = self.archive.read(place).and_then(|bytes| {
+            self.new_bytes.fetch_add(bytes.len(), Ordering::Relaxed);
             rmp_serde::from_slice(&bytes).map_err(|e| ArchiveError(e.to_string()))
         });
         match claim {
@@ -179,9 +200,7 @@ impl Claims {
 
     /// Has an archive for what [`Claims::put_away`] is told to put away.
     pub(super) fn use_archive(&mut self, archive: Arc<dyn Archive>, in_memory_max: usize) {
-        let (claims, classes) = (BTreeMap::new(), BTreeSet::new());
-        let (read_back, error) = (FrozenMap::default(), OnceLock::new());
-        self.away = Some(Away { archive, in_memory_max, claims, classes, read_back, error });
+        self.away = Some(Away::new(archive, in_memory_max));
     }
 
     /// Why the archive failed, if it did.
@@ -195,16 +214,30 @@ impl Claims {
         Some(claim.brief.with_class(claim.brief.class.as_ref()))
     }
 
-    /// Whether there is an archive, and more claims in memory than are meant to be.
+    /// Tells that a record came into memory.
+    pub(super) fn count_record(&mut self, bytes: usize) {
+        if let Some(away) = &mut self.away {
+            *away.new_bytes.get_mut() += bytes;
+        }
+    }
+
+    /// Whether there is an archive that works, and more in memory than is meant to be.
     pub(super) fn is_due(&self) -> bool {
-        let away = self.away.as_ref();
-        away.is_some_and(|away| self.in_memory.len().max(away.read_back.len()) > away.in_memory_max)
+        let Some(away) = self.away.as_ref().filter(|away| away.error.get().is_none()) else {
+            return false;
+        };
+        let (kept, max) = (self.in_memory.len(), away.in_memory_max);
+        // Claims that had to stay are not looked at again for each record, however many they are.
+        let is_full = kept > max && kept.saturating_sub(away.stayed) >= max;
+        let is_large = away.new_bytes.load(Ordering::Relaxed) > BYTES_IN_MEMORY;
+        is_full || is_large || away.read_back.len() > max
     }
 
     /// Puts some claims into the archive, and forgets what was read back from it.
     pub(super) fn put_away(&mut self, claims: Vec<(ClaimId, Brief<()>)>) {
         let Some(away) = &mut self.away else { return };
         away.read_back.as_mut().clear();
+        *away.new_bytes.get_mut() = 0;
         for (id, brief) in claims {
             let Some(kept) = self.in_memory.get(&id) else { continue };
             if let Err(error) = away.put(&kept.claim, &brief) {
@@ -213,6 +246,7 @@ impl Claims {
             }
             self.in_memory.remove(&id);
         }
+        away.stayed = self.in_memory.len();
     }
 }
 
@@ -250,5 +284,46 @@ mod tests {
         claims.get_mut(id).unwrap().settled_at = None;
         assert_eq!((claims.digest(id), old == claims), (before, true), "hashes do not tell apart");
         assert_eq!(claims.digest(ClaimId([8; 32])), None);
+    }
+
+    /// Loses whatever it is given.
+    #[derive(Debug)]
+    struct Full;
+
+    impl Archive for Full {
+        fn keep(&self, _: &[u8]) -> Result<u64, ArchiveError> {
+            Err(ArchiveError("full".to_owned()))
+        }
+
+        fn read(&self, _: u64) -> Result<Vec<u8>, ArchiveError> {
+            Err(ArchiveError("full".to_owned()))
+        }
+    }
+
+    #[test]
+    fn claims_are_looked_through_when_many_or_large_ones_came_and_never_after_a_failure() {
+        let mut claims = Claims::default();
+        claims.insert(claim(0));
+        assert!(!claims.is_due(), "there is no archive");
+        claims.use_archive(Arc::new(Full), 2);
+        let inserted = |claims: &mut Claims, id| {
+            claims.insert(claim(id));
+            claims.is_due()
+        };
+        assert_eq!([1, 2].map(|id| inserted(&mut claims, id)), [false, true]);
+        claims.put_away(Vec::new());
+        assert_eq!([3, 4].map(|id| inserted(&mut claims, id)), [false, true], "three stayed");
+        claims.put_away(Vec::new());
+        claims.count_record(BYTES_IN_MEMORY);
+        assert!(!claims.is_due());
+        claims.count_record(1);
+        assert!(claims.is_due());
+        let id = ClaimId([0; 32]);
+        let state = State::new(genesis());
+        let brief = state.brief_of(claims.get(id).unwrap()).with_class(());
+        claims.put_away(vec![(id, brief)]);
+        claims.count_record(BYTES_IN_MEMORY + 1);
+        assert!(claims.archive_error().is_some() && !claims.is_due());
+        assert!(claims.get(id).is_some(), "what could not be put away is still here");
     }
 }

@@ -170,9 +170,14 @@ impl State {
         let Some(claim) = self.claims.get_mut(id.claim) else { return };
         claim.debunked = Some(Debunked { height, round: id.number });
         for descendant in self.with_descendants(id.claim).into_iter().skip(1) {
-            if let Some(claim) = self.claims.get_mut(descendant) {
-                claim.descends_from_debunked.get_or_insert(id.claim);
+            // Whatever is marked stays as it is, and there may be very many of them.
+            if self.brief(descendant).is_none_or(|brief| brief.is_marked) {
+                continue;
             }
+            if let Some(claim) = self.claims.get_mut(descendant) {
+                claim.descends_from_debunked = Some(id.claim);
+            }
+            self.put_away();
         }
     }
 

@@ -170,6 +170,7 @@ impl State {
             {
                 claim.ratio_to_base_ppm = ratio_ppm;
             }
+            self.put_away();
         }
     }
 

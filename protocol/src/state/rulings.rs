@@ -159,11 +159,11 @@ impl State {
             return refuse("both claims are of one operator");
         }
         let mut ancestor = claim.parent;
-        while let Some(parent) = self.claim(ancestor) {
+        while let Some(brief) = self.brief(ancestor) {
             if ancestor == earlier {
                 return refuse("the claim builds on the one that it is said to repeat");
             }
-            ancestor = parent.parent;
+            ancestor = brief.parent;
         }
         Ok(claim.author)
     }

@@ -200,7 +200,7 @@ def signed_rank_p(values: list[float]) -> float:
     nonzero = sorted((v for v in values if v != 0.0), key=math.fabs)
     ranks = _doubled_ranks(nonzero)
     positive = sum(rank for v, rank in zip(nonzero, ranks) if v > 0.0)
-    if not nonzero:
+    if positive == 0:
         return 1.0
     if len(nonzero) <= _EXACT_RANKS:
         return _exact_tail(ranks, positive)

@@ -15,7 +15,6 @@ use anyhow::{Context, ensure};
 use assay_protocol::audit::{Auditor, Checkpoint, Prover, Trail};
 use assay_protocol::genesis::Genesis;
 use assay_protocol::ids::{BlockHash, ClaimId};
-use assay_protocol::state::State;
 use assay_protocol::tlog::NoteKey;
 use checkpoint::Held;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -31,8 +30,8 @@ use std::time::Instant;
 which is named with the rule it breaks (protocol/LEDGER.md lists the rules with their codes), or a \
 disagreement, or files that cannot be read; 2 a command line that makes no sense.
 
-Memory hardly grows with the ledger: closed claims are kept in a temporary file, a third larger than the \
-ledger, in the folder that TMPDIR names.
+Memory hardly grows with the ledger: closed claims are kept in a temporary file, as a rule a third larger \
+than the ledger, in the folder that TMPDIR names, or /tmp. Where that is in memory itself, name one on a disk.
 
 Examples:
   assay audit ledger.assay --genesis network.json
@@ -137,20 +136,30 @@ pub fn run(
     if let (Some(claim), Some(trail)) = (entry, &trail) {
         report.take_entry(claim, trail, auditor.state());
     }
+    intact(&auditor)?;
     if report.is_ok() {
         if let (Some(prover), Some(out)) = (prover, &args.out) {
             report.take_proof(proof::write(prover, out)?);
         }
         if let Some(claim) = reproduce {
             let with = reproduce::With { files: args.files.clone(), adapter: args.adapter.clone() };
-            report.take_reproduction(reproduce::run(home, with, auditor.state(), claim)?);
+            let reproduction = reproduce::run(home, with, auditor.state(), claim);
+            intact(&auditor)?;
+            report.take_reproduction(reproduction?);
         }
-    }
-    if let Some(error) = auditor.archive_error() {
-        return Err(error.clone().into());
     }
     print(format, &report, report::table)?;
     Ok(report.is_ok())
+}
+
+/// Whether everything that the audit put into its temporary file came back, so that what its state says
+/// follows from the ledger.
+///
+/// # Errors
+///
+/// Why it did not.
+pub(super) fn intact(auditor: &Auditor) -> anyhow::Result<()> {
+    auditor.archive_error().map_or(Ok(()), |error| Err(error.clone().into()))
 }
 
 fn auditor(genesis: Genesis, args: &AuditArgs) -> Auditor {
@@ -177,13 +186,13 @@ fn progress(file: &Path) -> anyhow::Result<ProgressBar> {
     Ok(ProgressBar::new(bytes).with_style(style))
 }
 
-/// The state after a whole export, every block of which was checked.
+/// The audit of a whole export, every block of which was checked.
 ///
 /// # Errors
 ///
 /// When a file cannot be read or the audit finds a fault.
-pub(super) fn replay(file: &Path, genesis: &Path) -> anyhow::Result<State> {
-    let mut auditor = Auditor::new(NetworkFile::read(genesis)?.genesis);
+pub(super) fn replay(file: &Path, genesis: &Path) -> anyhow::Result<Auditor> {
+    let mut auditor = Scratch::for_audit(Auditor::new(NetworkFile::read(genesis)?.genesis))?;
     let fault = export::audit(&mut auditor, &mut open(file)?, |_, _| {})?.err();
     ensure!(
         fault.is_none(),
@@ -193,5 +202,5 @@ pub(super) fn replay(file: &Path, genesis: &Path) -> anyhow::Result<State> {
             .map(|f| format!("{} {} at {}: {}", f.code, f.rule, f.place, f.message))
             .unwrap_or_default()
     );
-    Ok(auditor.state().clone())
+    Ok(auditor)
 }
