@@ -12,11 +12,13 @@
 mod batch;
 mod proof;
 mod rule;
+mod samples;
 mod screen;
 mod trail;
 
 pub use proof::{PROOF_BYTES_MAX, PROOF_TRUSTS, Proof, Proven, Prover};
 pub use rule::Rule;
+pub use samples::Sample;
 pub use screen::{Screened, Screener};
 pub use trail::{Event, Trail};
 

@@ -1,6 +1,7 @@
 //! A proof about one claim, for somebody who has the genesis and no ledger.
 //!
 //! ```text
+//! signed reveals ─► their seals, in the claim's state
 //! claim's state ─► claim hash ─► an event of the history ─► history ─► state root ─► header
 //! header ─► block hash ─► commit certificate ─► validators ─► … ─► validators of the genesis
 //! ```
@@ -8,6 +9,7 @@
 //! Between the genesis and the header stand only the blocks that changed the validators, each
 //! certified by the set before it.
 
+use super::samples::{self, Reveals, Sample};
 use super::{Fault, Rule};
 use crate::block::header_hash;
 use crate::certificate;
@@ -25,7 +27,7 @@ use std::collections::BTreeMap;
 /// Largest proof, in bytes of its JSON.
 pub const PROOF_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// How a proof names its format.
-const FORMAT: &str = "assay-claim-proof-1";
+const FORMAT: &str = "assay-claim-proof-2";
 /// Parts of an event of the history, at most.
 const EVENT_PARTS_MAX: usize = 8;
 
@@ -39,7 +41,7 @@ pub const PROOF_TRUSTS: [&str; 3] = [
 
 /// Bytes as hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Hex(Vec<u8>);
+pub(super) struct Hex(pub(super) Vec<u8>);
 
 impl Serialize for Hex {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -83,6 +85,8 @@ pub struct Proof {
     record: Hex,
     /// Its state, in the spelling that is hashed.
     state: String,
+    /// The reveals that the state names: a `SignedRecord` each.
+    reveals: Vec<Hex>,
     /// The history before the block.
     history_before: Hex,
     /// What the block bound into the history.
@@ -111,8 +115,10 @@ pub struct Proven {
     pub signed_by: (usize, usize),
     /// How often the validators changed from the genesis to there.
     pub set_changes: usize,
-    /// The claim's state: rounds, seats, samples, verdicts.
+    /// The claim's state: rounds, seats, seals, verdicts.
     pub state: serde_json::Value,
+    /// What the seats measured.
+    pub samples: Vec<Sample>,
 }
 
 /// Gathers a proof while a ledger is audited.
@@ -120,6 +126,7 @@ pub struct Proven {
 pub struct Prover {
     claim: ClaimId,
     record: Option<Vec<u8>>,
+    reveals: Reveals,
     /// The hash of the present validators.
     set: [u8; 32],
     sets: Vec<SetChange>,
@@ -131,7 +138,14 @@ impl Prover {
     #[must_use]
     pub fn new(claim: ClaimId, start: &State) -> Self {
         let set = start.validators_hash();
-        Self { claim, record: None, set, sets: Vec::new(), proof: None }
+        Self {
+            claim,
+            record: None,
+            reveals: Reveals::default(),
+            set,
+            sets: Vec::new(),
+            proof: None,
+        }
     }
 
     /// Looks at an item that was checked, and the state after it.
@@ -143,6 +157,9 @@ impl Prover {
         };
         if let Some(signed) = block.records.iter().find(is_claim) {
             self.record = Some(signed.encode_to_vec());
+        }
+        for signed in &block.records {
+            self.reveals.observe(state.network(), self.claim, signed);
         }
         let certified = || Certified {
             header: Hex(header.encode_to_vec()),
@@ -162,6 +179,7 @@ impl Prover {
                     claim: self.claim,
                     record: Hex(record.clone()),
                     state: String::from_utf8(text).unwrap_or_default(),
+                    reveals: self.reveals.of(claim),
                     history_before: Hex(state.events().before.to_vec()),
                     events: state.events().list.iter().map(|event| hex(event)).collect(),
                     root_parts: hex(&state.root_parts()),
@@ -228,6 +246,7 @@ impl Proof {
         let header = certified(network, &self.block, &validators, height)?;
         self.check_state(&header)?;
         let (author, state) = self.check_claim()?;
+        let samples = samples::check(network, self.claim, &self.state, &self.reveals)?;
         Ok(Proven {
             claim: self.claim,
             author,
@@ -237,6 +256,7 @@ impl Proof {
             signed_by: (signatures(&self.block), validators.len()),
             set_changes: self.sets.len(),
             state,
+            samples,
         })
     }
 

@@ -116,13 +116,20 @@ fn a_proof_shows_a_claim_to_somebody_with_the_genesis_alone() {
     assert_eq!(proven.state["rounds"].as_array().unwrap().len(), 2);
     assert_eq!(proven.state["rounds"][1]["verdict"]["outcome"], "accepted");
     assert!(proven.state["opening"].is_object(), "it is of the last event");
+    assert!(!proven.state.to_string().contains("x_ns"), "samples come with the reveals");
+    let rounds: Vec<u32> = proven.samples.iter().map(|sample| sample.round).collect();
+    assert_eq!(rounds, [1, 1, 1, 2, 2, 2]);
+    for sample in &proven.samples {
+        let round = &world.state().claim(claim).unwrap().rounds[sample.round as usize - 1];
+        assert_eq!(*round.reveals[&sample.seat], sample.measurement);
+    }
 
     assert_eq!(proof.verify(&fixtures::genesis_of(6)).err().unwrap().code, "F01");
     assert_eq!(Proof::read(b"{}").err().unwrap().code, "F01");
     // Every leaf of the proof that somebody may change is bound.
     let whole: Value = serde_json::from_slice(&bytes).unwrap();
     type Change = fn(&mut Value);
-    let changes: [(&str, Change, &str); 8] = [
+    let changes: [(&str, Change, &str); 12] = [
         (
             "outcome",
             |v| {
@@ -136,6 +143,10 @@ fn a_proof_shows_a_claim_to_somebody_with_the_genesis_alone() {
         ("parts", |v| v["root_parts"][2] = "00".repeat(32).into(), "T02"),
         ("record", |v| v["record"] = "0a00".into(), "S01"),
         ("header", |v| v["block"]["header"] = "00".into(), "F01"),
+        ("no reveal", |v| v["reveals"] = serde_json::json!([]), "R03"),
+        ("another record", |v| v["reveals"][1] = v["record"].clone(), "R03"),
+        ("a reveal twice", |v| v["reveals"][1] = v["reveals"][0].clone(), "R03"),
+        ("unreadable reveal", |v| v["reveals"][5] = "0a00".into(), "S01"),
         ("network", |v| v["network"] = "00".repeat(32).into(), "F01"),
     ];
     for (name, change, code) in changes {

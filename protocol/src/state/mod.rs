@@ -382,8 +382,8 @@ impl State {
     }
 }
 
-/// The claim's one JSON spelling. The gates' sentences for people are left empty: they say nothing that
-/// the samples do not, and mending one must not fork the ledger.
+/// The claim's one JSON spelling. Samples are not in it, whose seals are. The gates' sentences for people are
+/// left empty: they say nothing that the samples do not, and mending one must not fork the ledger.
 pub(crate) fn spelling(claim: &ClaimState) -> Vec<u8> {
     let mut claim = claim.clone();
     let verdicts = claim.rounds.iter_mut().filter_map(|round| round.verdict.as_mut());
@@ -394,7 +394,7 @@ pub(crate) fn spelling(claim: &ClaimState) -> Vec<u8> {
 
 /// Hash of a claim's whole state, from its spelling.
 pub(crate) fn spelling_digest(text: &[u8]) -> [u8; 32] {
-    hash_parts("assay claim state v1", &[text])
+    hash_parts("assay claim state v2", &[text])
 }
 
 /// Hash of a validator set.

@@ -25,6 +25,7 @@ pub struct Shadow {
     #[serde(with = "spelt::optional_hash")]
     pub seal: Option<[u8; 32]>,
     /// Its measurement.
+    #[serde(rename = "revealed", with = "spelt::optional_measurement")]
     pub measurement: Option<Arc<Measurement>>,
     /// Whether that agreed with the seats'; none while or where nothing can be said.
     pub agreed: Option<bool>,

@@ -116,6 +116,7 @@ pub struct Round {
     #[serde(with = "spelt::hashes")]
     pub seals: BTreeMap<PeerId, [u8; 32]>,
     /// Measurements by seat.
+    #[serde(with = "spelt::measurements")]
     pub reveals: BTreeMap<PeerId, Arc<Measurement>>,
     /// Newcomers that measure beside the seats, with what they said.
     pub shadows: BTreeMap<PeerId, Shadow>,

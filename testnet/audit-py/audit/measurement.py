@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .codec import Message
-from .spelling import Octets
 
 PAIRS_MAX = 64
 PAIR_NS_MAX = 3_600_000_000_000
@@ -59,8 +58,8 @@ class Pair:
     y_ns: int
     x_prefill_us: int
     y_prefill_us: int
-    x_tokens: Octets
-    y_tokens: Octets
+    x_tokens: bytes
+    y_tokens: bytes
     x_score: Score
     y_score: Score
     base_nll_micronats: int
@@ -80,7 +79,7 @@ class ArmReport:
     repeat_breaks: int
     repeat_positions: int
     nonfinite_logits: int
-    shape: Octets
+    shape: bytes
     bytes_per_token: int
     reach_positions: int
     reach_breaks: int
@@ -139,8 +138,8 @@ def _pair(pair: Message, x_us: int, y_us: int) -> Pair:
         pair.number("y_ns"),
         x_us,
         y_us,
-        Octets(pair.data("x_tokens")),
-        Octets(pair.data("y_tokens")),
+        pair.data("x_tokens"),
+        pair.data("y_tokens"),
         _score(pair, "x_score"),
         _score(pair, "y_score"),
         base,
@@ -158,7 +157,7 @@ def _arm(arm: Message) -> ArmReport:
     ):
         require(arm.number(part) <= arm.number(whole), f"{part} exceeds {whole}")
     values = {
-        name: Octets(arm.data(name)) if name == "shape" else arm.number(name)
+        name: arm.data(name) if name == "shape" else arm.number(name)
         for name in ArmReport.__dataclass_fields__
     }
     return ArmReport(**values)  # type: ignore[arg-type]

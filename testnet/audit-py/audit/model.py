@@ -131,6 +131,14 @@ class Shadow:
     measurement: Measurement | None = None
     agreed: bool | None = None
 
+    def spelt(self) -> dict[str, object]:
+        """The shadow as the ledger spells it: its seal binds what it measured."""
+        return {
+            "seal": self.seal,
+            "revealed": self.measurement is not None,
+            "agreed": self.agreed,
+        }
+
 
 @dataclass
 class Round:
@@ -194,10 +202,11 @@ class Round:
         return all(self.has_revealed(peer) for peer in [*self.seals, *shadows])
 
     def spelt(self) -> dict[str, object]:
-        """The round as the ledger spells it: purpose and phase are keys of its own."""
+        """The round as the ledger spells it: purpose and phase are keys of its own, samples are not in it."""
         keys: dict[str, object] = {}
         for name, value in self.__dict__.items():
             keys.update(value.spelt() if name in ("purpose", "phase") else {name: value})
+        keys["reveals"] = sorted(self.reveals)
         return keys
 
 

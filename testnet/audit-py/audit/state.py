@@ -219,4 +219,4 @@ class State:
 
 def claim_digest(claim: ClaimState) -> bytes:
     """Hash of a claim's whole state."""
-    return tagged("assay claim state v1", spell(claim))
+    return tagged("assay claim state v2", spell(claim))
