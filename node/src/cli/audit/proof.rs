@@ -94,6 +94,7 @@ fn table(report: &Report) -> String {
         ("decided by", format!("round {}", text("/decided_by"))),
         ("× base, ppm", text("/ratio_to_base_ppm")),
         ("debunked", text("/debunked")),
+        ("measured", format!("{} times, each signed and as it was sealed", proven.samples.len())),
     ];
     let rounds = proven.state.get("rounds").and_then(|rounds| rounds.as_array());
     for round in rounds.into_iter().flatten() {
