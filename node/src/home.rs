@@ -315,22 +315,39 @@ pub fn running(path: &Path) -> Result<(String, String), HomeError> {
 }
 
 /// Writes a file under another name first, so that a reader sees the old or the new one. The new one is on
-/// disk when this returns.
+/// disk when this returns. A link is followed, and what is no file, for example a pipe, is written to as it is.
 ///
 /// # Errors
 ///
 /// [`HomeError::Io`].
 pub fn write_whole(path: &Path, data: &[u8]) -> Result<(), HomeError> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let temporary = path.with_file_name(name);
+    let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        let written = OpenOptions::new().write(true).open(path).and_then(|mut f| f.write_all(data));
+        return written.map_err(io("write", path));
+    }
+    let temporary = beside(path);
     let written = File::create(&temporary).and_then(|mut file| {
         file.write_all(data)?;
         file.sync_all()
     });
-    written.map_err(io("write", &temporary))?;
-    std::fs::rename(&temporary, path).map_err(io("write", path))?;
+    let placed = written
+        .map_err(io("write", &temporary))
+        .and_then(|()| std::fs::rename(&temporary, path).map_err(io("write", path)));
+    if placed.is_err() {
+        // The first error is the one to report.
+        let _ = std::fs::remove_file(&temporary);
+    }
+    placed?;
     sync_folder(path).map_err(io("write", path))
+}
+
+/// The name of a temporary file beside a file, of which no other process has the same.
+#[must_use]
+pub fn beside(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    path.with_file_name(name)
 }
 
 /// Makes a new name in a file's folder outlast a power cut.
@@ -372,6 +389,23 @@ mod tests {
         assert!(matches!(Home::create(folder.path()), Err(HomeError::HasKey(_))));
         std::fs::write(folder.path().join("key"), "not a key").unwrap();
         assert!(matches!(Home::open(folder.path()), Err(HomeError::BadKey(_))));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_file_is_written_whole_through_links_and_nothing_else_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let [file, link, place] = ["file", "link", "place"].map(|name| folder.path().join(name));
+        write_whole(&file, b"old").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        write_whole(&link, b"new").unwrap();
+        assert_eq!(std::fs::read(&file).unwrap(), b"new");
+        assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+        std::fs::create_dir(&place).unwrap();
+        assert!(matches!(write_whole(&place, b"new"), Err(HomeError::Io { .. })));
+        write_whole(Path::new("/dev/null"), b"new").unwrap();
+        assert!(!std::fs::metadata("/dev/null").unwrap().is_file());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3, "nothing is left over");
     }
 
     #[test]

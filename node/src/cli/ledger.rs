@@ -4,7 +4,7 @@ use super::client::Client;
 use super::output::{Format, fields, print};
 use super::scratch::Scratch;
 use crate::checkpoints::CheckpointRow;
-use crate::home::{Home, HomeError, NetworkFile, write_whole};
+use crate::home::{Home, HomeError, NetworkFile, beside, write_whole};
 use crate::storage::Store;
 use crate::text::{line, paragraphs};
 use anyhow::Context;
@@ -112,7 +112,11 @@ fn table(exported: &Exported) -> String {
 
 fn export(home: &Path, out: &Path) -> anyhow::Result<Exported> {
     let genesis = NetworkFile::read(&home.join("network.json"))?.genesis;
-    let temporary = out.with_extension("partial");
+    let out = &std::fs::canonicalize(out).unwrap_or_else(|_| out.to_owned());
+    if std::fs::metadata(out).is_ok_and(|found| !found.is_file()) {
+        anyhow::bail!("{} is there and is no file; give another name with --out", out.display());
+    }
+    let temporary = beside(out);
     let file = File::create(&temporary)
         .with_context(|| format!("cannot write {}", temporary.display()))?;
     let mut tee = Tee { file: BufWriter::new(file), replay: Replay::new(genesis)? };

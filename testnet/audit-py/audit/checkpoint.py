@@ -139,6 +139,10 @@ class Held:
     """A ledger that is held against a checkpoint."""
 
     def __init__(self, checkpoint: Checkpoint, witnesses: list[Key]) -> None:
+        for key in witnesses:
+            # A node that signs its own ledger is no witness of it.
+            if key.kind != WITNESS:
+                raise CheckpointError(f"{key.name} is the key of a node, not of a witness")
         self.checkpoint = checkpoint
         self._witnesses = witnesses
         self._tree = Tree()

@@ -11,7 +11,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from audit.__main__ import main
-from audit.checkpoint import NODE, WITNESS, Checkpoint, CheckpointError, Key, Tree
+from audit.checkpoint import NODE, WITNESS, Checkpoint, CheckpointError, Held, Key, Tree
 from audit.hashing import tagged
 
 from .forger import sample
@@ -75,6 +75,8 @@ class Checkpoints(unittest.TestCase):
     def test_a_note_of_others_verifies(self) -> None:
         """The log of Go modules signs as nodes do."""
         note, key = Checkpoint.read(GO_NOTE.encode()), Key.read(GO_KEY)
+        with self.assertRaises(CheckpointError):
+            Held(note, [key])
         self.assertTrue(note.signed_by(key))
         self.assertEqual((note.origin, note.size), ("go.sum database tree", 13485))
         changed = Checkpoint.read(GO_NOTE.replace("13485", "13486").encode())

@@ -50,7 +50,8 @@ pub struct AuditArgs {
     #[arg(long, value_name = "FILE")]
     genesis: PathBuf,
     /// Believe in the block at this height, whose hash --trust gives, and check signatures from there on only
-    #[arg(long, value_name = "HEIGHT", requires = "trust")]
+    #[arg(long, value_name = "HEIGHT", requires = "trust",
+        value_parser = clap::value_parser!(u64).range(1..))]
     since: Option<u64>,
     /// The hash of the block to believe in, from somebody you trust
     #[arg(long, value_name = "HASH", requires = "since")]
